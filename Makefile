@@ -1,0 +1,136 @@
+# Bailiff. `make` builds, `make run` shows it at work, `make test` proves it.
+# See README.md; `make help` lists the targets.
+
+MAKEFLAGS += --no-builtin-rules
+SHELL := /bin/bash
+
+BUILD  ?= build/release
+PREFIX ?= /usr/local
+CC     ?= gcc
+ifeq ($(origin CC),default)
+CC := gcc
+endif
+SAN ?=
+V   ?= 0
+Q   := $(if $(filter 1,$(V)),,@)
+
+FOLDERS := lib schema policy audit engine proxy
+# What a folder's tests link, from the top downwards (one way only).
+UNDER_lib    := lib
+UNDER_schema := schema lib
+UNDER_policy := policy schema lib
+UNDER_audit  := audit schema lib
+UNDER_engine := engine schema lib
+UNDER_proxy  := proxy policy audit engine schema lib
+
+# --- Libraries -------------------------------------------------------------
+# pkg-config name : Debian package
+LIBRARIES := libmicrohttpd:libmicrohttpd-dev libcurl:libcurl4-openssl-dev \
+             openssl:libssl-dev sqlite3:libsqlite3-dev jansson:libjansson-dev \
+             libconfig:libconfig-dev
+MODULES   := $(foreach l,$(LIBRARIES),$(firstword $(subst :, ,$(l))))
+NEEDS_LIBRARIES := $(filter-out clean help deps format lint-includes,$(or $(MAKECMDGOALS),all))
+ifneq ($(NEEDS_LIBRARIES),)
+ifeq ($(shell command -v pkg-config 2>/dev/null),)
+ifeq ($(filter run test,$(MAKECMDGOALS)),)
+$(error pkg-config is missing: install the Debian package pkg-config, or run `make deps`)
+endif
+endif
+LIB_CFLAGS := $(shell pkg-config --cflags $(MODULES) 2>/dev/null)
+LIB_LIBS   := $(shell pkg-config --libs $(MODULES) 2>/dev/null) -lpthread -lm
+endif
+
+# --- Flags -----------------------------------------------------------------
+WARNINGS := -Wall -Wextra -Wshadow -Wmissing-prototypes -Wstrict-prototypes \
+            -Wcast-qual -Wwrite-strings -Wformat=2 -Wswitch-enum -Wvla \
+            -Wundef -Wpointer-arith -Wno-unused-parameter
+WERROR   ?= $(if $(or $(CI),$(SAN),$(DEBUG),$(filter check%,$(MAKECMDGOALS))),-Werror,)
+VERSION  := $(shell cat VERSION 2>/dev/null)
+HARDEN   := -fstack-protector-strong -fstack-clash-protection -fPIE \
+            -ftrivial-auto-var-init=zero $(if $(filter x86_64,$(shell uname -m)),-fcf-protection)
+HARDEN_LD := -pie -Wl,-z,relro -Wl,-z,now -Wl,-z,noexecstack
+ifeq ($(SAN),address)
+  OPT := -O1 -g -fno-omit-frame-pointer -fsanitize=address,undefined -fno-sanitize-recover=undefined
+  OPT_LD := -fsanitize=address,undefined
+else ifeq ($(SAN),thread)
+  OPT := -O1 -g -fno-omit-frame-pointer -fsanitize=thread
+  OPT_LD := -fsanitize=thread
+else ifneq ($(DEBUG),)
+  OPT := -Og -g3
+else
+  OPT := -O2 -g -D_FORTIFY_SOURCE=2 $(HARDEN)
+  OPT_LD := $(HARDEN_LD)
+endif
+CPPFLAGS += -D_GNU_SOURCE -I. -I$(BUILD)/generated
+CFLAGS   ?=
+ALL_CFLAGS := -std=gnu11 $(OPT) $(WARNINGS) $(WERROR) $(LIB_CFLAGS) $(CFLAGS)
+ALL_LDFLAGS := $(OPT_LD) $(LDFLAGS)
+
+# --- Sources ---------------------------------------------------------------
+sources = $(filter-out proxy/main.c,$(wildcard $(1)/*.c $(1)/*/*.c))
+objects = $(patsubst %.c,$(BUILD)/%.o,$(call sources,$(1)))
+archive = $(BUILD)/lib$(1).a
+EMBEDDED := $(wildcard schema/*.sql schema/*.cedarschema schema/*.yaml schema/*.json schema/*.cedar schema/*.conf)
+EMBEDDED_C := $(patsubst schema/%,$(BUILD)/generated/schema/%.c,$(EMBEDDED))
+EMBEDDED_O := $(EMBEDDED_C:.c=.o)
+
+all: $(BUILD)/bailiff ## build the program (release, hardened)
+
+define folder_rules
+$(call archive,$(1)): $(call objects,$(1)) $(if $(filter schema,$(1)),$(EMBEDDED_O))
+	@rm -f $$@
+	$(Q)ar rcsD $$@ $$^
+endef
+$(foreach f,$(FOLDERS),$(eval $(call folder_rules,$(f))))
+
+# Every file of schema/ becomes `const char schema_NAME[]` and its length.
+$(BUILD)/generated/schema/%.c: schema/% schema/embed.sh
+	@mkdir -p $(@D)
+	$(Q)bash schema/embed.sh $< > $@
+
+$(BUILD)/generated/%.o: $(BUILD)/generated/%.c
+	$(Q)$(CC) -std=gnu11 $(OPT) -c $< -o $@
+
+$(BUILD)/%.o: %.c
+	@mkdir -p $(@D)
+	@echo "  CC $<"
+	$(Q)$(CC) $(CPPFLAGS) $(ALL_CFLAGS) -DBAILIFF_VERSION='"$(VERSION)"' -MMD -MP -c $< -o $@
+
+$(BUILD)/bailiff: $(BUILD)/proxy/main.o $(foreach f,$(UNDER_proxy),$(call archive,$(f)))
+	@echo "  LD $@"
+	$(Q)$(CC) $(ALL_CFLAGS) -o $@ $(filter %.o,$^) -Wl,--start-group $(filter %.a,$^) -Wl,--end-group $(ALL_LDFLAGS) $(LIB_LIBS)
+
+# --- Unit tests ------------------------------------------------------------
+# check: all of them; check-lib, check-policy ...: one folder's.
+unit_sources = $(wildcard tests/unit/$(1)/*_test.c tests/unit/$(1)/*/*_test.c)
+unit_programs = $(patsubst %.c,$(BUILD)/%,$(call unit_sources,$(1)))
+define unit_rules
+$(BUILD)/tests/unit/$(1)/%_test: $(BUILD)/tests/unit/$(1)/%_test.o $(foreach u,$(UNDER_$(1)),$(call archive,$(u)))
+	@echo "  LD $$@"
+	$(Q)$(CC) $(ALL_CFLAGS) -o $$@ $$(filter %.o,$$^) -Wl,--start-group $$(filter %.a,$$^) -Wl,--end-group $(ALL_LDFLAGS) $(LIB_LIBS) -lcmocka
+check-$(1): $(call unit_programs,$(1))
+	@bash tests/run-units.sh $(call unit_programs,$(1))
+.PHONY: check-$(1)
+endef
+$(foreach f,$(FOLDERS),$(eval $(call unit_rules,$(f))))
+ALL_UNITS := $(foreach f,$(FOLDERS),$(call unit_programs,$(f)))
+check: $(ALL_UNITS) ## unit tests, under a minute
+	@bash tests/run-units.sh $(ALL_UNITS)
+
+# --- Fuzz targets ----------------------------------------------------------
+# `make fuzz-replay` runs the committed corpora; `make fuzz` (clang) searches.
+FUZZ := $(patsubst tests/fuzz/%_fuzz.c,%,$(wildcard tests/fuzz/*_fuzz.c))
+$(BUILD)/tests/fuzz/%_fuzz: $(BUILD)/tests/fuzz/%_fuzz.o $(BUILD)/tests/fuzz/replay.o $(foreach f,$(UNDER_proxy),$(call archive,$(f)))
+	$(Q)$(CC) $(ALL_CFLAGS) -o $@ $(filter %.o,$^) -Wl,--start-group $(filter %.a,$^) -Wl,--end-group $(ALL_LDFLAGS) $(LIB_LIBS)
+fuzz-replay: $(foreach f,$(FUZZ),$(BUILD)/tests/fuzz/$(f)_fuzz) ## replay the fuzz corpora
+	@for f in $(FUZZ); do $(BUILD)/tests/fuzz/$${f}_fuzz tests/fuzz/corpus/$$f || exit 1; done
+
+clean: ## remove what was built
+	rm -rf build
+
+help: ## this list
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  \1\t/' | expand -t 16
+
+.PHONY: all check fuzz-replay clean help
+.SECONDARY:
+-include $(shell find $(BUILD) -name '*.d' 2>/dev/null)
