@@ -1,0 +1,157 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * policy/decide.h - may this caller do this with this model on this engine?
+ *
+ * Joins a compiled policy set with the entities of the control state and asks
+ * Cedar, once per candidate target. Stricter than Cedar in one point: a forbid
+ * whose condition errors denies (reason policy_error). No I/O, no clock; the
+ * set and the entities are immutable and shared by all threads; the workspace
+ * belongs to one. */
+#ifndef POLICY_DECIDE_H
+#define POLICY_DECIDE_H
+
+#include "lib/arena.h"
+#include "lib/buf.h"
+#include "lib/clock.h"
+#include "lib/err.h"
+#include "lib/str.h"
+
+/* --- The compiled policy set of one version ------------------------------ */
+struct policy_set;
+
+/* Parses, checks @id and @title (required, ids unique), annotations (unknown
+ * obligation = error with suggestion). All findings, one a line, each
+ * "NAME:LINE:COLUMN: what; remedy", are appended to findings. gives *out.
+ * NAME is source_name ("rules.cedar"). */
+enum err policy_set_compile(struct str text, const char *source_name,
+    struct policy_set **out, struct buf *findings,
+    struct errinfo *info) MUSTCHECK;
+void policy_set_free(struct policy_set **set);
+size_t policy_set_count(const struct policy_set *set);
+struct str policy_set_id(const struct policy_set *set, size_t at); /* @id */
+struct str policy_set_title(
+    const struct policy_set *set, size_t at); /* @title */
+
+/* Each entity literal of the set, in source order. */
+struct policy_literal {
+    struct str type, id;
+    struct str policy; /* @id of the rule */
+    int line, column;
+    size_t offset, length; /* of the whole literal in the text */
+};
+void policy_set_each_literal(const struct policy_set *set,
+    void (*visit)(void *context, const struct policy_literal *literal),
+    void *context);
+
+/* --- The entities of the control state ----------------------------------- */
+struct policy_entities;
+struct policy_entities_builder;
+
+/* Strings are copied. Order does not matter; parents may come later. */
+struct policy_entities_builder *policy_entities_begin(void);
+void policy_entities_abandon(struct policy_entities_builder **builder);
+enum err policy_entities_team(struct policy_entities_builder *b,
+    struct str name, struct str parent) MUSTCHECK; /* parent empty: none */
+enum err policy_entities_caller(struct policy_entities_builder *b,
+    struct str id, struct str kind, const struct str *teams,
+    size_t team_count) MUSTCHECK;
+struct policy_model {
+    struct str name, version, owner, licence, risk_class, region, status;
+    const struct str *groups;
+    size_t group_count;
+};
+enum err policy_entities_model(struct policy_entities_builder *b,
+    const struct policy_model *model) MUSTCHECK;
+enum err policy_entities_group(
+    struct policy_entities_builder *b, struct str name) MUSTCHECK;
+enum err policy_entities_engine(struct policy_entities_builder *b,
+    struct str name, struct str kind, struct str region) MUSTCHECK;
+/* takes the builder, gives *out. */
+enum err policy_entities_finish(struct policy_entities_builder **builder,
+    struct policy_entities **out, struct errinfo *info) MUSTCHECK;
+void policy_entities_free(struct policy_entities **entities);
+
+/* --- One decision -------------------------------------------------------- */
+struct policy_question {
+    struct str caller; /* Caller::"..." */
+    struct str action; /* Action::"chat" ... */
+    /* context.auth */
+    struct str auth_method; /* "api_key" */
+    struct str key;         /* key id, may be empty */
+    /* context.request */
+    struct str address; /* text of the peer's address */
+    struct str route, dialect;
+    bool stream;
+    /* context.time: now_us, and the organisation's zone for the rest */
+    int64_t now_us;
+    const struct clock_zone *zone;
+    bool is_holiday;
+    /* context.input */
+    int64_t input_tokens; /* upper bound */
+    int64_t input_bytes;
+    int64_t messages, images, audios;
+    const struct str *tools; /* names */
+    size_t tool_count;
+    /* context.params; a negative number or has_x false: absent */
+    int64_t max_tokens; /* -1: the caller set none */
+    int64_t choices;    /* n */
+    bool has_temperature, has_top_p;
+    int64_t temperature4, top_p4; /* decimals, 4 places */
+};
+
+/* The final target: what is authorised. */
+struct policy_target {
+    struct str model;    /* Model::"..." */
+    struct str engine;   /* Engine::"..." ; empty for listModels */
+    struct str upstream; /* the name sent to the engine */
+};
+
+enum policy_reason {
+    POLICY_NO_PERMIT = 0, /* nothing permits it: the default */
+    POLICY_FORBIDDEN,     /* a forbid holds */
+    POLICY_ERROR,         /* a forbid's condition failed */
+    POLICY_LIMIT,         /* evaluation passed its limit */
+    POLICY_PERMITTED
+};
+
+#define POLICY_NAMES_MAX                                                       \
+    16 /* rules named per decision; `more` counts the rest */
+
+/* United over the satisfied permits, the strictest wins. */
+struct policy_obligations {
+    int64_t max_tokens;  /* @max_tokens; -1: none */
+    struct str engine;   /* @engine; empty: any */
+    bool record_full;    /* @record("full") */
+    bool require_stream; /* @require_stream */
+    bool conflict;       /* two permits name different engines: deny */
+};
+
+struct policy_decision {
+    bool permitted; /* false is the start and the default */
+    enum policy_reason reason;
+    unsigned policy_count, error_count;  /* listed below */
+    uint16_t policies[POLICY_NAMES_MAX]; /* index into the set: who decided */
+    uint16_t errors[POLICY_NAMES_MAX];   /* whose evaluation failed */
+    unsigned policies_more, errors_more;
+    struct str message; /* @message of the deciding rule, may be empty */
+    struct policy_obligations obligations;
+};
+
+struct policy_workspace;                             /* one per thread */
+struct policy_workspace *policy_workspace_new(void); /* gives */
+void policy_workspace_free(struct policy_workspace **workspace);
+
+/* Builds principal, action and context once; then one decide per target.
+ * Everything borrowed in `question` must live until the last decide. */
+enum err policy_decide_begin(struct policy_workspace *workspace,
+    const struct policy_set *set, const struct policy_entities *entities,
+    const struct policy_question *question) MUSTCHECK;
+/* Never an error: what cannot be evaluated is a denial with its reason. */
+void policy_decide(struct policy_workspace *workspace,
+    const struct policy_target *target, struct policy_decision *out);
+
+/* The Cedar context of the last begin as canonical JSON for the audit entry,
+ * without what identifies a person (request.address is left out). */
+void policy_decide_context(struct policy_workspace *workspace, struct buf *out);
+
+#endif

@@ -1,0 +1,124 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * policy/quota.h - the ledger: how much of each budget is used or reserved.
+ *
+ * Pure but for one short mutex: time is an argument, nothing is stored here
+ * (the audit log is the store; quota_restore_* bring it back). Any thread.
+ *
+ * A claim names one quota. Reserve takes the worst case from every claim, all
+ * or none; settle gives back what was not used. Fixed windows (hour, day,
+ * week, month, lifetime) count; a settlement goes into the window of its
+ * admission. Minute quotas are rates: GCRA (ITU-T I.371 annex A) with one
+ * minute's amount as burst, in virtual arrival times. Windows only move
+ * forward, whatever the clock does. [POL-Q1] used + reserved never passes the
+ * amount. [POL-Q2] a refused reservation changes nothing. */
+#ifndef POLICY_QUOTA_H
+#define POLICY_QUOTA_H
+
+#include "lib/clock.h"
+#include "lib/err.h"
+#include "lib/str.h"
+
+enum quota_dimension {
+    QUOTA_REQUESTS,
+    QUOTA_TOKENS, /* input + output */
+    QUOTA_INPUT_TOKENS,
+    QUOTA_OUTPUT_TOKENS
+};
+enum quota_window {
+    QUOTA_MINUTE, /* a rate */
+    QUOTA_HOUR,
+    QUOTA_DAY,
+    QUOTA_WEEK,
+    QUOTA_MONTH,
+    QUOTA_LIFETIME
+};
+const char *quota_dimension_name(enum quota_dimension dimension);
+const char *quota_window_name(enum quota_window window);
+enum err quota_dimension_parse(
+    struct str name, enum quota_dimension *out) MUSTCHECK;
+enum err quota_window_parse(struct str name, enum quota_window *out) MUSTCHECK;
+
+#define QUOTA_ID_MAX 32
+#define QUOTA_CLAIMS_MAX 32 /* quotas that may apply to one request */
+
+/* One row of table quota, as the snapshot holds it. Immutable. */
+struct quota_rule {
+    char id[QUOTA_ID_MAX]; /* NUL-terminated; the bucket */
+    enum quota_dimension dimension;
+    enum quota_window window;
+    int64_t amount;
+    const struct clock_zone *zone; /* for the calendar windows; borrowed */
+};
+
+struct quota_ledger;
+struct quota_ledger *quota_ledger_new(void); /* gives; NULL: out of memory */
+void quota_ledger_free(struct quota_ledger **ledger);
+
+/* What one request would take at most. */
+struct quota_demand {
+    int64_t input;      /* upper bound of input tokens */
+    int64_t multiplier; /* answers per cap: n x prompts x best_of; >= 1, or 0
+                           when the route generates nothing (embeddings) */
+    int64_t cap; /* output cap per answer: the caller's, or the default */
+    bool cap_is_flexible; /* the caller set none: may be lowered to fit, not
+                             below cap_least */
+    int64_t cap_least;
+};
+
+/* Filled by quota_reserve, kept by the exchange until settled. */
+struct quota_claim {
+    const struct quota_rule *rule; /* in; keeps (snapshot) */
+    int64_t reserved;              /* units taken */
+    int64_t window_start_us;       /* calendar windows; 0 for lifetime */
+    int64_t arrival_us;            /* rates: theoretical arrival after it */
+    uint64_t step;                 /* rates: ledger order within the bucket */
+    int64_t used;                  /* before this claim, reservations included
+                                      (rates: what the burst lacks) */
+    int64_t settled;               /* after quota_settle: what was charged */
+};
+
+struct quota_denial {
+    const struct quota_rule *rule; /* the quota that did not fit */
+    int64_t asked;
+    int64_t remaining;
+    int64_t retry_after_us; /* until it would fit or the window ends; -1: never
+                               (lifetime, or larger than the whole amount) */
+    bool rate;              /* minute quota: "too fast"; else "budget spent" */
+};
+
+/* claims[i].rule are set, the rest is filled. ERR_OK: all taken, *cap is the
+ * output cap granted per answer (== demand->cap unless flexible). ERR_FULL:
+ * none taken, *denial says which and when. ERR_NOMEM. */
+enum err quota_reserve(struct quota_ledger *ledger, int64_t now_us,
+    const struct quota_demand *demand, struct quota_claim *claims, size_t count,
+    int64_t *cap, struct quota_denial *denial) MUSTCHECK;
+
+/* The true use. Charges min(actual, reserved) per claim, sets claim->settled,
+ * and for rates arrival_us and step anew. Never fails. requests count 1 when
+ * `served`, else they are given back. */
+void quota_settle(struct quota_ledger *ledger, int64_t now_us,
+    struct quota_claim *claims, size_t count, int64_t input_tokens,
+    int64_t output_tokens, bool served);
+/* Everything back (withdrawn, no engine reached). */
+void quota_cancel(struct quota_ledger *ledger, int64_t now_us,
+    struct quota_claim *claims, size_t count);
+
+struct quota_status {
+    int64_t limit;
+    int64_t used; /* reservations included */
+    int64_t remaining;
+    int64_t reset_us; /* from now until full again / until the window ends; -1:
+                         never */
+};
+void quota_peek(struct quota_ledger *ledger, int64_t now_us,
+    const struct quota_rule *rule, struct quota_status *out);
+
+/* Start-up, from the replayed log. Calendar: the window's start and what was
+ * used in it. Rate: the latest arrival time and its step. */
+enum err quota_restore_window(struct quota_ledger *ledger, struct str bucket,
+    int64_t window_start_us, int64_t used) MUSTCHECK;
+enum err quota_restore_rate(struct quota_ledger *ledger, struct str bucket,
+    int64_t arrival_us, uint64_t step) MUSTCHECK;
+
+#endif

@@ -1,0 +1,151 @@
+-- The control database: who exists, what they may reach, how much they may
+-- use, and the rules. One writer (the holder of DIR/lock). Names of persons are
+-- not here but in persons.db. Times are microseconds since 1970 UTC.
+-- Everything but `outbox` and `control_event` is covered by the control digest.
+
+CREATE TABLE organisation_setting (
+    key   TEXT PRIMARY KEY,      -- require_approvals, zone, contact, ...
+    value TEXT NOT NULL
+) STRICT;
+
+CREATE TABLE team (
+    name    TEXT PRIMARY KEY,    -- the Cedar uid Team::"name", immutable
+    parent  TEXT REFERENCES team (name),
+    title   TEXT NOT NULL DEFAULT '',
+    created INTEGER NOT NULL
+) STRICT;
+
+CREATE TABLE caller (
+    id       TEXT PRIMARY KEY,   -- opaque, Caller::"cal_..."; the handle is in persons.db
+    kind     TEXT NOT NULL DEFAULT 'person' CHECK (kind IN ('person', 'service')),
+    disabled INTEGER NOT NULL DEFAULT 0 CHECK (disabled IN (0, 1)),
+    created  INTEGER NOT NULL
+) STRICT;
+
+CREATE TABLE caller_team (
+    caller TEXT NOT NULL REFERENCES caller (id) ON DELETE CASCADE,
+    team   TEXT NOT NULL REFERENCES team (name),
+    PRIMARY KEY (caller, team)
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE api_key (
+    id      TEXT PRIMARY KEY,    -- public id: key_...
+    caller  TEXT NOT NULL REFERENCES caller (id),
+    hash    BLOB NOT NULL UNIQUE CHECK (length(hash) = 32), -- SHA-256 of the whole key text
+    hint    TEXT NOT NULL,       -- first characters, for recognising it
+    label   TEXT NOT NULL DEFAULT '',
+    created INTEGER NOT NULL,
+    expires INTEGER,             -- NULL: never
+    revoked INTEGER              -- NULL: in force
+) STRICT;
+CREATE INDEX api_key_caller ON api_key (caller);
+
+CREATE TABLE engine (
+    name            TEXT PRIMARY KEY,   -- Engine::"name"
+    kind            TEXT NOT NULL CHECK (kind IN ('openai', 'llama-server', 'vllm', 'ollama', 'tgi', 'localai', 'demo')),
+    url             TEXT NOT NULL,      -- http://h:p, https://h:p[/base], unix:/path
+    credential_file TEXT NOT NULL DEFAULT '', -- file that holds the engine's own bearer token
+    ca_file         TEXT NOT NULL DEFAULT '', -- https: trust this bundle only
+    health_path     TEXT NOT NULL DEFAULT '/health',
+    weight          INTEGER NOT NULL DEFAULT 1 CHECK (weight BETWEEN 1 AND 1000),
+    max_concurrent  INTEGER NOT NULL DEFAULT 0 CHECK (max_concurrent >= 0), -- 0: no limit
+    region          TEXT NOT NULL DEFAULT '',
+    created         INTEGER NOT NULL
+) STRICT;
+
+CREATE TABLE model (
+    name               TEXT PRIMARY KEY, -- Model::"name"
+    version            TEXT NOT NULL DEFAULT '',
+    owner              TEXT NOT NULL DEFAULT '',
+    licence            TEXT NOT NULL DEFAULT '',
+    risk_class         TEXT NOT NULL DEFAULT 'unclassified'
+                       CHECK (risk_class IN ('unclassified', 'minimal', 'limited', 'high')),
+    region             TEXT NOT NULL DEFAULT '',
+    status             TEXT NOT NULL DEFAULT 'draft' CHECK (status IN ('draft', 'approved', 'retired')),
+    default_max_tokens INTEGER NOT NULL DEFAULT 1024 CHECK (default_max_tokens BETWEEN 1 AND 10000000),
+    template_tokens    INTEGER NOT NULL DEFAULT 32 CHECK (template_tokens BETWEEN 0 AND 100000),  -- per request, upper bound
+    message_tokens     INTEGER NOT NULL DEFAULT 16 CHECK (message_tokens BETWEEN 0 AND 100000),   -- per message, upper bound
+    created            INTEGER NOT NULL
+) STRICT;
+
+CREATE TABLE model_alias (
+    alias TEXT PRIMARY KEY,
+    model TEXT NOT NULL REFERENCES model (name)
+) STRICT;
+
+CREATE TABLE model_group (
+    name    TEXT PRIMARY KEY,    -- ModelGroup::"name"
+    created INTEGER NOT NULL
+) STRICT;
+
+CREATE TABLE model_group_member (
+    model_group TEXT NOT NULL REFERENCES model_group (name) ON DELETE CASCADE,
+    model       TEXT NOT NULL REFERENCES model (name) ON DELETE CASCADE,
+    PRIMARY KEY (model_group, model)
+) STRICT, WITHOUT ROWID;
+
+-- Where a model runs: the candidates of a request, lowest priority first.
+CREATE TABLE model_target (
+    model    TEXT NOT NULL REFERENCES model (name) ON DELETE CASCADE,
+    engine   TEXT NOT NULL REFERENCES engine (name),
+    upstream TEXT NOT NULL,      -- the name the engine knows it by
+    priority INTEGER NOT NULL DEFAULT 0,
+    PRIMARY KEY (model, engine, upstream)
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE quota (
+    id        TEXT PRIMARY KEY,  -- quo_..., also the ledger's bucket
+    scope     TEXT NOT NULL CHECK (scope IN ('organisation', 'team', 'caller', 'key')),
+    subject   TEXT NOT NULL,     -- '' | team name | caller id | key id
+    model     TEXT NOT NULL DEFAULT '',    -- '' = every model
+    dimension TEXT NOT NULL CHECK (dimension IN ('requests', 'tokens', 'input_tokens', 'output_tokens')),
+    window    TEXT NOT NULL CHECK (window IN ('minute', 'hour', 'day', 'week', 'month', 'lifetime')),
+    amount    INTEGER NOT NULL CHECK (amount BETWEEN 0 AND 9007199254740991),
+    created   INTEGER NOT NULL,
+    UNIQUE (scope, subject, model, dimension, window)
+) STRICT;
+
+-- Immutable once written; only state and the columns of the acts move.
+CREATE TABLE policy_version (
+    version   INTEGER PRIMARY KEY,
+    hash      BLOB NOT NULL CHECK (length(hash) = 32), -- SHA-256 of the stored text
+    text      TEXT NOT NULL,     -- Cedar, Caller literals already by id
+    note      TEXT NOT NULL DEFAULT '',
+    state     TEXT NOT NULL CHECK (state IN ('draft', 'submitted', 'approved', 'active', 'retired')),
+    author    TEXT NOT NULL,     -- administrator id, or '' when unattributed
+    created   INTEGER NOT NULL
+) STRICT;
+CREATE UNIQUE INDEX policy_version_active ON policy_version (state) WHERE state = 'active';
+
+CREATE TABLE policy_act (
+    id      INTEGER PRIMARY KEY,
+    version INTEGER NOT NULL REFERENCES policy_version (version),
+    act     TEXT NOT NULL CHECK (act IN ('put', 'submit', 'approve', 'activate', 'retire', 'rollback')),
+    actor   TEXT NOT NULL,
+    time    INTEGER NOT NULL,
+    note    TEXT NOT NULL DEFAULT ''
+) STRICT;
+
+CREATE TABLE administrator (
+    id         TEXT PRIMARY KEY, -- adm_...; the name is in persons.db
+    role       TEXT NOT NULL CHECK (role IN ('admin', 'policy-author', 'approver', 'auditor', 'operator')),
+    token_hash BLOB UNIQUE CHECK (token_hash IS NULL OR length(token_hash) = 32),
+    uid        INTEGER UNIQUE,   -- a system user who is this administrator on the socket
+    disabled   INTEGER NOT NULL DEFAULT 0 CHECK (disabled IN (0, 1)),
+    created    INTEGER NOT NULL
+) STRICT;
+
+CREATE TABLE anchor (
+    name          TEXT PRIMARY KEY,
+    kind          TEXT NOT NULL CHECK (kind IN ('file', 'command')),
+    target        TEXT NOT NULL, -- a path, or a command line for /bin/sh
+    every_minutes INTEGER NOT NULL DEFAULT 60 CHECK (every_minutes BETWEEN 1 AND 10080),
+    created       INTEGER NOT NULL
+) STRICT;
+
+-- Events of committed changes that the journal may not have yet. `sequence`
+-- never repeats; the entry carries it as "outbox".
+CREATE TABLE outbox (
+    sequence INTEGER PRIMARY KEY AUTOINCREMENT,
+    entry    TEXT NOT NULL       -- canonical JSON of the audit entry
+) STRICT;

@@ -1,0 +1,76 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * schema/db.h - the one home of SQLite: opening, migrating, statements.
+ *
+ * Databases here are opened with foreign_keys, trusted_schema off, a busy
+ * timeout and the durability their kind asks for. Schema files are embedded
+ * (schema/NAME.sql) and numbered by PRAGMA user_version; an older database is
+ * migrated in one transaction, a newer one is refused. One connection belongs
+ * to one thread at a time (the owner locks). */
+#ifndef SCHEMA_DB_H
+#define SCHEMA_DB_H
+
+#include "lib/err.h"
+#include "lib/str.h"
+
+enum db_kind {
+    DB_CONTROL, /* rollback journal, synchronous=EXTRA */
+    DB_PERSONS, /* rollback journal, synchronous=EXTRA, secure_delete */
+    DB_INDEX    /* may be lost: rollback journal, synchronous=OFF */
+};
+
+struct db;
+struct db_statement;
+
+/* Creates the file (mode 0600) and its tables when `create`; then also syncs
+ * the folder. Otherwise a missing file is ERR_NOTFOUND. A damaged file is
+ * ERR_CORRUPT. gives *out. */
+enum err db_open(const char *path, enum db_kind kind, bool create,
+    struct db **out, struct errinfo *info) MUSTCHECK;
+/* Read only, never creates, never migrates. */
+enum err db_open_readonly(const char *path, enum db_kind kind, struct db **out,
+    struct errinfo *info) MUSTCHECK;
+void db_close(struct db **db);
+
+/* Statements without results; several may stand in one text. */
+enum err db_execute(
+    struct db *db, const char *sql, struct errinfo *info) MUSTCHECK;
+/* BEGIN IMMEDIATE, COMMIT; ROLLBACK never fails. */
+enum err db_begin(struct db *db, struct errinfo *info) MUSTCHECK;
+enum err db_commit(struct db *db, struct errinfo *info) MUSTCHECK;
+void db_rollback(struct db *db);
+
+/* Prepared statements are kept by the db and reused by text: sql must be a
+ * literal. Bind from 1; a bound str must live until db_reset. */
+enum err db_prepare(struct db *db, const char *sql, struct db_statement **out,
+    struct errinfo *info) MUSTCHECK;
+/* The same for SQL put together at run time; ends with db_finalize. */
+enum err db_prepare_once(struct db *db, struct str sql,
+    struct db_statement **out, struct errinfo *info) MUSTCHECK;
+void db_bind_text(struct db_statement *s, int at, struct str value);
+void db_bind_blob(struct db_statement *s, int at, const void *bytes, size_t n);
+void db_bind_int(struct db_statement *s, int at, int64_t value);
+void db_bind_null(struct db_statement *s, int at);
+/* ERR_OK: a row stands; ERR_NOTFOUND: no (more) rows, statement reset;
+ * ERR_EXISTS: a uniqueness rule; ERR_STATE: a foreign key or CHECK. */
+enum err db_step(struct db_statement *s, struct errinfo *info) MUSTCHECK;
+/* For INSERT, UPDATE, DELETE: step to the end and reset; ERR_OK when done. */
+enum err db_run(struct db_statement *s, struct errinfo *info) MUSTCHECK;
+void db_reset(struct db_statement *s);
+void db_finalize(struct db_statement **s); /* db_prepare_once only */
+/* Columns from 0; texts borrow until the next step or reset. NULL: empty. */
+struct str db_column_text(struct db_statement *s, int at);
+struct str db_column_blob(struct db_statement *s, int at);
+int64_t db_column_int(struct db_statement *s, int at);
+bool db_column_is_null(struct db_statement *s, int at);
+int db_column_count(struct db_statement *s);
+const char *db_column_name(struct db_statement *s, int at);
+int64_t db_last_rowid(struct db *db);
+int64_t db_changes(struct db *db);
+
+/* SHA-256 over all rows of all tables but those named in `except`
+ * (NULL-terminated), in a fixed order and encoding: the control digest. */
+enum err db_digest(struct db *db, const char *const *except, uint8_t out[32],
+    struct errinfo *info) MUSTCHECK;
+
+#endif

@@ -1,0 +1,17 @@
+-- Names of persons and the keys that seal their fields in the log. Erasable:
+-- outside the control digest, secure_delete on, rollback journal.
+
+CREATE TABLE person (
+    id     TEXT PRIMARY KEY,     -- cal_... or adm_...
+    handle TEXT NOT NULL UNIQUE, -- what people type
+    name   TEXT NOT NULL DEFAULT ''
+) STRICT;
+
+CREATE TABLE sealing_key (
+    id      TEXT PRIMARY KEY,    -- short random id, written in entries
+    subject TEXT NOT NULL,       -- cal_..., adm_..., or 'anonymous'
+    month   TEXT NOT NULL,       -- '2026-11'
+    class   TEXT NOT NULL DEFAULT 'default', -- retention class
+    wrapped BLOB NOT NULL,       -- nonce, AES-256-GCM(master key, key), tag
+    UNIQUE (subject, month, class)
+) STRICT;
