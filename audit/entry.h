@@ -1,0 +1,172 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * audit/entry.h - the entries of the log, written as canonical JSON
+ * (RFC 8785) without a tree; schema/audit-event.schema.json describes them.
+ *
+ * Every entry has "v":1, "type", "time" and "id" (its own ULID; for the
+ * request.* family the request's id, shared by all its entries). Numbers are
+ * integers within +-(2^53-1). Persons appear by opaque id only; personal
+ * fields go into "sealed" (audit/seal.h). Each writer appends one entry to
+ * `out` and tells where the 27-byte timestamp stands. Field maxima keep an
+ * entry under 65,535 bytes: longer texts are cut at a character boundary and
+ * end in U+2026. Pure; any thread. */
+#ifndef AUDIT_ENTRY_H
+#define AUDIT_ENTRY_H
+
+#include "lib/buf.h"
+#include "lib/clock.h"
+
+struct audit_sealed {
+    struct str key_id; /* sealing_key.id; empty: no sealed box in the entry */
+    struct str box;    /* nonce | ciphertext | tag, raw bytes */
+};
+
+struct audit_quota_figure {
+    struct str bucket; /* quota id */
+    bool rate;
+    int64_t window_start_us; /* calendar; 0 and `lifetime` for lifetime */
+    int64_t limit;
+    int64_t used;       /* before; admitted only */
+    int64_t reserved;   /* admitted: taken; completed: what had been taken */
+    int64_t settled;    /* completed, withdrawn: charged in the end */
+    int64_t arrival_us; /* rate: after the step */
+    uint64_t step;      /* rate */
+};
+
+struct audit_candidate {
+    struct str engine, model, upstream;
+    bool permitted;
+    struct str reason;          /* policy_reason in words when not permitted */
+    const struct str *policies; /* @id of the deciding rules */
+    size_t policy_count;
+    const struct str *errors; /* @id of rules whose evaluation failed */
+    size_t error_count;
+    /* obligations that will bind: */
+    int64_t max_tokens; /* -1: none */
+    bool record_full;
+};
+
+/* Shared by admitted, denied and measured. Everything borrowed. */
+struct audit_request {
+    struct str id; /* ULID */
+    int64_t time_us;
+    struct str caller, key, auth_method;
+    const struct str *teams; /* all, ancestors included */
+    size_t team_count;
+    struct str route, dialect, action;
+    struct str model_asked,
+        model;          /* as asked; the registered name ('' if none) */
+    struct str context; /* canonical JSON of the Cedar context */
+    int64_t policy_version;
+    struct str policy_hash; /* hex */
+    struct str snapshot;    /* hex, short */
+    int64_t body_bytes;
+    struct str body_digest; /* hex HMAC-SHA-256, keyed */
+    struct str digest_key;  /* which key */
+    int64_t input_bound;    /* reserved input tokens */
+    int64_t cap;            /* output cap sent to the engine; -1: none */
+    bool cap_injected;      /* the caller had set none */
+    bool stream;
+    const struct str *stripped; /* fields taken out of the body */
+    size_t stripped_count;
+    const struct audit_candidate *candidates;
+    size_t candidate_count;
+    const struct audit_quota_figure *quotas;
+    size_t quota_count;
+    struct str trace; /* W3C trace id, 32 hex, or empty */
+    struct audit_sealed sealed;
+};
+
+void audit_entry_admitted(
+    struct buf *out, const struct audit_request *request, size_t *time_offset);
+
+struct audit_denied {
+    struct str stage; /* "route", "describe", "plan", "decide", "reserve" ... */
+    int status;
+    struct str code;    /* "policy_denied", "model_not_found" ... */
+    struct str message; /* what the caller was told */
+    struct str quota;   /* the quota that refused, or empty */
+};
+void audit_entry_denied(struct buf *out, const struct audit_request *request,
+    const struct audit_denied *denied, size_t *time_offset);
+void audit_entry_measured(struct buf *out, const struct audit_request *request,
+    struct str engine, size_t *time_offset);
+
+struct audit_attempt { /* one that failed and was followed by another */
+    struct str id;
+    int64_t time_us;
+    int64_t number; /* from 1 */
+    struct str engine, upstream;
+    int status; /* 0: none came */
+    struct str error;
+};
+void audit_entry_attempt(
+    struct buf *out, const struct audit_attempt *attempt, size_t *time_offset);
+
+/* A completion is at most this long. */
+#define AUDIT_COMPLETION_MAX 12288
+
+struct audit_completed {
+    struct str id;
+    int64_t time_us;
+    struct str outcome; /* ok cut client_gone engine_error interrupted */
+    struct str reason;  /* words, may be empty */
+    int status;         /* sent to the caller; 0: none */
+    struct str engine, upstream;
+    int64_t attempts;
+    int64_t input_tokens, output_tokens, cached_tokens,
+        reasoning_tokens;     /* -1: unknown */
+    struct str usage_source;  /* engine counted reserved none */
+    int64_t bytes_out;        /* answer bytes relayed */
+    struct str answer_digest; /* hex HMAC of the relayed answer, may be empty */
+    struct str digest_key;
+    int64_t durable_us, first_byte_us,
+        total_us; /* since the head was read; -1 */
+    const struct audit_quota_figure *quotas;
+    size_t quota_count;
+};
+void audit_entry_completed(struct buf *out,
+    const struct audit_completed *completed, size_t *time_offset);
+
+struct audit_withdrawn {
+    struct str id;
+    int64_t time_us;
+    struct str reason; /* deadline client_gone engine_unreachable shutdown */
+    const struct audit_quota_figure *quotas;
+    size_t quota_count;
+};
+void audit_entry_withdrawn(struct buf *out,
+    const struct audit_withdrawn *withdrawn, size_t *time_offset);
+
+/* auth.failed, aggregated per address and reason. */
+struct audit_auth_failed {
+    int64_t time_us, first_us;
+    struct str reason; /* missing malformed unknown expired revoked disabled */
+    struct str route;  /* of the last one */
+    int64_t count;
+    struct str key;             /* key id where one was recognised */
+    struct audit_sealed sealed; /* address */
+};
+void audit_entry_auth_failed(struct buf *out,
+    const struct audit_auth_failed *failed, size_t *time_offset);
+
+/* admin.*, policy.*, engine.*, system.*, audit.*: one shape. */
+struct audit_act {
+    struct str type; /* "admin.team.added", "policy.activated", "engine.down",
+                        "system.started", "audit.queried" ... */
+    int64_t time_us;
+    struct str actor;               /* adm_..., "system", or "" */
+    struct str actor_method;        /* token uid root offline system */
+    struct str object_kind, object; /* "team", "cardiology" */
+    struct str before, after;       /* canonical JSON objects, or empty */
+    struct str detail;              /* canonical JSON object, or empty */
+    struct str reason;              /* words a person gave, may be empty */
+    int64_t outbox;                 /* sequence, 0: not from the outbox */
+    struct str
+        control_digest; /* hex of the resulting control state, or empty */
+    struct audit_sealed sealed;
+};
+void audit_entry_act(
+    struct buf *out, const struct audit_act *act, size_t *time_offset);
+
+#endif

@@ -1,0 +1,55 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * audit/seal.h - sealed boxes for personal fields, and keyed digests.
+ *
+ * One random AES-256 key per (subject, month, retention class), wrapped by the
+ * master key DIR/keys/master.key and durable in persons.db before the first
+ * entry sealed under it. Destroying a key makes its boxes unreadable for ever;
+ * the leaves of the log stay. Digests of content are HMAC-SHA-256 under
+ * DIR/keys/digest-N.key. A keyring belongs to one thread (the admin plane);
+ * the keys that it gives are immutable and may be copied into snapshots. */
+#ifndef AUDIT_SEAL_H
+#define AUDIT_SEAL_H
+
+#include "lib/crypto.h"
+#include "lib/buf.h"
+#include "schema/db.h"
+
+struct seal_key {
+    char id[17];   /* NUL-terminated */
+    char month[8]; /* "2026-11" */
+    uint8_t key[AEAD_KEY_SIZE];
+};
+
+struct keyring;
+/* Creates keys/master.key and keys/digest-1.key (0600). */
+enum err keyring_create(const char *state_dir, struct errinfo *info) MUSTCHECK;
+/* keeps persons. gives *out. */
+enum err keyring_open(const char *state_dir, struct db *persons,
+    struct keyring **out, struct errinfo *info) MUSTCHECK;
+void keyring_free(struct keyring **keyring);
+
+/* The key of (subject, month of time_us in UTC, class "default"), made and
+ * made durable when it is not there. Many at once in one transaction:
+ * keyring_begin / keyring_end around the calls. ERR_NOTFOUND: it was
+ * destroyed (erased). */
+enum err keyring_begin(struct keyring *keyring, struct errinfo *info) MUSTCHECK;
+enum err keyring_end(struct keyring *keyring, struct errinfo *info) MUSTCHECK;
+enum err keyring_get(struct keyring *keyring, struct str subject,
+    int64_t time_us, struct seal_key *out, struct errinfo *info) MUSTCHECK;
+/* By the id that an entry names, for reading. */
+enum err keyring_find(struct keyring *keyring, struct str key_id,
+    struct seal_key *out, struct errinfo *info) MUSTCHECK;
+
+/* The current digest key: raw 32 bytes and its name ("1"). */
+void keyring_digest_key(
+    const struct keyring *keyring, uint8_t key[32], char name[8]);
+
+/* box = nonce | ciphertext | tag, appended to out; `id` (the entry's id) is
+ * authenticated with it. Worker threads, each with its own aead. */
+enum err seal_box(struct crypto_aead *aead, const struct seal_key *key,
+    struct str id, struct str plain, struct buf *out) MUSTCHECK;
+enum err seal_open(struct crypto_aead *aead, const struct seal_key *key,
+    struct str id, struct str box, struct buf *out) MUSTCHECK;
+
+#endif
