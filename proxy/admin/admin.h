@@ -1,0 +1,51 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * proxy/admin/admin.h - the admin API: one function from request to answer,
+ * served on the Unix socket by proxy/admin/listener.h and called directly by
+ * the CLI when no server runs. schema/openapi.yaml describes it.
+ *
+ * Threads: admin_handle may be called on several; it locks the control. */
+#ifndef PROXY_ADMIN_ADMIN_H
+#define PROXY_ADMIN_ADMIN_H
+
+#include "proxy/control.h"
+#include "proxy/snapshot.h"
+
+/* What only a running server knows. All NULL offline. Any thread. */
+struct admin_server {
+    void *context;
+    /* referenced; the caller unrefs */
+    struct snapshot *(*snapshot)(void *context);
+    struct quota_ledger *(*ledger)(void *context);
+    /* A JSON object: listeners, workers, engines with health, connections,
+     * requests by outcome, snapshot, policy, log health, uptime. */
+    void (*status)(void *context, struct buf *out);
+    void (*metrics)(void *context, struct buf *out); /* Prometheus 0.0.4 */
+    /* true when ready; else the reasons, a JSON array of strings */
+    bool (*ready)(void *context, struct buf *reasons);
+};
+
+struct admin_request {
+    struct str method, path, query; /* path and query as sent */
+    struct str authorization;       /* header value, or empty */
+    struct str body;
+    bool offline; /* called in the process of the CLI */
+    long uid;     /* of the peer; -1: unknown */
+};
+struct admin_response {
+    int status;
+    const char *content_type;
+    struct buf body;
+};
+
+struct admin;
+/* keeps control and server (server may be NULL: offline). gives *out. */
+enum err admin_new(struct control *control, const struct admin_server *server,
+    struct admin **out, struct errinfo *info) MUSTCHECK;
+void admin_free(struct admin **admin);
+/* Always answers (RFC 9457 problem details on failure). response->body must be
+ * initialised; the caller frees it. */
+void admin_handle(struct admin *admin, const struct admin_request *request,
+    struct admin_response *response);
+
+#endif

@@ -1,0 +1,80 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * proxy/control.h - the control state of one DIR: its lock, databases, keys
+ * and log, and the one way to change it.
+ *
+ * A change is a transaction over control.db (and persons.db) that also writes
+ * its event into `outbox`; then the event is made durable in the journal, then
+ * the data plane is told (the snapshot swaps), then the answer is given.
+ * Opening drains what a crash left in the outbox, and compares the digest of
+ * the control state with the last one on record: a difference means that
+ * someone edited the database, and is refused until adopted with a reason.
+ * Threads: everything between control_lock and control_unlock. */
+#ifndef PROXY_CONTROL_H
+#define PROXY_CONTROL_H
+
+#include "audit/log.h"
+#include "audit/seal.h"
+#include "proxy/settings.h"
+#include "schema/db.h"
+
+struct control;
+
+struct control_options {
+    const char *dir;
+    bool without_lock; /* read-only look (check while a server runs) */
+    bool adopt;        /* accept a control state that was edited outside */
+    const char *adopt_reason;
+    bool without_index;
+    uint64_t segment_bytes;
+};
+
+/* ERR_AGAIN: another process holds DIR/lock (the text names its pid). */
+enum err control_open(const struct control_options *options,
+    struct control **out, struct errinfo *info) MUSTCHECK;
+/* Starts the log's threads; `failed` as in audit/log.h. Then drains the
+ * outbox and closes open admissions as interrupted. */
+enum err control_start(struct control *control,
+    void (*failed)(void *context, const char *why), void *context,
+    struct errinfo *info) MUSTCHECK;
+void control_close(struct control **control); /* seals and stops the log */
+
+void control_lock(struct control *control);
+void control_unlock(struct control *control);
+struct db *control_db(struct control *control);
+struct db *control_persons(struct control *control);
+struct keyring *control_keyring(struct control *control);
+struct audit_log *control_log(struct control *control);
+const char *control_dir(const struct control *control);
+
+/* Called inside the lock after a change's event is durable. An error makes the
+ * change's answer a 500 that says the change stands but is not live yet. */
+void control_on_change(struct control *control,
+    enum err (*changed)(void *context, unsigned what, struct errinfo *info),
+    void *context);
+
+/* Who acts. */
+struct control_actor {
+    char id[40];   /* adm_..., or "" (unattributed) */
+    char role[24]; /* "admin", "auditor" ...; root without a name: "admin" */
+    const char *method; /* "token" "uid" "root" "offline" "system" */
+    bool can_approve;   /* attributed to a person, and online */
+};
+
+struct audit_act;
+/* One change. begin locks and opens the transactions; record adds the event
+ * (time, actor, outbox and digest are filled in here); commit does the rest of
+ * the sequence above with `what` = CHANGED_* bits; abandon rolls back. */
+enum err control_begin(struct control *control, struct errinfo *info) MUSTCHECK;
+enum err control_record(struct control *control,
+    const struct control_actor *actor, struct audit_act *act,
+    struct errinfo *info) MUSTCHECK;
+enum err control_commit(
+    struct control *control, unsigned what, struct errinfo *info) MUSTCHECK;
+void control_abandon(struct control *control);
+/* An event without a change (a query, a start). Waits until durable. */
+enum err control_event(struct control *control,
+    const struct control_actor *actor, struct audit_act *act,
+    struct errinfo *info) MUSTCHECK;
+
+#endif

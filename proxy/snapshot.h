@@ -1,0 +1,134 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * proxy/snapshot.h - the control state as the data plane sees it: immutable,
+ * reference-counted, compiled from the databases when they change.
+ *
+ * Built of parts that change apart (keys and callers; models, engines and
+ * entities; the policy set; quotas): snapshot_build takes over the parts of
+ * the previous snapshot that a change did not touch. A request keeps the
+ * snapshot it started with. Any thread may read; ref and unref are atomic. */
+#ifndef PROXY_SNAPSHOT_H
+#define PROXY_SNAPSHOT_H
+
+#include "audit/seal.h"
+#include "engine/target.h"
+#include "policy/decide.h"
+#include "policy/quota.h"
+#include "schema/db.h"
+
+struct snapshot;
+
+/* What a change touched. */
+enum {
+    CHANGED_KEYS = 1,      /* api_key */
+    CHANGED_DIRECTORY = 2, /* team, caller, caller_team */
+    CHANGED_MODELS = 4,    /* model*, engine */
+    CHANGED_POLICY = 8,    /* policy_version */
+    CHANGED_QUOTAS = 16,   /* quota */
+    CHANGED_SETTINGS = 32, /* organisation_setting */
+    CHANGED_SEALING = 64,  /* sealing keys: a new month, an erasure */
+    CHANGED_ALL = 127
+};
+
+struct snapshot_sources {
+    struct db *control;
+    struct db *persons;
+    struct keyring *keyring; /* NULL: without sealing keys (offline `can`) */
+    int64_t now_us;
+};
+
+/* Reads the control state. A missing active policy version is no error:
+ * snapshot_policy is NULL then and every request is denied (503). previous
+ * may be NULL (then everything is built). gives *out with one reference. */
+enum err snapshot_build(const struct snapshot_sources *sources,
+    struct snapshot *previous, unsigned changed, struct snapshot **out,
+    struct errinfo *info) MUSTCHECK;
+struct snapshot *snapshot_ref(struct snapshot *snapshot);
+void snapshot_unref(struct snapshot **snapshot);
+
+/* 16 hex digits, NUL-terminated: names the state in entries. */
+const char *snapshot_id(const struct snapshot *snapshot);
+uint64_t snapshot_generation(const struct snapshot *snapshot); /* grows */
+
+/* --- Callers ------------------------------------------------------------- */
+struct snapshot_caller {
+    const char *id;     /* cal_... */
+    const char *handle; /* for people, never in entries */
+    const char *kind;
+    bool disabled;
+    const struct str *teams; /* all, ancestors included, sorted */
+    size_t team_count;
+    const struct quota_rule *const *quotas; /* organisation, teams, caller */
+    const struct str *quota_models; /* parallel: '' or the model it is for */
+    size_t quota_count;
+    bool has_seal; /* keys for this month and, near its end, the next */
+    struct seal_key seal[2];
+};
+const struct snapshot_caller *snapshot_find_caller(
+    const struct snapshot *snapshot, struct str id_or_handle);
+size_t snapshot_caller_count(const struct snapshot *snapshot);
+/* Key for the anonymous subject (failed authentications). */
+const struct seal_key *snapshot_anonymous_seal(
+    const struct snapshot *snapshot, int64_t time_us);
+const struct seal_key *snapshot_caller_seal(
+    const struct snapshot_caller *caller, int64_t time_us);
+
+struct snapshot_key {
+    const char *id; /* key_... */
+    uint8_t hash[32];
+    const struct snapshot_caller *caller;
+    int64_t expires_us; /* 0: never */
+    bool revoked;
+    const struct quota_rule *const *quotas; /* scope key */
+    const struct str *quota_models;
+    size_t quota_count;
+};
+/* NULL when unknown. hash: SHA-256 of the whole key text. */
+const struct snapshot_key *snapshot_find_key(
+    const struct snapshot *snapshot, const uint8_t hash[32]);
+
+/* --- Models and engines -------------------------------------------------- */
+struct snapshot_candidate {
+    const struct engine_target *engine;
+    const char *upstream;
+    int priority;
+};
+enum model_status { MODEL_DRAFT, MODEL_APPROVED, MODEL_RETIRED };
+struct snapshot_model {
+    const char *name;
+    const char *owner;
+    enum model_status status;
+    int64_t default_max_tokens, template_tokens, message_tokens;
+    int64_t created_us;
+    const struct snapshot_candidate *candidates; /* by priority */
+    size_t candidate_count;
+    const struct str *aliases;
+    size_t alias_count;
+};
+/* By name or alias; NULL when there is none. */
+const struct snapshot_model *snapshot_find_model(
+    const struct snapshot *snapshot, struct str name_or_alias);
+size_t snapshot_model_count(const struct snapshot *snapshot);
+const struct snapshot_model *snapshot_model(
+    const struct snapshot *snapshot, size_t at);
+size_t snapshot_engine_count(const struct snapshot *snapshot);
+const struct engine_target *snapshot_engine(
+    const struct snapshot *snapshot, size_t at);
+
+/* --- Rules --------------------------------------------------------------- */
+const struct policy_set *snapshot_policy(const struct snapshot *snapshot);
+int64_t snapshot_policy_version(const struct snapshot *snapshot);
+const char *snapshot_policy_hash(const struct snapshot *snapshot); /* hex */
+const struct policy_entities *snapshot_entities(
+    const struct snapshot *snapshot);
+const struct clock_zone *snapshot_zone(const struct snapshot *snapshot);
+bool snapshot_is_holiday(const struct snapshot *snapshot, int64_t time_us);
+const char *snapshot_contact(const struct snapshot *snapshot); /* whom to ask */
+size_t snapshot_quota_count(const struct snapshot *snapshot);
+const struct quota_rule *snapshot_quota(
+    const struct snapshot *snapshot, size_t at);
+/* keyed content digests */
+const uint8_t *snapshot_digest_key(const struct snapshot *snapshot);
+const char *snapshot_digest_key_name(const struct snapshot *snapshot);
+
+#endif
