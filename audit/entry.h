@@ -7,14 +7,50 @@
  * request.* family the request's id, shared by all its entries). Numbers are
  * integers within +-(2^53-1). Persons appear by opaque id only; personal
  * fields go into "sealed" (audit/seal.h). Each writer appends one entry to
- * `out` and tells where the 27-byte timestamp stands. Field maxima keep an
- * entry under 65,535 bytes: longer texts are cut at a character boundary and
- * end in U+2026. Pure; any thread. */
+ * `out` and tells where the 27-byte timestamp stands, counted from the entry's
+ * first byte. Field maxima keep an entry under 65,535 bytes: longer texts are
+ * cut at a character boundary and end in U+2026; a list cut short says by how
+ * much ("candidatesMore": 3); a finished JSON value past its maximum is
+ * replaced by {"omitted":{"bytes":N,"sha256":"..."}}. No I/O; any thread.
+ *
+ * The shapes, members sorted, `?` where a member may be missing:
+ *   request.admitted  action, auth{key,method}, caller, candidates[{engine,
+ *     errors?, maxTokens?, model, permitted, policies, reason?, recordFull?,
+ *     upstream}], candidatesMore?, cap?, capInjected, context, dialect, id,
+ *     input{body,bound,digest,digestKey}, model{asked,name},
+ *     policy{hash,version}, quotas[{arrival?, bucket, limit, reserved, step?,
+ *     used, window}], route, sealed?{box,key}, snapshot, stream, stripped?,
+ *     teams, time, trace?, type, v
+ *   request.denied    the same with denied{code,message,quota?,stage,status};
+ *     its quotas are {asked, bucket, limit, used, window}: nothing was taken
+ *   request.measured  the same as denied, with engine instead of denied
+ *   request.attempt   engine, error, id, number, status?, time, type,
+ *     upstream, v
+ *   request.completed answer?{digest,digestKey}, attempts, bytesOut, engine?,
+ *     id, latency{durable?,firstByte?,total?} (microseconds), outcome,
+ *     quotas[{arrival?, bucket, reserved, settled, step?, window}], reason?,
+ *     status?, time, type, upstream?, usage{cached?,input?,output?,reasoning?,
+ *     source}, v
+ *   request.withdrawn id, quotas (as completed), reason, time, type, v
+ *   auth.failed       count, first, id, key?, reason, route, sealed?, time,
+ *     type, v
+ *   every other       actor{id,method}, after?, before?, controlDigest?,
+ *     detail?, id, object?{id,kind}, outbox?, reason?, sealed?, time, type, v
+ * A quota's window is the RFC 3339 start of its calendar window, "lifetime",
+ * or "minute" for a rate; only rates have arrival (RFC 3339) and step. */
 #ifndef AUDIT_ENTRY_H
 #define AUDIT_ENTRY_H
 
 #include "lib/buf.h"
 #include "lib/clock.h"
+
+/* Past these a value is left out or cut; who builds the inputs keeps within
+ * them, so that a record says everything that was decided on. */
+#define AUDIT_CONTEXT_MAX 16384 /* bytes of the Cedar context's JSON */
+#define AUDIT_BOX_MAX 4096      /* bytes of a sealed box; past it: left out */
+#define AUDIT_OBJECT_MAX 16384  /* each of before, after, detail of an act */
+#define AUDIT_QUOTAS_MAX 32     /* figures in one entry */
+#define AUDIT_MESSAGE_MAX 2048  /* bytes of denied.message, escaped */
 
 struct audit_sealed {
     struct str key_id; /* sealing_key.id; empty: no sealed box in the entry */
@@ -27,7 +63,8 @@ struct audit_quota_figure {
     int64_t window_start_us; /* calendar; 0 and `lifetime` for lifetime */
     int64_t limit;
     int64_t used;       /* before; admitted only */
-    int64_t reserved;   /* admitted: taken; completed: what had been taken */
+    int64_t reserved;   /* admitted: taken; completed: what had been taken;
+                           denied, measured: what was asked for */
     int64_t settled;    /* completed, withdrawn: charged in the end */
     int64_t arrival_us; /* rate: after the step */
     uint64_t step;      /* rate */
@@ -36,7 +73,7 @@ struct audit_quota_figure {
 struct audit_candidate {
     struct str engine, model, upstream;
     bool permitted;
-    struct str reason;          /* policy_reason in words when not permitted */
+    struct str reason;          /* why not, in words; empty when permitted */
     const struct str *policies; /* @id of the deciding rules */
     size_t policy_count;
     const struct str *errors; /* @id of rules whose evaluation failed */
@@ -146,6 +183,8 @@ struct audit_auth_failed {
     int64_t count;
     struct str key;             /* key id where one was recognised */
     struct audit_sealed sealed; /* address */
+    struct str id; /* the entry's ULID, under which `sealed` was made; empty:
+                      one is made */
 };
 void audit_entry_auth_failed(struct buf *out,
     const struct audit_auth_failed *failed, size_t *time_offset);
@@ -165,8 +204,13 @@ struct audit_act {
     struct str
         control_digest; /* hex of the resulting control state, or empty */
     struct audit_sealed sealed;
+    struct str id; /* as in audit_auth_failed */
 };
 void audit_entry_act(
     struct buf *out, const struct audit_act *act, size_t *time_offset);
+
+/* Where the timestamp stands in an entry that was written earlier (the
+ * outbox). ERR_SYNTAX: no entry of ours. */
+enum err audit_entry_find_time(struct str entry, size_t *time_offset) MUSTCHECK;
 
 #endif
