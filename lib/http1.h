@@ -24,7 +24,7 @@ struct http1_header {
 };
 
 enum http1_body {
-    HTTP1_BODY_NONE,
+    HTTP1_BODY_NONE, /* also for a Content-Length of 0 */
     HTTP1_BODY_LENGTH,
     HTTP1_BODY_CHUNKED,
     HTTP1_BODY_CLOSE /* answers only: until the peer closes */
@@ -83,7 +83,7 @@ bool http1_has_token(
 
 /* Chunked decoding. Feed bytes; each call yields at most one run of body
  * bytes. Zero-initialised is ready. Strict: hex digits only (at most 16), CRLF,
- * extensions skipped up to 256 bytes, trailers checked and dropped up to
+ * extensions skipped up to 256 bytes in all, trailers checked and dropped up to
  * 8 KiB. */
 struct http1_chunked {
     uint64_t left;
@@ -108,7 +108,8 @@ const char *http1_status_text(int status);
 void http1_date(char out[29], int64_t time_us);
 
 /* Server-sent events (WHATWG HTML 9.2): splits a byte stream into events at
- * empty lines, any mix of CR, LF, CRLF. */
+ * empty lines, any mix of CR, LF, CRLF. An event without a data line has
+ * data.ptr NULL. */
 struct sse_event {
     struct str raw;  /* the event's bytes with its empty line */
     struct str name; /* the value of `event:`, or empty */
@@ -119,9 +120,14 @@ struct sse_parser {
     struct buf buffer; /* what has come and was not yet taken */
     struct buf joined; /* space for multi-line data */
     size_t taken;      /* bytes of the last event, dropped at the next call */
-    size_t scanned;
+    size_t line;       /* start of the line that is being looked at */
+    size_t scanned;    /* no line end before this */
+    bool after_cr;     /* the last event ended with CR: a LF may belong to it */
+    bool started;      /* past the place of a byte order mark */
 };
-/* Events longer than max_event bytes: ERR_LIMIT from sse_next. */
+/* Events longer than max_event bytes: ERR_LIMIT from sse_next. Call sse_next
+ * until ERR_AGAIN after each feed: more than a MiB that was not taken is
+ * ERR_LIMIT from sse_feed. */
 void sse_init(struct sse_parser *p, size_t max_event);
 void sse_fini(struct sse_parser *p);
 enum err sse_feed(struct sse_parser *p, struct str bytes) MUSTCHECK;
