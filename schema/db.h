@@ -52,7 +52,7 @@ void db_bind_blob(struct db_statement *s, int at, const void *bytes, size_t n);
 void db_bind_int(struct db_statement *s, int at, int64_t value);
 void db_bind_null(struct db_statement *s, int at);
 /* ERR_OK: a row stands; ERR_NOTFOUND: no (more) rows, statement reset;
- * ERR_EXISTS: a uniqueness rule; ERR_STATE: a foreign key or CHECK. */
+ * ERR_EXISTS: a uniqueness rule; ERR_WRONG_STATE: a foreign key or CHECK. */
 enum err db_step(struct db_statement *s, struct errinfo *info) MUSTCHECK;
 /* For INSERT, UPDATE, DELETE: step to the end and reset; ERR_OK when done. */
 enum err db_run(struct db_statement *s, struct errinfo *info) MUSTCHECK;
@@ -63,6 +63,8 @@ struct str db_column_text(struct db_statement *s, int at);
 struct str db_column_blob(struct db_statement *s, int at);
 int64_t db_column_int(struct db_statement *s, int at);
 bool db_column_is_null(struct db_statement *s, int at);
+enum db_type { DB_NULL, DB_INTEGER, DB_TEXT, DB_BLOB, DB_REAL };
+enum db_type db_column_type(struct db_statement *s, int at);
 int db_column_count(struct db_statement *s);
 const char *db_column_name(struct db_statement *s, int at);
 int64_t db_last_rowid(struct db *db);
