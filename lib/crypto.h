@@ -29,6 +29,8 @@ void crypto_hmac_sha256(uint8_t out[SHA256_SIZE], const uint8_t *key,
  * at the start, the previous result when continuing. */
 uint32_t crypto_crc32c(uint32_t seed, const void *bytes, size_t n);
 uint32_t crypto_crc32(uint32_t seed, const void *bytes, size_t n);
+/* What crypto_crc32c does where the processor has no instruction for it. */
+uint32_t crypto_crc32c_portable(uint32_t seed, const void *bytes, size_t n);
 /* From the operating system; aborts if it cannot. */
 void crypto_random(void *out, size_t n);
 /* A fast generator for ids, seeded and re-seeded from crypto_random,

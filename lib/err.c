@@ -31,7 +31,7 @@ enum err errinfo_prefix(
     struct errinfo *info, enum err code, const char *format, ...)
 {
     if (!info)
-        return code != ERR_OK ? code : ERR_STATE;
+        return code != ERR_OK ? code : ERR_WRONG_STATE;
     char before[ERRINFO_MAX];
     memcpy(before, info->text, sizeof before);
     before[sizeof before - 1] = '\0';
@@ -92,7 +92,7 @@ const char *err_name(enum err code)
         return "denied";
     case ERR_CORRUPT:
         return "corrupt";
-    case ERR_STATE:
+    case ERR_WRONG_STATE:
         return "state";
     case ERR_UNSUPPORTED:
         return "unsupported";

@@ -27,7 +27,7 @@ enum err {
     ERR_EXISTS,      /* the named thing exists already */
     ERR_DENIED,      /* not allowed */
     ERR_CORRUPT,     /* stored bytes are damaged */
-    ERR_STATE,       /* not possible in the present state */
+    ERR_WRONG_STATE, /* not possible in the present state */
     ERR_UNSUPPORTED, /* understood, and not offered */
     ERR_AGAIN,       /* would block; try later */
     ERR_CLOSED,      /* the peer has gone */
@@ -49,7 +49,7 @@ enum err errinfo_set(struct errinfo *info, enum err code, const char *format,
     ...) PRINTFLIKE(3, 4);
 
 /* Puts "prefix: " before the text that is there; returns info's code (or
- * ERR_STATE when info is NULL, so use it only on a failing path). */
+ * ERR_WRONG_STATE when info is NULL, so use it only on a failing path). */
 enum err errinfo_prefix(struct errinfo *info, enum err code, const char *format,
     ...) PRINTFLIKE(3, 4);
 
