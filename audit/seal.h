@@ -46,7 +46,10 @@ void keyring_digest_key(
     const struct keyring *keyring, uint8_t key[32], char name[8]);
 
 /* box = nonce | ciphertext | tag, appended to out; `id` (the entry's id) is
- * authenticated with it. Worker threads, each with its own aead. */
+ * authenticated with it. Worker threads, each with its own aead. ERR_LIMIT:
+ * more than SEAL_PLAIN_MAX; cut the fields before. seal_open gives ERR_CORRUPT
+ * for another key, another id or a damaged box. */
+#define SEAL_PLAIN_MAX (4096 - AEAD_NONCE_SIZE - AEAD_TAG_SIZE)
 enum err seal_box(struct crypto_aead *aead, const struct seal_key *key,
     struct str id, struct str plain, struct buf *out) MUSTCHECK;
 enum err seal_open(struct crypto_aead *aead, const struct seal_key *key,
