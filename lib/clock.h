@@ -46,6 +46,9 @@ struct clock_zone;
  * names with "..", a leading '/' or characters outside [A-Za-z0-9_+/-]. */
 enum err clock_zone_load(
     const char *name, struct clock_zone **out, struct errinfo *info) MUSTCHECK;
+/* The same from the bytes of a TZif file. ERR_SYNTAX, ERR_LIMIT, ERR_NOMEM. */
+enum err clock_zone_parse(
+    const char *name, struct str bytes, struct clock_zone **out) MUSTCHECK;
 void clock_zone_free(struct clock_zone **zone);
 const char *clock_zone_name(const struct clock_zone *zone);
 int clock_zone_offset(const struct clock_zone *zone, int64_t time_us); /* s */

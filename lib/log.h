@@ -22,6 +22,13 @@ bool log_is_on(enum log_level level);
 void log_event(enum log_level level, const char *event, const char *format, ...)
     PRINTFLIKE(3, 4);
 
+/* text as one value of a pair: as it is when it is a bare word, else in double
+ * quotes with \" \\ \n \xNN escapes; cut (with "...") to what out holds.
+ * Returns out. NULL is written as "". */
+const char *log_quote(char *out, size_t size, const char *text);
+/* The same in the caller's block: log_warn("x", "why=%s", LOG_QUOTE(text)) */
+#define LOG_QUOTE(text) log_quote((char[512]){0}, 512, (text))
+
 #define log_debug(event, ...) log_event(LOG_DEBUG, event, __VA_ARGS__)
 #define log_info(event, ...) log_event(LOG_INFO, event, __VA_ARGS__)
 #define log_warn(event, ...) log_event(LOG_WARN, event, __VA_ARGS__)
