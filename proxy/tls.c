@@ -1,0 +1,396 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * proxy/tls.c - OpenSSL over a descriptor BIO of our own. */
+#include "proxy/tls.h"
+
+#include "lib/buf.h"
+#include "lib/clock.h"
+#include "lib/must.h"
+
+#include <errno.h>
+#include <openssl/bio.h>
+#include <openssl/err.h>
+#include <openssl/ssl.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/socket.h>
+
+/* Senders above us stop at a fraction of this; it only bounds mistakes. */
+#define QUEUE_MAX (64u << 20)
+
+struct tls_context {
+    _Atomic int references;
+    SSL_CTX *ctx;
+    BIO_METHOD *method;
+    int64_t expires_us;
+};
+
+struct tls {
+    SSL *ssl;
+    struct tls_context *context;
+    int fd;
+    bool drained; /* the descriptor had nothing more at the last read */
+    bool fin;     /* end of file or reset seen */
+    bool broken;
+    const char *why;
+    struct buf queue; /* encrypted bytes the system did not take yet */
+};
+
+/* --- The descriptor BIO -------------------------------------------------- */
+
+static int bio_read(BIO *bio, char *out, int n)
+{
+    struct tls *tls = BIO_get_data(bio);
+    BIO_clear_retry_flags(bio);
+    if (tls->drained) {
+        BIO_set_retry_read(bio);
+        return -1;
+    }
+    for (;;) {
+        ssize_t got = recv(tls->fd, out, (size_t)n, MSG_DONTWAIT);
+        if (got > 0) {
+            if (got < n)
+                tls->drained = true;
+            return (int)got;
+        }
+        if (got == 0) {
+            tls->fin = true;
+            return 0;
+        }
+        if (errno == EINTR)
+            continue;
+        if (errno == EAGAIN || errno == EWOULDBLOCK) {
+            tls->drained = true;
+            BIO_set_retry_read(bio);
+            return -1;
+        }
+        tls->fin = true;
+        return -1;
+    }
+}
+
+/* How much of bytes the system takes now; SIZE_MAX when the peer is gone. */
+static size_t send_some(int fd, const char *bytes, size_t n)
+{
+    size_t sent = 0;
+    while (sent < n) {
+        ssize_t took =
+            send(fd, bytes + sent, n - sent, MSG_NOSIGNAL | MSG_DONTWAIT);
+        if (took >= 0) {
+            sent += (size_t)took;
+            continue;
+        }
+        if (errno == EINTR)
+            continue;
+        if (errno == EAGAIN || errno == EWOULDBLOCK)
+            break;
+        return SIZE_MAX;
+    }
+    return sent;
+}
+
+static int bio_write(BIO *bio, const char *bytes, int n)
+{
+    struct tls *tls = BIO_get_data(bio);
+    size_t sent = 0;
+    BIO_clear_retry_flags(bio);
+    if (tls->queue.len == 0) {
+        sent = send_some(tls->fd, bytes, (size_t)n);
+        if (sent == SIZE_MAX) {
+            tls->fin = tls->broken = true;
+            tls->why = "the peer has closed";
+            return -1;
+        }
+    }
+    if (sent < (size_t)n) {
+        buf_append(&tls->queue, bytes + sent, (size_t)n - sent);
+        if (tls->queue.failed) {
+            tls->broken = true;
+            tls->why = "out of memory";
+            return -1;
+        }
+    }
+    return n;
+}
+
+static long bio_control(BIO *bio, int command, long number, void *pointer)
+{
+    switch (command) {
+    case BIO_CTRL_FLUSH:
+    case BIO_CTRL_DUP:
+        return 1;
+    default:
+        return 0;
+    }
+}
+
+static int bio_create(BIO *bio)
+{
+    BIO_set_init(bio, 1);
+    return 1;
+}
+
+/* --- The shared context -------------------------------------------------- */
+
+static int choose_alpn(SSL *ssl, const unsigned char **out,
+    unsigned char *out_length, const unsigned char *in, unsigned in_length,
+    void *argument)
+{
+    static const unsigned char http11[] = "\x08http/1.1";
+    if (SSL_select_next_proto((unsigned char **)(uintptr_t)out, out_length,
+            http11, sizeof(http11) - 1, in,
+            in_length) == OPENSSL_NPN_NEGOTIATED)
+        return SSL_TLSEXT_ERR_OK;
+    return SSL_TLSEXT_ERR_ALERT_FATAL;
+}
+
+static const char *openssl_reason(void)
+{
+    const char *reason = ERR_reason_error_string(ERR_peek_last_error());
+    ERR_clear_error();
+    return reason != NULL ? reason : "unknown reason";
+}
+
+static enum err load_files(struct tls_context *context, const char *certificate,
+    const char *key, struct errinfo *info)
+{
+    ERR_clear_error();
+    if (SSL_CTX_use_certificate_chain_file(context->ctx, certificate) != 1)
+        return errinfo_set(info, ERR_INVALID,
+            "%s: no certificate chain can be read from it: %s", certificate,
+            openssl_reason());
+    if (SSL_CTX_use_PrivateKey_file(context->ctx, key, SSL_FILETYPE_PEM) != 1)
+        return errinfo_set(info, ERR_INVALID,
+            "%s: no private key can be read from it: %s", key,
+            openssl_reason());
+    if (SSL_CTX_check_private_key(context->ctx) != 1)
+        return errinfo_set(info, ERR_INVALID,
+            "%s is not the key of the certificate in %s", key, certificate);
+    X509 *x509 = SSL_CTX_get0_certificate(context->ctx);
+    struct tm end;
+    if (ASN1_TIME_to_tm(X509_get0_notAfter(x509), &end) == 1)
+        context->expires_us = (int64_t)timegm(&end) * SECOND_US;
+    if (context->expires_us < clock_now())
+        return errinfo_set(info, ERR_INVALID,
+            "%s: the certificate has expired; put a new one in its place",
+            certificate);
+    return ERR_OK;
+}
+
+enum err tls_context_new(const char *certificate, const char *key,
+    struct tls_context **out, struct errinfo *info)
+{
+    struct tls_context *context = calloc(1, sizeof(*context));
+    if (context == NULL)
+        return errinfo_set(info, ERR_NOMEM, "out of memory");
+    atomic_store(&context->references, 1);
+    context->ctx = SSL_CTX_new(TLS_server_method());
+    context->method =
+        BIO_meth_new(BIO_get_new_index() | BIO_TYPE_SOURCE_SINK, "bailiff fd");
+    if (context->ctx == NULL || context->method == NULL) {
+        tls_context_unref(&context);
+        return errinfo_set(info, ERR_NOMEM, "out of memory");
+    }
+    BIO_meth_set_read(context->method, bio_read);
+    BIO_meth_set_write(context->method, bio_write);
+    BIO_meth_set_ctrl(context->method, bio_control);
+    BIO_meth_set_create(context->method, bio_create);
+    SSL_CTX_set_min_proto_version(context->ctx, TLS1_2_VERSION);
+    SSL_CTX_set_options(context->ctx,
+        SSL_OP_NO_RENEGOTIATION | SSL_OP_NO_COMPRESSION |
+            SSL_OP_CIPHER_SERVER_PREFERENCE | SSL_OP_PRIORITIZE_CHACHA);
+    SSL_CTX_set_mode(context->ctx,
+        SSL_MODE_RELEASE_BUFFERS | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER);
+    SSL_CTX_set_session_cache_mode(context->ctx, SSL_SESS_CACHE_OFF);
+    SSL_CTX_set_session_id_context(
+        context->ctx, (const unsigned char *)"bailiff", 7);
+    SSL_CTX_set_num_tickets(context->ctx, 1);
+    SSL_CTX_set_max_early_data(context->ctx, 0);
+    SSL_CTX_set_read_ahead(context->ctx, 1);
+    SSL_CTX_set_alpn_select_cb(context->ctx, choose_alpn, NULL);
+    enum err err = load_files(context, certificate, key, info);
+    if (err != ERR_OK) {
+        tls_context_unref(&context);
+        return err;
+    }
+    *out = context;
+    return ERR_OK;
+}
+
+struct tls_context *tls_context_ref(struct tls_context *context)
+{
+    atomic_fetch_add(&context->references, 1);
+    return context;
+}
+
+void tls_context_unref(struct tls_context **context)
+{
+    struct tls_context *c = *context;
+    *context = NULL;
+    if (c == NULL || atomic_fetch_sub(&c->references, 1) != 1)
+        return;
+    SSL_CTX_free(c->ctx);
+    BIO_meth_free(c->method);
+    free(c);
+}
+
+int64_t tls_context_expires(const struct tls_context *context)
+{
+    return context->expires_us;
+}
+
+/* --- One session --------------------------------------------------------- */
+
+struct tls *tls_new(struct tls_context *context, int fd)
+{
+    struct tls *tls = calloc(1, sizeof(*tls));
+    if (tls == NULL)
+        return NULL;
+    tls->fd = fd;
+    tls->why = "";
+    buf_init(&tls->queue, QUEUE_MAX);
+    tls->ssl = SSL_new(context->ctx);
+    BIO *bio = BIO_new(context->method);
+    if (tls->ssl == NULL || bio == NULL) {
+        SSL_free(tls->ssl);
+        BIO_free(bio);
+        free(tls);
+        return NULL;
+    }
+    BIO_set_data(bio, tls);
+    SSL_set_bio(tls->ssl, bio, bio);
+    SSL_set_accept_state(tls->ssl);
+    tls->context = tls_context_ref(context);
+    return tls;
+}
+
+void tls_free(struct tls **tls)
+{
+    struct tls *t = *tls;
+    if (t == NULL)
+        return;
+    *tls = NULL;
+    SSL_free(t->ssl);
+    tls_context_unref(&t->context);
+    buf_fini(&t->queue);
+    free(t);
+}
+
+static enum tls_progress outcome(struct tls *tls, int result)
+{
+    switch (SSL_get_error(tls->ssl, result)) {
+    case SSL_ERROR_WANT_READ:
+    case SSL_ERROR_WANT_WRITE:
+        return TLS_WAIT;
+    case SSL_ERROR_ZERO_RETURN:
+        return TLS_END;
+    case SSL_ERROR_SSL:
+        tls->broken = true;
+        tls->why = tls->fin ? "closed without close_notify" : openssl_reason();
+        ERR_clear_error();
+        return TLS_FAILED;
+    default:
+        tls->broken = true;
+        if (tls->why[0] == '\0')
+            tls->why = "the peer has closed";
+        ERR_clear_error();
+        return TLS_FAILED;
+    }
+}
+
+enum tls_progress tls_handshake(struct tls *tls)
+{
+    ERR_clear_error();
+    int result = SSL_accept(tls->ssl);
+    return result == 1 ? TLS_DONE : outcome(tls, result);
+}
+
+enum tls_progress tls_read(struct tls *tls, void *out, size_t n, size_t *used)
+{
+    *used = 0;
+    if (tls->broken)
+        return TLS_FAILED;
+    ERR_clear_error();
+    int result = SSL_read_ex(tls->ssl, out, n, used);
+    return result == 1 ? TLS_DONE : outcome(tls, result);
+}
+
+bool tls_write(struct tls *tls, const void *bytes, size_t n)
+{
+    const char *from = bytes;
+    if (tls->broken)
+        return false;
+    ERR_clear_error();
+    while (n > 0) {
+        size_t written = 0;
+        int result = SSL_write_ex(tls->ssl, from, n, &written);
+        if (result != 1) {
+            /* Our BIO never says "later", so this is the end. */
+            (void)outcome(tls, result);
+            tls->broken = true;
+            return false;
+        }
+        from += written;
+        n -= written;
+    }
+    return true;
+}
+
+void tls_shutdown(struct tls *tls)
+{
+    if (tls->broken)
+        return;
+    ERR_clear_error();
+    SSL_shutdown(tls->ssl);
+    ERR_clear_error();
+}
+
+size_t tls_queued(const struct tls *tls)
+{
+    return tls->queue.len;
+}
+
+/* A slow reader's backlog is not kept once it is gone. */
+static void shrink_queue(struct tls *tls)
+{
+    buf_fini(&tls->queue);
+    buf_init(&tls->queue, QUEUE_MAX);
+}
+
+bool tls_flush(struct tls *tls)
+{
+    struct str waiting = buf_str(&tls->queue);
+    if (waiting.len == 0)
+        return !tls->broken;
+    size_t sent = send_some(tls->fd, waiting.ptr, waiting.len);
+    if (sent == SIZE_MAX) {
+        tls->fin = tls->broken = true;
+        tls->why = "the peer has closed";
+        return false;
+    }
+    buf_consume(&tls->queue, sent);
+    if (tls->queue.len == 0 && tls->queue.cap > 64 * 1024)
+        shrink_queue(tls);
+    return true;
+}
+
+void tls_readable(struct tls *tls)
+{
+    tls->drained = false;
+}
+
+bool tls_peer_gone(const struct tls *tls)
+{
+    return tls->fin;
+}
+
+const char *tls_why(const struct tls *tls)
+{
+    return tls->why;
+}
+
+const char *tls_version(const struct tls *tls)
+{
+    return SSL_get_version(tls->ssl);
+}

@@ -1,0 +1,59 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * proxy/tls.h - the one home of SSL_: TLS 1.2 and 1.3 towards callers.
+ *
+ * One immutable tls_context serves all workers (so that a session ticket of
+ * one is good at every other); a tls session belongs to one connection on one
+ * worker. The session drives the descriptor through a BIO of our own: a short
+ * read means drained (no read that only fetches EAGAIN), and what the system
+ * will not take at once waits in a queue, so that tls_write always takes all
+ * and the queue's length is the backpressure. No renegotiation, no 0-RTT. */
+#ifndef PROXY_TLS_H
+#define PROXY_TLS_H
+
+#include "lib/err.h"
+#include "lib/str.h"
+
+#include <sys/types.h>
+
+struct tls_context;
+/* PEM files: the certificate with its chain, and its key. gives *out. */
+enum err tls_context_new(const char *certificate, const char *key,
+    struct tls_context **out, struct errinfo *info) MUSTCHECK;
+struct tls_context *tls_context_ref(struct tls_context *context);
+void tls_context_unref(struct tls_context **context);
+/* When the certificate ends: microseconds since 1970. */
+int64_t tls_context_expires(const struct tls_context *context);
+
+struct tls;
+/* keeps fd (does not close it). NULL: out of memory. */
+struct tls *tls_new(struct tls_context *context, int fd);
+void tls_free(struct tls **tls);
+
+enum tls_progress {
+    TLS_DONE,  /* handshake complete / bytes read */
+    TLS_WAIT,  /* more from the peer is needed */
+    TLS_END,   /* close_notify: the peer will send no more */
+    TLS_FAILED /* protocol error, reset, or end without close_notify */
+};
+enum tls_progress tls_handshake(struct tls *tls);
+/* *used: bytes put into out. */
+enum tls_progress tls_read(struct tls *tls, void *out, size_t n, size_t *used);
+/* Encrypts and sends or queues all n bytes. False: the session is broken. */
+bool tls_write(struct tls *tls, const void *bytes, size_t n);
+/* Sends close_notify. */
+void tls_shutdown(struct tls *tls);
+/* Encrypted bytes that wait for the descriptor. */
+size_t tls_queued(const struct tls *tls);
+/* The descriptor may take more: sends from the queue. False: broken. */
+bool tls_flush(struct tls *tls);
+/* An EPOLLIN edge came: reads may ask the descriptor again. */
+void tls_readable(struct tls *tls);
+/* The peer's FIN or reset has been seen. */
+bool tls_peer_gone(const struct tls *tls);
+/* For the log: why the session failed, in a few static words. */
+const char *tls_why(const struct tls *tls);
+/* "TLSv1.3" */
+const char *tls_version(const struct tls *tls);
+
+#endif
