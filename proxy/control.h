@@ -23,13 +23,17 @@ struct control;
 struct control_options {
     const char *dir;
     bool without_lock; /* read-only look (check while a server runs) */
+    bool fresh;        /* `init`: nothing is on record yet */
     bool adopt;        /* accept a control state that was edited outside */
     const char *adopt_reason;
     bool without_index;
     uint64_t segment_bytes;
 };
 
-/* ERR_AGAIN: another process holds DIR/lock (the text names its pid). */
+/* ERR_AGAIN: another process holds DIR/lock (the text names its pid).
+ * ERR_NOTFOUND: DIR holds no state. ERR_CORRUPT: the control state is not the
+ * one on record (with adopt: accepted, and recorded by control_start). With
+ * without_lock there is no log (control_log is NULL) and nothing can change. */
 enum err control_open(const struct control_options *options,
     struct control **out, struct errinfo *info) MUSTCHECK;
 /* Starts the log's threads; `failed` as in audit/log.h. Then drains the
@@ -63,8 +67,12 @@ struct control_actor {
 
 struct audit_act;
 /* One change. begin locks and opens the transactions; record adds the event
- * (time, actor, outbox and digest are filled in here); commit does the rest of
- * the sequence above with `what` = CHANGED_* bits; abandon rolls back. */
+ * (id, time, actor, outbox and digest are filled in here, the rest is copied),
+ * at least one for each change; commit does the rest of the sequence above with
+ * `what` = CHANGED_* bits; abandon rolls back. commit and abandon unlock. The
+ * lock may be held already by the same thread. A commit that failed before the
+ * databases had it has rolled back; its text says when the change stands but is
+ * not on record or not live yet (ERR_WRONG_STATE). */
 enum err control_begin(struct control *control, struct errinfo *info) MUSTCHECK;
 enum err control_record(struct control *control,
     const struct control_actor *actor, struct audit_act *act,

@@ -1,0 +1,116 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * proxy/settings.tbl.h - one row per key of DIR/bailiff.conf.
+ *
+ * The member of struct settings, the parser, the commented file of `init` and
+ * the reference page all come from here. Included several times; define only
+ * the macros that are wanted.
+ *   SETTING_LIST(name, default elements as they stand in the file, help)
+ *   SETTING_PATH(name, default relative to DIR, help)
+ *   SETTING_TEXT(name, default, help)
+ *   SETTING_CHOICE(name, default, "a b c", help)
+ *   SETTING_COUNT(name, default, least, most, help)
+ *   SETTING_BYTES(name, default, least, most, help)
+ *   SETTING_TIME(name, default in ms, least, most, help)
+ *   SETTING_HEADING(text) */
+#ifndef SETTING_LIST
+#define SETTING_LIST(name, value, help)
+#endif
+#ifndef SETTING_PATH
+#define SETTING_PATH(name, value, help)
+#endif
+#ifndef SETTING_TEXT
+#define SETTING_TEXT(name, value, help)
+#endif
+#ifndef SETTING_CHOICE
+#define SETTING_CHOICE(name, value, choices, help)
+#endif
+#ifndef SETTING_COUNT
+#define SETTING_COUNT(name, value, least, most, help)
+#endif
+#ifndef SETTING_BYTES
+#define SETTING_BYTES(name, value, least, most, help)
+#endif
+#ifndef SETTING_TIME
+#define SETTING_TIME(name, value, least, most, help)
+#endif
+#ifndef SETTING_HEADING
+#define SETTING_HEADING(text)
+#endif
+
+SETTING_HEADING("Where callers connect (TLS)")
+SETTING_LIST(listen, "\"[::]:8443\", \"0.0.0.0:8443\"",
+    "Addresses, each ADDRESS:PORT with a numeric address; IPv6 in brackets.")
+SETTING_PATH(certificate, "tls/server.pem",
+    "The server's certificate chain, PEM. A relative path is below DIR.")
+SETTING_PATH(certificate_key, "tls/server.key",
+    "The private key of the certificate, PEM.")
+
+SETTING_HEADING("Where administrators connect")
+SETTING_PATH(admin_socket, "admin.sock",
+    "Unix socket of the admin API (mode 0660). At most 107 bytes long.")
+SETTING_TEXT(metrics_listen, "",
+    "Loopback ADDRESS:PORT that carries /healthz, /readyz and /metrics and "
+    "nothing else, for instance \"127.0.0.1:9464\"; \"\" for none.")
+
+SETTING_HEADING("Threads and connections")
+SETTING_COUNT(workers, 0, 0, 1024,
+    "Threads that carry callers' connections; 0: one per core.")
+SETTING_COUNT(max_connections, 16384, 1, 1048576,
+    "Open connections per worker; further ones wait to be accepted.")
+SETTING_COUNT(max_connections_per_address, 1024, 1, 1048576,
+    "Open connections of one address per worker; more are closed at once.")
+
+SETTING_HEADING("Sizes: bytes, or a text such as \"64KiB\", \"16MiB\"")
+SETTING_BYTES(max_head_bytes, 32768, 1024, 1048576,
+    "A request's line and headers; larger ones get 431.")
+SETTING_BYTES(max_body_bytes, 33554432, 1024, 1073741824,
+    "A request's body; larger ones get 413.")
+SETTING_BYTES(max_held_bytes, 536870912, 1048576, 1099511627776,
+    "All bodies and answers in memory together, per worker; beyond it new "
+    "bodies get 503 with Retry-After.")
+SETTING_BYTES(max_answer_bytes, 67108864, 1024, 1073741824,
+    "An engine's answer that is not a stream; larger ones get 502.")
+
+SETTING_HEADING(
+    "Times: milliseconds, or a text such as \"500ms\", \"30s\", \"5m\"")
+SETTING_TIME(handshake_timeout_ms, 10000, 100, 600000,
+    "From the connection to the end of the TLS handshake.")
+SETTING_TIME(head_timeout_ms, 10000, 100, 600000,
+    "From a request's first byte to the end of its headers.")
+SETTING_TIME(body_timeout_ms, 60000, 100, 3600000,
+    "From the end of the headers to the end of the body.")
+SETTING_TIME(idle_timeout_ms, 75000, 100, 86400000,
+    "How long a connection may stand without a request.")
+SETTING_TIME(write_timeout_ms, 60000, 100, 3600000,
+    "How long a caller may refuse to read before it is cut.")
+SETTING_TIME(connect_timeout_ms, 2000, 10, 600000,
+    "To open a connection to an engine.")
+SETTING_TIME(first_byte_timeout_ms, 300000, 100, 86400000,
+    "From a forwarded request to the first byte of the engine's answer.")
+SETTING_TIME(stall_timeout_ms, 60000, 100, 86400000,
+    "Between two pieces of an engine's answer.")
+SETTING_TIME(admit_timeout_ms, 5000, 10, 600000,
+    "Until an admission must be durable; after it the caller gets 503 and "
+    "nothing is forwarded.")
+SETTING_TIME(drain_timeout_ms, 30000, 0, 3600000,
+    "At shutdown: how long running requests may take to end.")
+SETTING_TIME(engine_idle_ms, 30000, 100, 3600000,
+    "How long an unused connection to an engine is kept.")
+
+SETTING_HEADING("The journal and the operator's log")
+SETTING_BYTES(segment_bytes, 67108864, 1048576, 4294967296,
+    "Size of one journal file; the next one is set aside ahead of time.")
+SETTING_CHOICE(log_level, "info", "debug info warn error",
+    "The least severity that is written to standard error.")
+SETTING_CHOICE(log_format, "auto", "auto text json",
+    "auto: priorities under the systemd journal, text otherwise.")
+
+#undef SETTING_LIST
+#undef SETTING_PATH
+#undef SETTING_TEXT
+#undef SETTING_CHOICE
+#undef SETTING_COUNT
+#undef SETTING_BYTES
+#undef SETTING_TIME
+#undef SETTING_HEADING
