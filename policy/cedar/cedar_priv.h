@@ -1,0 +1,122 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * policy/cedar/cedar_priv.h - what the engine's own files share. */
+#ifndef POLICY_CEDAR_CEDAR_PRIV_H
+#define POLICY_CEDAR_CEDAR_PRIV_H
+
+#include "policy/cedar/ast.h"
+
+/* --- sort.c: in place, no recursion, no allocation; one pass when the array
+ * is sorted already. Element sizes up to 64 bytes. */
+typedef int cedar_compare(const void *a, const void *b);
+void cedar_sort(void *base, size_t count, size_t size, cedar_compare *compare);
+
+/* --- text.c: characters --- */
+/* Decodes the code point at s.ptr[at] (well-formed UTF-8) and its length. */
+uint32_t cedar_code_point(struct str s, size_t at, unsigned *length);
+bool cedar_is_ident_start(char c);
+bool cedar_is_ident_part(char c);
+/* Length of the white space (one character) at `at`, 0 when there is none. */
+unsigned cedar_white_space(struct str s, size_t at);
+void cedar_pattern_print(struct buf *out, const struct cedar_pattern *pattern);
+
+/* --- lexer.c --- */
+enum cedar_token_kind {
+    CEDAR_TOKEN_END,
+    CEDAR_TOKEN_BAD,    /* no token starts here; message says what */
+    CEDAR_TOKEN_IDENT,  /* keywords too */
+    CEDAR_TOKEN_STRING, /* quotes included */
+    CEDAR_TOKEN_NUMBER,
+    CEDAR_TOKEN_SLOT, /* ?name */
+    CEDAR_TOKEN_AT,
+    CEDAR_TOKEN_OPEN_PAREN,
+    CEDAR_TOKEN_CLOSE_PAREN,
+    CEDAR_TOKEN_OPEN_BRACE,
+    CEDAR_TOKEN_CLOSE_BRACE,
+    CEDAR_TOKEN_OPEN_BRACKET,
+    CEDAR_TOKEN_CLOSE_BRACKET,
+    CEDAR_TOKEN_COMMA,
+    CEDAR_TOKEN_SEMICOLON,
+    CEDAR_TOKEN_DOT,
+    CEDAR_TOKEN_COLON,
+    CEDAR_TOKEN_COLONS, /* :: */
+    CEDAR_TOKEN_ASSIGN, /* =, never right */
+    CEDAR_TOKEN_EQUAL,
+    CEDAR_TOKEN_NOT_EQUAL,
+    CEDAR_TOKEN_LESS,
+    CEDAR_TOKEN_LESS_EQUAL,
+    CEDAR_TOKEN_GREATER,
+    CEDAR_TOKEN_GREATER_EQUAL,
+    CEDAR_TOKEN_OR,
+    CEDAR_TOKEN_AND,
+    CEDAR_TOKEN_PLUS,
+    CEDAR_TOKEN_MINUS,
+    CEDAR_TOKEN_STAR,
+    CEDAR_TOKEN_SLASH,
+    CEDAR_TOKEN_PERCENT,
+    CEDAR_TOKEN_NOT
+};
+
+struct cedar_token {
+    enum cedar_token_kind kind;
+    uint32_t start;
+    uint32_t end;
+    const char *message; /* BAD */
+};
+
+/* The token that starts at or behind `at`; text is well-formed UTF-8 of less
+ * than 4 GiB. */
+struct cedar_token cedar_token_next(struct str text, uint32_t at);
+
+/* --- parser.c, parse_policy.c: one text ---
+ * Errors go to diagnostics; parsing goes on behind the next `;`. */
+struct cedar_parser {
+    struct arena *arena;
+    struct str text;
+    struct cedar_diagnostics *diagnostics;
+    struct cedar_token token; /* the next one to take */
+    uint32_t last_end;        /* end of the one taken last */
+    unsigned depth;           /* of nested expressions */
+    enum err err;             /* of the policy at hand; then nothing goes on */
+    /* Nodes and keys of lists that are not closed yet. */
+    const struct cedar_expr **nodes;
+    size_t node_count, node_room;
+    struct cedar_key *keys;
+    size_t key_count, key_room;
+};
+void cedar_parser_init(struct cedar_parser *p, struct arena *arena,
+    struct str text, struct cedar_diagnostics *diagnostics);
+void cedar_parser_fini(struct cedar_parser *p);
+/* NULL and p->err on failure. */
+const struct cedar_expr *cedar_parse_expr(struct cedar_parser *p);
+/* Fills everything but id, line and column. False on failure. */
+bool cedar_parse_policy(struct cedar_parser *p, struct cedar_policy *policy);
+/* Helpers shared by the two files. */
+void cedar_parse_advance(struct cedar_parser *p);
+bool cedar_parse_take(struct cedar_parser *p, enum cedar_token_kind kind);
+/* Takes it, or fails with "expected WHAT, found ...". */
+bool cedar_parse_expect(
+    struct cedar_parser *p, enum cedar_token_kind kind, const char *what);
+bool cedar_parse_word(const struct cedar_parser *p, const char *word);
+struct str cedar_parse_token_text(
+    const struct cedar_parser *p, struct cedar_token token);
+/* Sets p->err and writes one diagnostic, the first of a policy only. Both give
+ * false. */
+bool cedar_parse_fail(struct cedar_parser *p, enum err err, uint32_t offset,
+    const char *format, ...) PRINTFLIKE(4, 5);
+bool cedar_parse_no_memory(struct cedar_parser *p);
+/* The start of a token or name, short enough for a message. */
+struct str cedar_parse_shown(struct str text);
+/* An ident that is no reserved word. */
+bool cedar_parse_check_ident(struct cedar_parser *p, struct cedar_token token);
+/* "expected WHAT, found `token`" */
+bool cedar_parse_unexpected(struct cedar_parser *p, const char *what);
+/* The unescaped content of a string token. */
+bool cedar_parse_string(
+    struct cedar_parser *p, struct cedar_token token, struct str *out);
+/* `A :: B :: ..`: the first ident is the present token. Normal form in
+ * *name; when the name ends in a string, *id is it and *has_id true. */
+bool cedar_parse_name(
+    struct cedar_parser *p, struct str *name, bool *has_id, struct str *id);
+
+#endif
