@@ -59,7 +59,7 @@ void journal_figures(const struct journal *journal, struct journal_figures *out)
 static void set_budget_locked(struct journal *journal)
 {
     uint64_t budget = 0;
-    uint64_t rest = journal->file_bytes - journal->position.offset;
+    uint64_t rest = journal->rest;
     if (rest > SEGMENT_WASTE)
         budget += rest - SEGMENT_WASTE;
     budget += journal->spares *
@@ -302,6 +302,7 @@ static enum err next_segment(struct journal *journal, struct errinfo *info)
     journal->segments++;
     pthread_mutex_lock(&journal->lock);
     journal->file_bytes = header.bytes;
+    journal->rest = header.bytes - SEGMENT_HEADER_SIZE;
     journal->spares--;
     set_budget_locked(journal);
     pthread_mutex_unlock(&journal->lock);
@@ -340,6 +341,7 @@ static void recycle(
 {
     struct node *drop = NULL;
     pthread_mutex_lock(&journal->lock);
+    journal->rest = journal->file_bytes - journal->position.offset;
     set_budget_locked(journal);
     journal->claimed -=
         frame->length + (uint64_t)frame->count * FRAME_HEADER_SIZE;
@@ -607,6 +609,7 @@ enum err journal_start(const struct journal_options *options,
     else
         err = open_segment(journal, info);
     if (err == ERR_OK) {
+        journal->rest = journal->file_bytes - journal->position.offset;
         set_budget_locked(journal);
         err = start_threads(journal, info);
     }

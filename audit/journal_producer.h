@@ -84,6 +84,7 @@ struct journal {
     bool eager, lazy; /* something was handed over */
     bool news;        /* the maker has something to say */
     bool stop;
+    uint64_t rest;     /* of the present segment */
     char *full_reason; /* of the maker, while it fails */
     struct journal_producer *producers;
 
