@@ -4,14 +4,18 @@
  *
  * Pure but for one short mutex: time is an argument, nothing is stored here
  * (the audit log is the store; quota_restore_* bring it back). Any thread.
+ * Rates inside: policy/rate.h.
  *
  * A claim names one quota. Reserve takes the worst case from every claim, all
  * or none; settle gives back what was not used. Fixed windows (hour, day,
  * week, month, lifetime) count; a settlement goes into the window of its
  * admission. Minute quotas are rates: GCRA (ITU-T I.371 annex A) with one
  * minute's amount as burst, in virtual arrival times. Windows only move
- * forward, whatever the clock does. [POL-Q1] used + reserved never passes the
- * amount. [POL-Q2] a refused reservation changes nothing. */
+ * forward, whatever the clock does, and tile time: after a change of zone the
+ * next window begins where the last one ended. [POL-Q1] used + reserved never
+ * passes the amount; for a rate, what was settled in any t seconds never
+ * passes amount x (1 + t / 60). [POL-Q2] a refused reservation changes
+ * nothing. [POL-Q3] what is settled or cancelled is all that stays charged. */
 #ifndef POLICY_QUOTA_H
 #define POLICY_QUOTA_H
 
@@ -51,6 +55,7 @@ struct quota_rule {
     const struct clock_zone *zone; /* for the calendar windows; borrowed */
 };
 
+struct quota_bucket; /* inside the ledger */
 struct quota_ledger;
 struct quota_ledger *quota_ledger_new(void); /* gives; NULL: out of memory */
 void quota_ledger_free(struct quota_ledger **ledger);
@@ -69,6 +74,7 @@ struct quota_demand {
 /* Filled by quota_reserve, kept by the exchange until settled. */
 struct quota_claim {
     const struct quota_rule *rule; /* in; keeps (snapshot) */
+    struct quota_bucket *bucket;   /* the ledger's; NULL: nothing is held */
     int64_t reserved;              /* units taken */
     int64_t window_start_us;       /* calendar windows; 0 for lifetime */
     int64_t arrival_us;            /* rates: theoretical arrival after it */
@@ -87,15 +93,17 @@ struct quota_denial {
     bool rate;              /* minute quota: "too fast"; else "budget spent" */
 };
 
-/* claims[i].rule are set, the rest is filled. ERR_OK: all taken, *cap is the
- * output cap granted per answer (== demand->cap unless flexible). ERR_FULL:
- * none taken, *denial says which and when. ERR_NOMEM. */
+/* claims[i].rule are set (no rule twice), the rest is filled. ERR_OK: all
+ * taken, *cap is the output cap granted per answer (== demand->cap unless
+ * flexible). ERR_FULL: none taken, *denial says which and when (of several the
+ * one that lasts longest). ERR_NOMEM. */
 enum err quota_reserve(struct quota_ledger *ledger, int64_t now_us,
     const struct quota_demand *demand, struct quota_claim *claims, size_t count,
     int64_t *cap, struct quota_denial *denial) MUSTCHECK;
 
 /* The true use. Charges min(actual, reserved) per claim, sets claim->settled,
- * and for rates arrival_us and step anew. Never fails. requests count 1 when
+ * and for rates arrival_us and step anew. Never fails; a claim that holds
+ * nothing (refused, settled already) is left alone. requests count 1 when
  * `served`, else they are given back. */
 void quota_settle(struct quota_ledger *ledger, int64_t now_us,
     struct quota_claim *claims, size_t count, int64_t input_tokens,
@@ -114,8 +122,10 @@ struct quota_status {
 void quota_peek(struct quota_ledger *ledger, int64_t now_us,
     const struct quota_rule *rule, struct quota_status *out);
 
-/* Start-up, from the replayed log. Calendar: the window's start and what was
- * used in it. Rate: the latest arrival time and its step. */
+/* Start-up, from the replayed log, before the first reservation. Calendar and
+ * lifetime: the window's start (0: lifetime) and all that was used in it; of
+ * several windows the latest stays, of equal ones the last call. Rate: the
+ * arrival time of the highest step. */
 enum err quota_restore_window(struct quota_ledger *ledger, struct str bucket,
     int64_t window_start_us, int64_t used) MUSTCHECK;
 enum err quota_restore_rate(struct quota_ledger *ledger, struct str bucket,
