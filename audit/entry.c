@@ -69,24 +69,26 @@ static void put_int(struct writer *w, struct str key, int64_t value)
 /* --- Bounded texts -------------------------------------------------------- */
 
 /* How many bytes of `value` can be written within `max` escaped bytes. */
-static size_t fitting(struct str value, size_t max, size_t *written)
+static size_t fitting(struct str value, size_t max)
 {
-    bool utf8 = str_is_utf8(value);
+    int utf8 = -1; /* not looked at yet */
     size_t cost = 0, at = 0;
     for (; at < value.len; at++) {
         unsigned char c = (unsigned char)value.ptr[at];
-        size_t one = 1;
         if (c < 0x20)
-            one = 6;
+            cost += 6;
         else if (c == '"' || c == '\\')
-            one = 2;
-        else if (c >= 0x80 && !utf8)
-            one = 3; /* may become U+FFFD */
-        if (cost + one > max)
+            cost += 2;
+        else if (c < 0x80)
+            cost += 1;
+        else {
+            if (utf8 < 0)
+                utf8 = str_is_utf8(value);
+            cost += utf8 ? 1 : 3; /* may become U+FFFD */
+        }
+        if (cost > max)
             break;
-        cost += one;
     }
-    *written = cost;
     return at;
 }
 
@@ -95,14 +97,9 @@ static __attribute__((noinline)) void put_cut_string(
     struct writer *w, struct str value, size_t max)
 {
     char text[ACT_REASON_MAX_BYTES];
-    size_t written;
     if (max > sizeof(text))
         max = sizeof(text);
-    if (fitting(value, max, &written) == value.len) {
-        json_write_string(&w->json, value);
-        return;
-    }
-    size_t keep = fitting(value, max - 3, &written);
+    size_t keep = fitting(value, max - 3);
     while (keep > 0 && ((unsigned char)value.ptr[keep] & 0xC0) == 0x80)
         keep--;
     memcpy(text, value.ptr, keep);
@@ -113,7 +110,7 @@ static __attribute__((noinline)) void put_cut_string(
 static inline void put_string(struct writer *w, struct str value, size_t max)
 {
     /* Six bytes (a \u escape) is the most that one byte can become. */
-    if (value.len <= max / 6)
+    if (value.len <= max / 6 || fitting(value, max) == value.len)
         json_write_string(&w->json, value);
     else
         put_cut_string(w, value, max);

@@ -68,26 +68,31 @@ void json_write_array_end(struct json_writer *w)
 void json_write_key(struct json_writer *w, struct str key)
 {
     MUST(w->depth > 0 && w->level[w->depth - 1].object && !w->after_key);
+    bool any = w->level[w->depth - 1].any, plain = true;
     for (size_t i = 0; i < key.len; i++)
-        MUST(key.ptr[i] >= 0x20 && key.ptr[i] < 0x7f && key.ptr[i] != '"' &&
-             key.ptr[i] != '\\');
-    if (w->level[w->depth - 1].any) {
-        if (!w->out->failed) {
-            struct str all = buf_str(w->out);
-            struct str last =
-                str_make(all.ptr + w->level[w->depth - 1].key_offset,
-                    w->level[w->depth - 1].key_length);
-            MUST(str_compare(last, key) < 0);
-        }
-        buf_append_char(w->out, ',');
+        plain &= key.ptr[i] >= 0x20 && key.ptr[i] < 0x7f && key.ptr[i] != '"' &&
+                 key.ptr[i] != '\\';
+    MUST(plain);
+    if (any && !w->out->failed) {
+        struct str all = buf_str(w->out);
+        struct str last = str_make(all.ptr + w->level[w->depth - 1].key_offset,
+            w->level[w->depth - 1].key_length);
+        MUST(str_compare(last, key) < 0);
     }
-    buf_append_char(w->out, '"');
     w->level[w->depth - 1].any = true;
-    w->level[w->depth - 1].key_offset = w->out->len;
+    w->level[w->depth - 1].key_offset = w->out->len + any + 1;
     w->level[w->depth - 1].key_length = key.len;
-    buf_append_str(w->out, key);
-    buf_append(w->out, "\":", 2);
     w->after_key = true;
+    char *to = buf_reserve(w->out, any + key.len + 3);
+    if (!to)
+        return;
+    if (any)
+        *to++ = ',';
+    *to++ = '"';
+    memcpy(to, key.ptr, key.len);
+    to[key.len] = '"';
+    to[key.len + 1] = ':';
+    buf_grew(w->out, any + key.len + 3);
 }
 
 void json_write_string(struct json_writer *w, struct str value)
@@ -172,8 +177,52 @@ static size_t sequence(const char *p, size_t left)
     return n;
 }
 
+/* Marks the bytes of `eight` that cannot stand in a string as they are, or
+ * that are not ASCII (0x80 set where it is so; neighbours of such a byte may
+ * be marked too). */
+static uint64_t special(uint64_t eight)
+{
+    const uint64_t ones = UINT64_C(0x0101010101010101);
+    uint64_t quote = eight ^ (ones * '"');
+    uint64_t backslash = eight ^ (ones * '\\');
+
+    return (eight | (eight - ones * 0x20) | (quote - ones) |
+               (backslash - ones)) &
+           (ones * 0x80);
+}
+
+/* Copies plain ASCII between quotes; false, with nothing written, where there
+ * is anything else. */
+static bool quote_plain(struct buf *out, struct str value)
+{
+    char *to = buf_reserve(out, value.len + 2);
+    size_t i = 0;
+
+    if (!to)
+        return true; /* longer by escapes it would not fit either */
+    *to++ = '"';
+    for (; i + 8 <= value.len; i += 8) {
+        uint64_t eight;
+        memcpy(&eight, value.ptr + i, 8);
+        if (special(eight))
+            return false;
+        memcpy(to + i, &eight, 8);
+    }
+    for (; i < value.len; i++) {
+        unsigned char c = (unsigned char)value.ptr[i];
+        if (c < 0x20 || c >= 0x80 || c == '"' || c == '\\')
+            return false;
+        to[i] = (char)c;
+    }
+    to[i] = '"';
+    buf_grew(out, value.len + 2);
+    return true;
+}
+
 void json_quote(struct buf *out, struct str value)
 {
+    if (quote_plain(out, value))
+        return;
     const char *p = value.ptr;
     const char *end = p + value.len;
     const char *plain = p; /* start of what can be copied as it is */
