@@ -85,6 +85,8 @@ uint32_t json_find(const struct json *json, uint32_t object, struct str key);
 enum err json_string(const struct json *json, uint32_t at, struct arena *arena,
     struct str *out) MUSTCHECK;
 bool json_string_equals(const struct json *json, uint32_t at, struct str text);
+/* Bytes of the unescaped text of a string, without making it. */
+size_t json_string_length(const struct json *json, uint32_t at);
 /* ERR_SYNTAX: no number, or has a fraction or exponent; ERR_RANGE. */
 enum err json_int64(
     const struct json *json, uint32_t at, int64_t *out) MUSTCHECK;

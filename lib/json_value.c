@@ -96,6 +96,26 @@ bool json_string_equals(const struct json *json, uint32_t at, struct str text)
     return seen == text.len;
 }
 
+size_t json_string_length(const struct json *json, uint32_t at)
+{
+    struct str raw = json_raw(json, at);
+    const char *p = raw.ptr, *end = raw.ptr + raw.len;
+    size_t length = 0;
+    char out[4];
+
+    if (!(json->tokens[at].flags & JSON_ESCAPED))
+        return raw.len;
+    while (p < end) {
+        const char *escape = memchr(p, '\\', (size_t)(end - p));
+        if (!escape)
+            return length + (size_t)(end - p);
+        length += (size_t)(escape - p);
+        p = escape;
+        length += (size_t)json_unescape_step(&p, out);
+    }
+    return length;
+}
+
 uint32_t json_find(const struct json *json, uint32_t object, struct str key)
 {
     if (json->tokens[object].type != JSON_OBJECT)

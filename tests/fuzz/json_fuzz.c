@@ -24,6 +24,7 @@ static void check_tape(const struct json *json, struct arena *arena)
             MUST(json_string(json, at, arena, &text) == ERR_OK);
             MUST(text.len <= t->end - t->start && str_is_utf8(text));
             MUST(json_string_equals(json, at, text));
+            MUST(json_string_length(json, at) == text.len);
         }
         if (t->type == JSON_NUMBER) {
             if (json_int64(json, at, &number) == ERR_OK)

@@ -242,6 +242,7 @@ static void strings_are_unescaped(void **state)
     assert_true(str_equal(
         text, STR("\"\\/\b\f\n\r\tA\xc3\xa9\xe2\x82\xac\xf0\x9f\x98\x80")));
     assert_true(json_string_equals(&json, at, text));
+    assert_int_equal(json_string_length(&json, at), text.len);
     assert_false(json_string_equals(&json, at, STR("\"\\/")));
     assert_false(json_string_equals(&json, at, STR("")));
     at = json_find(&json, 0, STR("p"));
