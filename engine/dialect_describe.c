@@ -299,7 +299,7 @@ static enum err take_prompts(struct walk *w, uint32_t at)
                     "them");
             if (tokens[item].type == JSON_STRING)
                 add_text(w, item);
-            else
+            else if (tokens[item].type == JSON_ARRAY)
                 err = take_token_ids(w, item);
             if (err)
                 return err;

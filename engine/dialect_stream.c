@@ -208,8 +208,11 @@ static bool read_response_event(
 
     if (at != JSON_NONE && json_string(json, at, s->arena, &type))
         type = STR("");
-    if (sequence != JSON_NONE && json_int64(json, sequence, &s->sequence))
-        s->sequence = -1;
+    int64_t number;
+    if (sequence != JSON_NONE &&
+        json_int64(json, sequence, &number) == ERR_OK && number >= 0 &&
+        number < JSON_INTEGER_MAX)
+        s->sequence = number;
     if (str_equal(type, STR("error")) || is_truthy(json, error)) {
         keep_failure(s, json, is_truthy(json, error) ? error : 0);
         return true;
@@ -268,8 +271,9 @@ enum err dialect_stream_feed(
     if (err)
         return err;
     while ((err = sse_next(&stream->sse, &event)) == ERR_OK) {
-        bool ended = stream->state == DIALECT_STREAM_DONE;
-        if (read_event(stream, &event) && !ended)
+        if (stream->state == DIALECT_STREAM_DONE)
+            continue; /* nothing has its place behind the end */
+        if (read_event(stream, &event))
             buf_append_str(relay, event.raw);
     }
     if (err != ERR_AGAIN)
