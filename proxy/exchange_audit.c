@@ -1,0 +1,359 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * proxy/exchange_audit.c - the exchange as entries of the log, and the
+ * settling of its quotas, which always goes with an entry. */
+#include "proxy/exchange_priv.h"
+
+#include "lib/json_write.h"
+#include "lib/log.h"
+#include "lib/must.h"
+
+#define PERSONAL_TEXT_MAX 512
+
+static struct str cut(struct str s, size_t max)
+{
+    if (s.len > max) {
+        s.len = max;
+        while (s.len > 0 && ((unsigned char)s.ptr[s.len] & 0xc0) == 0x80)
+            s.len--;
+    }
+    return s;
+}
+
+/* Address, end user and user agent: one box under the caller's own key. */
+static bool seal_person(struct exchange *x, struct audit_sealed *sealed)
+{
+    struct worker *w = x->worker;
+    const struct seal_key *key = snapshot_caller_seal(x->caller, x->wall_us);
+    struct json_writer json;
+    struct buf plain, box;
+    if (key == NULL)
+        return false; /* a key is made ahead; without one nothing passes */
+    buf_init(&plain, SEAL_PLAIN_MAX);
+    buf_init(&box, 2 * SEAL_PLAIN_MAX);
+    json_write_init(&json, &plain);
+    json_write_object(&json);
+    if (x->connection != NULL)
+        json_write_member_string(
+            &json, STR("address"), str_from(connection_address(x->connection)));
+    if (x->description.end_user.len > 0)
+        json_write_member_string(&json, STR("endUser"),
+            cut(x->description.end_user, PERSONAL_TEXT_MAX));
+    if (x->user_agent.len > 0)
+        json_write_member_string(
+            &json, STR("userAgent"), cut(x->user_agent, PERSONAL_TEXT_MAX));
+    json_write_object_end(&json);
+    bool good =
+        !plain.failed && seal_box(w->aead, key, str_make(x->id, ULID_LENGTH),
+                             buf_str(&plain), &box) == ERR_OK;
+    if (good) {
+        sealed->box = arena_copy(x->arena, buf_str(&box));
+        sealed->key_id = str_from(key->id);
+        good = sealed->box.ptr != NULL;
+    }
+    buf_fini(&plain);
+    buf_fini(&box);
+    return good;
+}
+
+static const struct str *rule_ids(
+    struct exchange *x, const uint16_t *policies, unsigned count)
+{
+    struct str *ids = ARENA_ARRAY(x->arena, count + 1, struct str);
+    for (unsigned i = 0; ids != NULL && i < count; i++)
+        ids[i] = policy_set_id(snapshot_policy(x->snapshot), policies[i]);
+    return ids;
+}
+
+static struct str reason_words(const struct policy_decision *d)
+{
+    switch (d->reason) {
+    case POLICY_NO_PERMIT:
+        return STR("no_permit");
+    case POLICY_FORBIDDEN:
+        return STR("forbidden");
+    case POLICY_ERROR:
+        return STR("policy_error");
+    case POLICY_LIMIT:
+        return STR("limit");
+    case POLICY_PERMITTED:
+        break;
+    }
+    return STR("");
+}
+
+static bool add_candidates(struct exchange *x, struct audit_request *request)
+{
+    struct audit_candidate *list =
+        ARENA_ARRAY(x->arena, x->candidate_count + 1, struct audit_candidate);
+    if (list == NULL)
+        return false;
+    for (unsigned i = 0; i < x->candidate_count; i++) {
+        const struct exchange_candidate *c = &x->candidates[i];
+        const struct policy_decision *d = &c->decision;
+        list[i] = (struct audit_candidate){
+            .engine = str_from(c->target->engine->name),
+            .model = str_from(x->model->name),
+            .upstream = str_from(c->target->upstream),
+            .permitted = d->permitted,
+            .reason = reason_words(d),
+            .policies = rule_ids(x, d->policies, d->policy_count),
+            .policy_count = d->policy_count,
+            .errors = rule_ids(x, d->errors, d->error_count),
+            .error_count = d->error_count,
+            .max_tokens = d->permitted ? d->obligations.max_tokens : -1,
+            .record_full = d->permitted && d->obligations.record_full};
+        if (list[i].policies == NULL || list[i].errors == NULL)
+            return false;
+    }
+    request->candidates = list;
+    /* Before the decision they are no candidates yet. */
+    request->candidate_count = x->context.ptr != NULL ? x->candidate_count : 0;
+    return true;
+}
+
+static const struct audit_quota_figure *figures(struct exchange *x)
+{
+    struct audit_quota_figure *list =
+        ARENA_ARRAY(x->arena, x->claim_count + 1, struct audit_quota_figure);
+    for (size_t i = 0; list != NULL && i < x->claim_count; i++) {
+        const struct quota_claim *c = &x->claims[i];
+        list[i] = (struct audit_quota_figure){.bucket = str_from(c->rule->id),
+            .rate = c->rule->window == QUOTA_MINUTE,
+            .window_start_us = c->window_start_us,
+            .limit = c->rule->amount,
+            .used = c->used,
+            .reserved = c->reserved,
+            .settled = c->settled,
+            .arrival_us = c->arrival_us,
+            .step = c->step};
+    }
+    return list;
+}
+
+static bool describe_request(struct exchange *x, struct audit_request *out)
+{
+    struct worker *w = x->worker;
+    const struct dialect_description *d = &x->description;
+    *out = (struct audit_request){
+        .id = str_make(x->id, ULID_LENGTH),
+        .time_us = x->wall_us,
+        .caller = str_from(x->caller->id),
+        .key = str_from(x->key->id),
+        .auth_method = STR("api_key"),
+        .teams = x->caller->teams,
+        .team_count = x->caller->team_count,
+        .route = str_from(x->match.route->path),
+        .dialect = str_from(dialect_name(x->match.route->api)),
+        .action = str_from(x->match.route->action),
+        .model_asked = d->model.len > 0 ? d->model : x->match.model,
+        .model = str_from(x->model ? x->model->name : ""),
+        .context = x->context.ptr != NULL ? x->context : STR("{}"),
+        .policy_version = snapshot_policy_version(x->snapshot),
+        .policy_hash = str_from(snapshot_policy_hash(x->snapshot)),
+        .snapshot = str_from(snapshot_id(x->snapshot)),
+        .body_bytes = (int64_t)x->body.len,
+        .digest_key = str_from(w->digest_name),
+        .input_bound = x->input_bound,
+        .cap = x->cap,
+        .cap_injected = x->cap_injected,
+        .stream = d->stream,
+        .stripped = d->stripped,
+        .stripped_count = d->stripped_count,
+        .trace = str_from(x->trace_id),
+    };
+    if (w->digest != NULL && x->body.len > 0) {
+        uint8_t digest[SHA256_SIZE];
+        char *hex = arena_alloc(x->arena, 2 * SHA256_SIZE + 1);
+        if (hex == NULL)
+            return false;
+        struct str body = buf_str(&x->body);
+        crypto_mac_once(w->digest, digest, body.ptr, body.len);
+        hex_write(hex, digest, sizeof(digest));
+        out->body_digest = str_make(hex, 2 * SHA256_SIZE);
+    }
+    return seal_person(x, &out->sealed) && add_candidates(x, out);
+}
+
+static bool append(struct exchange *x, size_t time_offset, size_t room)
+{
+    struct worker *w = x->worker;
+    enum err err = w->entry.failed
+                       ? ERR_NOMEM
+                       : journal_append(w->producer, buf_str(&w->entry),
+                             time_offset, room, &x->ticket);
+    if (err == ERR_OK) {
+        x->appended_us = loop_now(w->loop);
+        return true;
+    }
+    metrics_add(&w->metrics, METRIC_GOVERNANCE_UNAVAILABLE, 1);
+    log_warn("not_recorded", "request=%s reason=%s", x->id, err_name(err));
+    return false;
+}
+
+bool exchange_record_denied(struct exchange *x)
+{
+    struct audit_request request;
+    size_t time_offset = 0;
+    struct audit_denied denied = {.stage = str_from(x->verdict.stage),
+        .status = x->verdict.status,
+        .code = str_from(x->verdict.code),
+        .message = x->verdict.message,
+        .quota = x->verdict.quota};
+    if (!describe_request(x, &request))
+        return false;
+    buf_clear(&x->worker->entry);
+    audit_entry_denied(&x->worker->entry, &request, &denied, &time_offset);
+    return append(x, time_offset, 0);
+}
+
+bool exchange_record_admitted(struct exchange *x)
+{
+    struct audit_request request;
+    size_t time_offset = 0;
+    if (!describe_request(x, &request))
+        return false;
+    request.quotas = figures(x);
+    request.quota_count = x->claim_count;
+    if (request.quotas == NULL)
+        return false;
+    buf_clear(&x->worker->entry);
+    audit_entry_admitted(&x->worker->entry, &request, &time_offset);
+    return append(x, time_offset, AUDIT_COMPLETION_MAX);
+}
+
+void exchange_record_attempt(struct exchange *x, int status, struct str error)
+{
+    struct worker *w = x->worker;
+    size_t time_offset = 0;
+    uint64_t ticket;
+    struct audit_attempt attempt = {.id = str_make(x->id, ULID_LENGTH),
+        .time_us = loop_wall(w->loop),
+        .number = x->attempts,
+        .engine = str_from(x->current->target->engine->name),
+        .upstream = str_from(x->current->target->upstream),
+        .status = status,
+        .error = error};
+    buf_clear(&w->entry);
+    audit_entry_attempt(&w->entry, &attempt, &time_offset);
+    /* The completion counts the attempts, should there be no room for this. */
+    if (w->entry.failed || journal_append(w->producer, buf_str(&w->entry),
+                               time_offset, 0, &ticket) != ERR_OK)
+        log_warn("attempt_not_recorded", "request=%s attempt=%u", x->id,
+            x->attempts);
+}
+
+/* --- admit --------------------------------------------------------------- */
+
+enum stage_result stage_admit(struct exchange *x)
+{
+    if (exchange_record_admitted(x)) {
+        metrics_add(&x->worker->metrics, METRIC_PERMITTED, 1);
+        x->phase = ADMITTING;
+        exchange_wait(x->worker, x);
+        return STAGE_WAIT;
+    }
+    quota_cancel(
+        x->worker->shared->ledger, x->wall_us, x->claims, x->claim_count);
+    x->reserved = false;
+    exchange_deny(x, "admit", 503, "api_error", "governance_unavailable",
+        "The decision could not be recorded, so nothing is served. Try again "
+        "later.");
+    x->verdict.retry_after_s = 5;
+    return STAGE_DENY;
+}
+
+/* --- settle -------------------------------------------------------------- */
+
+static void append_reserved(struct exchange *x, size_t time_offset)
+{
+    struct worker *w = x->worker;
+    uint64_t ticket;
+    MUST(!w->entry.failed && w->entry.len <= AUDIT_COMPLETION_MAX);
+    /* It fails only with the journal, and then replay closes the admission as
+     * interrupted and charges what was reserved. */
+    if (journal_append_reserved(w->producer, buf_str(&w->entry), time_offset,
+            AUDIT_COMPLETION_MAX, &ticket) != ERR_OK)
+        log_error("completion_not_recorded", "request=%s", x->id);
+}
+
+static void count_outcome(struct worker *w, const char *outcome)
+{
+    static const struct {
+        const char *name;
+        enum metric metric;
+    } rows[] = {
+        {"ok", METRIC_OUTCOME_OK},
+        {"cut", METRIC_OUTCOME_CUT},
+        {"client_gone", METRIC_OUTCOME_CLIENT_GONE},
+        {"engine_error", METRIC_OUTCOME_ENGINE_ERROR},
+    };
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        if (strcmp(rows[i].name, outcome) == 0)
+            metrics_add(&w->metrics, rows[i].metric, 1);
+    }
+}
+
+void exchange_settle(struct exchange *x, const struct settlement *s)
+{
+    struct worker *w = x->worker;
+    int64_t now = loop_wall(w->loop);
+    size_t time_offset = 0;
+    const struct engine_target *engine =
+        x->current != NULL ? x->current->target->engine : NULL;
+    MUST(x->reserved);
+    quota_settle(w->shared->ledger, now, x->claims, x->claim_count,
+        s->input > 0 ? s->input : 0, s->output > 0 ? s->output : 0, s->served);
+    x->reserved = false;
+    struct audit_completed completed = {.id = str_make(x->id, ULID_LENGTH),
+        .time_us = now,
+        .outcome = str_from(s->outcome),
+        .reason = str_from(s->reason),
+        .status = s->status,
+        .engine = str_from(engine ? engine->name : ""),
+        .upstream = str_from(x->current ? x->current->target->upstream : ""),
+        .attempts = x->attempts,
+        .input_tokens = s->input,
+        .output_tokens = s->output,
+        .cached_tokens = s->cached,
+        .reasoning_tokens = s->reasoning,
+        .usage_source = str_from(s->source),
+        .bytes_out = x->bytes_out,
+        .durable_us = x->durable_us,
+        .first_byte_us = x->first_byte_us,
+        .total_us = loop_now(w->loop) - x->started_us,
+        .quotas = figures(x),
+        .quota_count = x->claim_count};
+    if (completed.quotas == NULL)
+        completed.quota_count = 0; /* replay then charges the reservation */
+    buf_clear(&w->entry);
+    audit_entry_completed(&w->entry, &completed, &time_offset);
+    append_reserved(x, time_offset);
+    count_outcome(w, s->outcome);
+    if (x->first_byte_us >= 0)
+        metrics_observe(&w->metrics.first_byte, x->first_byte_us);
+    metrics_add(&w->metrics, METRIC_INPUT_TOKENS, s->input > 0 ? s->input : 0);
+    metrics_add(
+        &w->metrics, METRIC_OUTPUT_TOKENS, s->output > 0 ? s->output : 0);
+}
+
+void exchange_withdraw(struct exchange *x, const char *reason)
+{
+    struct worker *w = x->worker;
+    int64_t now = loop_wall(w->loop);
+    size_t time_offset = 0;
+    MUST(x->reserved);
+    quota_cancel(w->shared->ledger, now, x->claims, x->claim_count);
+    x->reserved = false;
+    struct audit_withdrawn withdrawn = {.id = str_make(x->id, ULID_LENGTH),
+        .time_us = now,
+        .reason = str_from(reason),
+        .quotas = figures(x),
+        .quota_count = x->claim_count};
+    if (withdrawn.quotas == NULL)
+        withdrawn.quota_count = 0;
+    buf_clear(&w->entry);
+    audit_entry_withdrawn(&w->entry, &withdrawn, &time_offset);
+    append_reserved(x, time_offset);
+    metrics_add(&w->metrics, METRIC_WITHDRAWN, 1);
+}

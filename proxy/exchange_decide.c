@@ -1,0 +1,442 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * proxy/exchange_decide.c - the middle stages: plan, decide, reserve. What is
+ * authorised is the final target, never the name that was asked for. */
+#include "proxy/exchange_priv.h"
+
+#include <stdio.h>
+
+/* An image or a sound has no bytes of text. Until prices by size exist, each
+ * counts as this many input tokens: more than the encoders in use make. */
+#define IMAGE_TOKENS 8192
+#define AUDIO_TOKENS 32768
+#define TOOL_TOKENS 64 /* around each tool's schema, by the template */
+
+/* --- plan ---------------------------------------------------------------- */
+
+static const char *status_word(enum model_status status)
+{
+    switch (status) {
+    case MODEL_DRAFT:
+        return "has not been approved yet";
+    case MODEL_APPROVED:
+        break;
+    case MODEL_RETIRED:
+        return "has been retired";
+    }
+    return "is approved";
+}
+
+static enum stage_result no_policy(struct exchange *x)
+{
+    exchange_deny(x, "decide", 503, "api_error", "governance_unavailable",
+        "No policy is in force, so nothing is permitted. Ask %s.",
+        snapshot_contact(x->snapshot));
+    x->verdict.retry_after_s = 30;
+    return STAGE_DENY;
+}
+
+/* The model and its candidate targets. Its status is judged here, too: an
+ * unapproved model is never permitted, whatever the rules say. */
+enum stage_result stage_plan(struct exchange *x)
+{
+    const struct dialect_description *d = &x->description;
+    if (snapshot_policy(x->snapshot) == NULL)
+        return no_policy(x);
+    if (x->match.route->engine_path == NULL)
+        return STAGE_PASS; /* model lists have no target */
+    x->model = snapshot_find_model(x->snapshot, d->model);
+    if (x->model == NULL) {
+        struct str models =
+            exchange_permitted_models(x, x->match.route->action);
+        exchange_deny(x, "plan", 404, "invalid_request_error",
+            "model_not_found",
+            "The model '%.*s' does not exist here. Models that you may use: "
+            "%.*s.",
+            (int)(d->model.len < 128 ? d->model.len : 128), d->model.ptr,
+            STR_ARG(models));
+        x->verdict.param = STR("model");
+        x->verdict.never_retry = true;
+        return STAGE_DENY;
+    }
+    if (x->model->status != MODEL_APPROVED) {
+        exchange_deny(x, "plan", 403, "permission_error", "policy_denied",
+            "The model '%s' %s. Ask %s.", x->model->name,
+            status_word(x->model->status), snapshot_contact(x->snapshot));
+        x->verdict.param = STR("model");
+        x->verdict.never_retry = true;
+        return STAGE_DENY;
+    }
+    for (size_t i = 0; i < x->model->candidate_count &&
+                       x->candidate_count < EXCHANGE_CANDIDATES;
+         i++) {
+        struct exchange_candidate *c = &x->candidates[x->candidate_count];
+        c->target = &x->model->candidates[i];
+        c->live = pool_engine(x->worker->shared->pool, c->target->engine->name);
+        if (c->live != NULL)
+            x->candidate_count++;
+    }
+    if (x->candidate_count == 0) {
+        exchange_deny(x, "plan", 503, "api_error", "upstream_unavailable",
+            "No engine is registered for the model '%s'. Ask %s.",
+            x->model->name, snapshot_contact(x->snapshot));
+        x->verdict.retry_after_s = 60;
+        return STAGE_DENY;
+    }
+    return STAGE_PASS;
+}
+
+/* --- decide -------------------------------------------------------------- */
+
+static bool ask(struct exchange *x, const char *action)
+{
+    const struct dialect_description *d = &x->description;
+    struct policy_question question = {
+        .caller = str_from(x->caller->id),
+        .action = str_from(action),
+        .auth_method = STR("api_key"),
+        .key = str_from(x->key->id),
+        .address =
+            str_from(x->connection ? connection_address(x->connection) : ""),
+        .route = str_from(x->match.route->path),
+        .dialect = str_from(dialect_name(x->match.route->api)),
+        .stream = d->stream,
+        .now_us = x->wall_us,
+        .zone = snapshot_zone(x->snapshot),
+        .is_holiday = snapshot_is_holiday(x->snapshot, x->wall_us),
+        .input_tokens = x->input_bound,
+        .input_bytes = (int64_t)x->body.len,
+        .messages = d->messages,
+        .images = d->images,
+        .audios = d->audios,
+        .tools = d->tools,
+        .tool_count = d->tool_count,
+        .max_tokens = d->cap,
+        .choices = d->choices,
+        .has_temperature = d->has_temperature,
+        .has_top_p = d->has_top_p,
+        .temperature4 = d->temperature4,
+        .top_p4 = d->top_p4,
+    };
+    return policy_decide_begin(x->worker->workspace,
+               snapshot_policy(x->snapshot), snapshot_entities(x->snapshot),
+               &question) == ERR_OK;
+}
+
+/* The engines of an approved model decide one by one; one that is permitted
+ * on any of them is permitted. */
+static bool model_is_permitted(
+    struct exchange *x, const struct snapshot_model *model, bool with_engine)
+{
+    struct policy_decision decision;
+    struct policy_target target = {.model = str_from(model->name)};
+    if (model->status != MODEL_APPROVED)
+        return false;
+    if (!with_engine) {
+        policy_decide(x->worker->workspace, &target, &decision);
+        return decision.permitted;
+    }
+    for (size_t i = 0; i < model->candidate_count; i++) {
+        target.engine = str_from(model->candidates[i].engine->name);
+        target.upstream = str_from(model->candidates[i].upstream);
+        policy_decide(x->worker->workspace, &target, &decision);
+        if (decision.permitted)
+            return true;
+    }
+    return false;
+}
+
+struct str exchange_permitted_models(struct exchange *x, const char *action)
+{
+    struct buf list;
+    buf_init(&list, 1024);
+    size_t more = 0;
+    if (ask(x, action)) {
+        for (size_t i = 0; i < snapshot_model_count(x->snapshot); i++) {
+            const struct snapshot_model *model = snapshot_model(x->snapshot, i);
+            if (!model_is_permitted(x, model, true))
+                continue;
+            if (list.len + strlen(model->name) + 2 > 800) {
+                more++;
+                continue;
+            }
+            if (list.len > 0)
+                buf_append_str(&list, STR(", "));
+            buf_append_str(&list, str_from(model->name));
+        }
+    }
+    if (list.len == 0)
+        buf_append_str(&list, STR("none"));
+    if (more > 0)
+        buf_printf(&list, " and %zu more", more);
+    struct str copy = arena_copy(x->arena, buf_str(&list));
+    buf_fini(&list);
+    return copy;
+}
+
+static bool keep_context(struct exchange *x)
+{
+    struct buf context;
+    buf_init(&context, AUDIT_CONTEXT_MAX);
+    policy_decide_context(x->worker->workspace, &context);
+    bool good = !context.failed;
+    x->context = arena_copy(x->arena, buf_str(&context));
+    buf_fini(&context);
+    return good && x->context.ptr != NULL;
+}
+
+/* GET /v1/models and /v1/models/{id}: only what policy lets this caller see. */
+static enum stage_result decide_list(struct exchange *x)
+{
+    size_t count = snapshot_model_count(x->snapshot);
+    bool one = x->match.route->endpoint == DIALECT_MODEL;
+    const struct snapshot_model *wanted =
+        one ? snapshot_find_model(x->snapshot, x->match.model) : NULL;
+    x->models = ARENA_ARRAY(x->arena, count + 1, struct dialect_model_entry);
+    if (x->models == NULL || !ask(x, "listModels") || !keep_context(x))
+        return exchange_deny(x, "decide", 503, "api_error", "overloaded",
+            "Out of memory. Try again later.");
+    for (size_t i = 0; i < count; i++) {
+        const struct snapshot_model *model = snapshot_model(x->snapshot, i);
+        if ((one && model != wanted) || !model_is_permitted(x, model, false))
+            continue;
+        x->models[x->model_count++] = (struct dialect_model_entry){
+            .id = one ? x->match.model : str_from(model->name),
+            .created_us = model->created_us,
+            .owner = str_from(model->owner[0] ? model->owner : "bailiff")};
+    }
+    if (one && x->model_count == 0) {
+        /* The same words whether it is hidden or not there. */
+        exchange_deny(x, "decide", 404, "invalid_request_error",
+            "model_not_found",
+            "The model '%.*s' does not exist here, or you may not see it.",
+            (int)(x->match.model.len < 128 ? x->match.model.len : 128),
+            x->match.model.ptr);
+        x->verdict.never_retry = true;
+        return STAGE_DENY;
+    }
+    return STAGE_PASS;
+}
+
+/* The 403 names the rule, its own message and whom to ask. */
+static enum stage_result explain_denial(
+    struct exchange *x, const struct policy_decision *decision)
+{
+    const struct policy_set *set = snapshot_policy(x->snapshot);
+    const char *contact = snapshot_contact(x->snapshot);
+    const char *code = "policy_denied";
+    struct str id = STR(""), title = STR("");
+    if (decision->reason == POLICY_ERROR && decision->error_count > 0)
+        id = policy_set_id(set, decision->errors[0]);
+    else if (decision->policy_count > 0) {
+        id = policy_set_id(set, decision->policies[0]);
+        title = policy_set_title(set, decision->policies[0]);
+    }
+    char message[512] = "";
+    if (decision->message.len > 0)
+        snprintf(message, sizeof(message), " %.*s", STR_ARG(decision->message));
+    switch (decision->reason) {
+    case POLICY_FORBIDDEN:
+        exchange_deny(x, "decide", 403, "permission_error", code,
+            "Denied by rule '%.*s' (%.*s) for the model '%s'.%s Ask %s. "
+            "Ref %s.",
+            STR_ARG(id), STR_ARG(title), x->model->name, message, contact,
+            x->id);
+        break;
+    case POLICY_ERROR:
+        code = "policy_error";
+        exchange_deny(x, "decide", 403, "permission_error", code,
+            "The rule '%.*s' could not be evaluated, so the request is "
+            "denied. Ask %s. Ref %s.",
+            STR_ARG(id), contact, x->id);
+        break;
+    case POLICY_LIMIT:
+        code = "policy_error";
+        exchange_deny(x, "decide", 403, "permission_error", code,
+            "The rules could not be evaluated within their limit, so the "
+            "request is denied. Ask %s. Ref %s.",
+            contact, x->id);
+        break;
+    case POLICY_NO_PERMIT:
+    case POLICY_PERMITTED:
+        exchange_deny(x, "decide", 403, "permission_error", code,
+            "Denied: no rule permits you to %s with the model '%s'.%s Ask %s. "
+            "Ref %s.",
+            x->match.route->action, x->model->name, message, contact, x->id);
+        break;
+    }
+    x->verdict.param = STR("model");
+    x->verdict.never_retry = true;
+    return STAGE_DENY;
+}
+
+static int64_t bound_input(const struct exchange *x)
+{
+    const struct dialect_description *d = &x->description;
+    int64_t bound = d->text_bytes + d->images * IMAGE_TOKENS +
+                    d->audios * AUDIO_TOKENS +
+                    (int64_t)d->tool_count * TOOL_TOKENS;
+    if (x->match.route->has_cap)
+        bound += x->model->template_tokens * d->prompts +
+                 x->model->message_tokens * d->messages;
+    else
+        bound += 8 * d->prompts; /* begin and end marks around each input */
+    return bound;
+}
+
+enum stage_result stage_decide(struct exchange *x)
+{
+    struct worker *w = x->worker;
+    if (x->match.route->engine_path == NULL)
+        return decide_list(x);
+    x->input_bound = bound_input(x);
+    if (!ask(x, x->match.route->action))
+        return exchange_deny(x, "decide", 503, "api_error", "overloaded",
+            "Out of memory. Try again later.");
+    unsigned permitted = 0;
+    const struct policy_decision *worst = NULL;
+    for (unsigned i = 0; i < x->candidate_count; i++) {
+        struct exchange_candidate *c = &x->candidates[i];
+        struct policy_target target = {.model = str_from(x->model->name),
+            .engine = str_from(c->target->engine->name),
+            .upstream = str_from(c->target->upstream)};
+        policy_decide(w->workspace, &target, &c->decision);
+        metrics_add(&w->metrics, METRIC_POLICY_ERRORS, c->decision.error_count);
+        if (c->decision.permitted)
+            permitted++;
+        else if (worst == NULL)
+            worst = &c->decision;
+    }
+    if (!keep_context(x))
+        return exchange_deny(x, "decide", 503, "api_error",
+            "governance_unavailable",
+            "The request's context is too large to be recorded.");
+    if (permitted == 0)
+        return explain_denial(x, worst);
+    return STAGE_PASS;
+}
+
+/* --- reserve ------------------------------------------------------------- */
+
+static void claim(struct exchange *x, const struct quota_rule *const *rules,
+    const struct str *models, size_t count)
+{
+    for (size_t i = 0; i < count; i++) {
+        if (models[i].len > 0 &&
+            (x->model == NULL ||
+                !str_equal(models[i], str_from(x->model->name))))
+            continue;
+        if (x->claim_count == QUOTA_CLAIMS_MAX) {
+            x->claim_count++; /* one too many: refused below */
+            return;
+        }
+        x->claims[x->claim_count++].rule = rules[i];
+    }
+}
+
+/* Seconds, rounded up, at least one. */
+static int64_t whole_seconds(int64_t us)
+{
+    return us <= SECOND_US ? 1 : (us + SECOND_US - 1) / SECOND_US;
+}
+
+static enum stage_result over_quota(
+    struct exchange *x, const struct quota_denial *denial)
+{
+    const struct quota_rule *rule = denial->rule;
+    const char *dimension = quota_dimension_name(rule->dimension);
+    const char *window = quota_window_name(rule->window);
+    bool rate = denial->rate && denial->retry_after_us >= 0;
+    exchange_deny(x, "reserve", 429,
+        rate ? "rate_limit_error" : "insufficient_quota",
+        rate ? "rate_limit_exceeded" : "insufficient_quota",
+        "Quota %s allows %lld %s per %s; this request may need %lld and %lld "
+        "are left.%s Ref %s.",
+        rule->id, (long long)rule->amount, dimension, window,
+        (long long)denial->asked, (long long)denial->remaining,
+        denial->asked > rule->amount
+            ? " It can never fit: ask for fewer tokens (max_tokens)."
+            : "",
+        x->id);
+    x->verdict.never_retry = !rate;
+    if (denial->retry_after_us >= 0)
+        x->verdict.retry_after_s = whole_seconds(denial->retry_after_us);
+    x->verdict.quota = str_from(rule->id);
+    return STAGE_DENY;
+}
+
+/* The largest cap that any permitted candidate's obligations leave. */
+static int64_t widest_cap(const struct exchange *x, int64_t cap)
+{
+    int64_t widest = 0;
+    for (unsigned i = 0; i < x->candidate_count; i++) {
+        const struct policy_decision *d = &x->candidates[i].decision;
+        int64_t own = cap;
+        if (!d->permitted)
+            continue;
+        if (d->obligations.max_tokens >= 0 && d->obligations.max_tokens < own)
+            own = d->obligations.max_tokens;
+        if (own > widest)
+            widest = own;
+    }
+    return widest;
+}
+
+static bool some_engine_is_usable(const struct exchange *x)
+{
+    int64_t now = loop_now(x->worker->loop);
+    for (unsigned i = 0; i < x->candidate_count; i++) {
+        const struct exchange_candidate *c = &x->candidates[i];
+        if (c->decision.permitted &&
+            pool_usable(c->live, c->target->engine, now))
+            return true;
+    }
+    return false;
+}
+
+enum stage_result stage_reserve(struct exchange *x)
+{
+    const struct dialect_description *d = &x->description;
+    struct quota_demand demand = {.input = x->input_bound};
+    struct quota_denial denial;
+    if (x->match.route->engine_path != NULL && !some_engine_is_usable(x)) {
+        exchange_deny(x, "plan", 503, "api_error", "upstream_unavailable",
+            "No engine for the model '%s' can take a request now. Try again "
+            "later.",
+            x->model->name);
+        x->verdict.retry_after_s = 2;
+        return STAGE_DENY;
+    }
+    if (x->match.route->has_cap) {
+        bool given = d->cap >= 0;
+        x->answers = dialect_answers(d);
+        demand.multiplier = x->answers;
+        demand.cap =
+            widest_cap(x, given ? d->cap : x->model->default_max_tokens);
+        demand.cap_is_flexible = !given;
+        demand.cap_least = 1;
+        x->cap_injected = !given;
+    }
+    claim(
+        x, x->caller->quotas, x->caller->quota_models, x->caller->quota_count);
+    claim(x, x->key->quotas, x->key->quota_models, x->key->quota_count);
+    if (x->claim_count > QUOTA_CLAIMS_MAX) {
+        x->claim_count = 0;
+        return exchange_deny(x, "reserve", 503, "api_error",
+            "governance_unavailable",
+            "More than %d quotas apply to this caller. Ask %s.",
+            QUOTA_CLAIMS_MAX, snapshot_contact(x->snapshot));
+    }
+    int64_t cap = demand.cap;
+    enum err err = quota_reserve(x->worker->shared->ledger, x->wall_us, &demand,
+        x->claims, x->claim_count, &cap, &denial);
+    if (err == ERR_FULL)
+        return over_quota(x, &denial);
+    if (err != ERR_OK)
+        return exchange_deny(x, "reserve", 503, "api_error", "overloaded",
+            "Out of memory. Try again later.");
+    x->reserved = true;
+    if (x->match.route->has_cap)
+        x->cap = cap;
+    return STAGE_PASS;
+}

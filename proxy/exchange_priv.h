@@ -1,0 +1,178 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * proxy/exchange_priv.h - the exchange as its stages see it (exchange*.c).
+ *
+ * Phases:
+ *   READING -> (stages) -> ADMITTING -> FORWARDING -> ENDED
+ *        \---------\---> DENYING ------------------/
+ * ADMITTING and DENYING wait for their entry to be durable; the caller may go
+ * in any phase (connection is NULL then). Whatever is admitted ends in
+ * request.completed or request.withdrawn. */
+#ifndef PROXY_EXCHANGE_PRIV_H
+#define PROXY_EXCHANGE_PRIV_H
+
+#include "audit/entry.h"
+#include "engine/dialect.h"
+#include "lib/encode.h"
+#include "proxy/exchange.h"
+
+#define EXCHANGE_MAGIC 0x65786368u
+#define EXCHANGE_CANDIDATES 8
+#define EXCHANGE_ATTEMPTS 4
+#define EXCHANGE_ARENA_FIRST (32u * 1024)
+#define EXCHANGE_ARENA_MAX (256u << 20)
+
+enum stage_result {
+    STAGE_DENY = 0, /* the verdict says why; the default */
+    STAGE_PASS,
+    STAGE_WAIT /* something will go on from here */
+};
+
+enum exchange_phase { READING, ADMITTING, DENYING, FORWARDING, ENDED };
+
+/* Why the answer is no. Starts at a denial without a reason. */
+struct verdict {
+    int status;
+    const char *type, *code;
+    struct str message, param;
+    const char *stage;
+    const char *allow;     /* 405 */
+    int64_t retry_after_s; /* -1: none */
+    bool never_retry;      /* x-should-retry: false */
+    bool close;            /* the connection cannot go on */
+    struct str quota;
+};
+
+struct exchange_candidate {
+    const struct snapshot_candidate *target;
+    struct pool_engine *live;
+    struct policy_decision decision;
+    bool tried;
+};
+
+enum relay_mode { RELAY_NONE, RELAY_STREAM, RELAY_WHOLE, RELAY_ERROR };
+
+struct exchange {
+    uint32_t magic;
+    struct worker *worker;
+    struct connection *connection;    /* NULL: the caller has gone */
+    struct exchange *next, *previous; /* all of the worker; pooled: next */
+    struct exchange *next_waiting;
+    uint64_t ticket;
+    enum exchange_phase phase;
+    unsigned stage; /* index into the table */
+    struct arena *arena;
+    struct snapshot *snapshot;
+    char id[ULID_LENGTH + 1];
+    int64_t started_us;  /* monotonic: the head was there */
+    int64_t appended_us; /* monotonic: the admission was appended */
+    int64_t durable_us, first_byte_us; /* since started; -1 */
+    int64_t wall_us;
+    struct verdict verdict;
+
+    /* from the head */
+    struct dialect_match match;
+    struct str method, path, user_agent, content_type;
+    struct str credentials[3];
+    unsigned credential_count;
+    char trace_id[33];  /* "" or 32 hex */
+    bool content_coded; /* a Content-Encoding other than identity */
+    uint64_t announced; /* Content-Length, 0 if unknown */
+
+    /* who */
+    const struct snapshot_key *key;
+    const struct snapshot_caller *caller;
+    bool revoked; /* meanwhile */
+
+    /* what */
+    struct buf body;
+    size_t held; /* of the worker's budget */
+    struct dialect_description description;
+    const struct snapshot_model *model;
+    struct exchange_candidate candidates[EXCHANGE_CANDIDATES];
+    unsigned candidate_count;
+    struct dialect_model_entry *models; /* GET /v1/models */
+    size_t model_count;
+    struct str context; /* Cedar's, canonical JSON */
+
+    /* how much */
+    int64_t input_bound;
+    int64_t cap;     /* granted per answer; -1: the route has none */
+    int64_t answers; /* per cap */
+    bool cap_injected;
+    struct quota_claim claims[QUOTA_CLAIMS_MAX];
+    size_t claim_count;
+    bool reserved;
+
+    /* forwarding */
+    struct transfer_handler handler;
+    struct transfer *transfer;
+    struct exchange_candidate *current;
+    unsigned attempts;
+    int engine_status;
+    enum relay_mode relay;
+    bool head_sent;
+    bool paused;
+    struct dialect_stream *stream;
+    struct buf answer; /* whole answers and errors */
+    struct str answer_type;
+    int64_t bytes_out;
+};
+
+/* --- exchange.c ---------------------------------------------------------- */
+extern const unsigned exchange_stage_forward;
+enum stage_result exchange_deny(struct exchange *x, const char *stage,
+    int status, const char *type, const char *code, const char *format, ...)
+    PRINTFLIKE(6, 7);
+void exchange_end(struct exchange *x);
+
+/* --- The stages, in order ------------------------------------------------ */
+enum stage_result stage_route(struct exchange *x);
+enum stage_result stage_identify(struct exchange *x);
+enum stage_result stage_read(struct exchange *x);
+enum stage_result stage_describe(struct exchange *x);
+enum stage_result stage_plan(struct exchange *x);
+enum stage_result stage_decide(struct exchange *x);
+enum stage_result stage_reserve(struct exchange *x);
+enum stage_result stage_admit(struct exchange *x);
+enum stage_result stage_forward(struct exchange *x);
+
+/* --- exchange_decide.c --------------------------------------------------- */
+/* "chat, tiny" of what this caller may use, for messages. */
+struct str exchange_permitted_models(struct exchange *x, const char *action);
+
+/* --- exchange_audit.c ---------------------------------------------------- */
+/* Appends the entry; false: it cannot be recorded (nothing may pass). */
+bool exchange_record_denied(struct exchange *x);
+bool exchange_record_admitted(struct exchange *x);
+void exchange_record_attempt(struct exchange *x, int status, struct str error);
+struct settlement {
+    const char *outcome; /* ok cut client_gone engine_error */
+    const char *reason;
+    int status;
+    int64_t input, output, cached, reasoning; /* -1: unknown */
+    const char *source;                       /* engine counted reserved none */
+    bool served; /* false: the request's unit is given back */
+};
+/* Settles the quotas and appends request.completed. */
+void exchange_settle(struct exchange *x, const struct settlement *settlement);
+/* Cancels the reservation and appends request.withdrawn. */
+void exchange_withdraw(struct exchange *x, const char *reason);
+
+/* --- exchange_answer.c --------------------------------------------------- */
+enum framing { FRAMING_LENGTH, FRAMING_CHUNKED, FRAMING_CLOSE };
+void exchange_write_head(struct exchange *x, struct buf *out, int status,
+    struct str content_type, enum framing framing, size_t length, bool keep);
+/* The verdict as an answer; lets go of the connection. */
+void exchange_answer_verdict(struct exchange *x);
+/* A whole answer; lets go of the connection. */
+void exchange_answer_whole(
+    struct exchange *x, int status, struct str content_type, struct str body);
+
+/* --- exchange_forward.c -------------------------------------------------- */
+/* Stops the engine's work and ends the answer in a way that cannot be taken
+ * for success; settles; ends the exchange. */
+void exchange_cut(struct exchange *x, const char *reason, const char *message);
+void exchange_abandon(struct exchange *x); /* the caller has gone */
+
+#endif

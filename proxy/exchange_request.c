@@ -1,0 +1,149 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * proxy/exchange_request.c - the first stages: route, identify, read,
+ * describe. What they learn comes from the dialect tables and the snapshot's
+ * keys. */
+#include "proxy/exchange_priv.h"
+#include "proxy/secret.h"
+
+/* --- route --------------------------------------------------------------- */
+
+enum stage_result stage_route(struct exchange *x)
+{
+    struct dialect_error error = {0};
+    enum err err =
+        dialect_route(x->arena, x->method, x->path, &x->match, &error);
+    if (err == ERR_OK)
+        return STAGE_PASS;
+    worker_refuse(x->worker, x->connection, REFUSAL_ROUTE, x->path, STR(""));
+    if (err == ERR_NOMEM)
+        return exchange_deny(x, "route", 503, "api_error", "overloaded",
+            "Out of memory. Try again later.");
+    exchange_deny(x, "route", error.status, error.type, error.code, "%.*s",
+        STR_ARG(error.message));
+    x->verdict.allow = error.allow;
+    x->verdict.param = error.param;
+    return STAGE_DENY;
+}
+
+/* --- identify ------------------------------------------------------------ */
+
+static enum stage_result refuse(struct exchange *x, enum refusal reason,
+    struct str key, const char *message)
+{
+    worker_refuse(
+        x->worker, x->connection, reason, str_from(x->match.route->path), key);
+    return exchange_deny(x, "identify", 401, "authentication_error",
+        "invalid_api_key", "%s", message);
+}
+
+enum stage_result stage_identify(struct exchange *x)
+{
+    struct worker *w = x->worker;
+    uint8_t hash[SHA256_SIZE];
+    if (x->credential_count == 0)
+        return refuse(x, REFUSAL_MISSING, STR(""),
+            "No API key was given. Send it as Authorization: Bearer blf_...");
+    for (unsigned i = 1; i < x->credential_count; i++) {
+        /* Two that differ: it is not for us to choose. */
+        if (i >= 3 || !str_equal(x->credentials[i], x->credentials[0]))
+            return refuse(x, REFUSAL_MALFORMED, STR(""),
+                "More than one credential was given, and they differ.");
+    }
+    struct str credential = x->credentials[0];
+    if (!secret_is_well_formed(SECRET_KEY_PREFIX, credential))
+        return refuse(x, REFUSAL_MALFORMED, STR(""),
+            "Incorrect API key provided. A key starts with blf_ and was shown "
+            "once when it was issued.");
+    crypto_hash_once(w->hash, hash, credential.ptr, credential.len);
+    const struct snapshot_key *key = snapshot_find_key(x->snapshot, hash);
+    if (key == NULL)
+        return refuse(x, REFUSAL_UNKNOWN, STR(""),
+            "Incorrect API key provided. A key starts with blf_ and was shown "
+            "once when it was issued.");
+    struct str key_id = str_from(key->id);
+    if (key->revoked)
+        return refuse(x, REFUSAL_REVOKED, key_id,
+            "This API key has been revoked. Ask for a new one.");
+    if (key->expires_us != 0 && x->wall_us >= key->expires_us)
+        return refuse(x, REFUSAL_EXPIRED, key_id,
+            "This API key has expired. Ask for a new one.");
+    if (key->caller->disabled)
+        return refuse(x, REFUSAL_DISABLED, key_id,
+            "The caller of this API key has been disabled.");
+    x->key = key;
+    x->caller = key->caller;
+    return STAGE_PASS;
+}
+
+/* --- read ---------------------------------------------------------------- */
+
+static bool is_json(struct str content_type)
+{
+    struct str type, parameters;
+    str_split(content_type, ';', &type, &parameters);
+    type = str_trim(type);
+    return type.len == 0 || str_equal_nocase(type, STR("application/json"));
+}
+
+/* What the head alone decides about the body; then it is waited for. */
+enum stage_result stage_read(struct exchange *x)
+{
+    if (x->content_coded) {
+        exchange_deny(x, "read", 415, "invalid_request_error",
+            "unsupported_encoding",
+            "A compressed body is not accepted. Send it without "
+            "Content-Encoding.");
+        x->verdict.never_retry = true;
+        return STAGE_DENY;
+    }
+    if (x->match.route->has_body && !is_json(x->content_type)) {
+        exchange_deny(x, "read", 415, "invalid_request_error",
+            "unsupported_media_type",
+            "The body's Content-Type is '%.*s'; application/json is expected.",
+            STR_ARG(x->content_type));
+        x->verdict.never_retry = true;
+        return STAGE_DENY;
+    }
+    if (x->announced > x->body.max) {
+        exchange_deny(x, "read", 413, "invalid_request_error",
+            "request_too_large",
+            "The request's body of %llu bytes is larger than the %llu bytes "
+            "allowed here.",
+            (unsigned long long)x->announced, (unsigned long long)x->body.max);
+        x->verdict.never_retry = true;
+        return STAGE_DENY;
+    }
+    return STAGE_WAIT;
+}
+
+/* --- describe ------------------------------------------------------------ */
+
+enum stage_result stage_describe(struct exchange *x)
+{
+    struct dialect_error error = {0};
+    if (x->body.failed)
+        return exchange_deny(x, "describe", 503, "api_error", "overloaded",
+            "Out of memory. Try again later.");
+    if (!x->match.route->has_body) {
+        if (x->body.len > 0)
+            return exchange_deny(x, "describe", 400, "invalid_request_error",
+                "bad_request", "This route takes no body.");
+        x->description.route = x->match.route;
+        x->description.choices = x->description.prompts = 1;
+        x->description.cap = -1;
+        return STAGE_PASS;
+    }
+    enum err err = dialect_describe(x->match.route, buf_str(&x->body), x->arena,
+        NULL, &x->description, &error);
+    if (err == ERR_OK)
+        return STAGE_PASS;
+    if (err == ERR_NOMEM)
+        return exchange_deny(x, "describe", 503, "api_error", "overloaded",
+            "Out of memory. Try again later.");
+    exchange_deny(x, "describe", error.status, error.type, error.code, "%.*s",
+        STR_ARG(error.message));
+    x->verdict.param = error.param;
+    x->verdict.never_retry = true;
+    return STAGE_DENY;
+}
