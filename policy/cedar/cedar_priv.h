@@ -119,4 +119,98 @@ bool cedar_parse_string(
 bool cedar_parse_name(
     struct cedar_parser *p, struct str *name, bool *has_id, struct str *id);
 
+/* --- policies.c --- */
+struct cedar_index;
+
+struct cedar_policies {
+    struct arena *arena;
+    const struct cedar_policy *const *items; /* static and linked */
+    uint32_t count;
+    const struct cedar_policy *const *templates;
+    uint32_t template_count;
+    const struct cedar_policy **ids; /* open hash table of both by id */
+    uint32_t id_mask;
+    const struct cedar_index *index;
+};
+
+/* --- entities.c --- */
+struct cedar_node {
+    struct cedar_uid uid;
+    const struct cedar_record *attributes; /* NULL: only named as a parent */
+    const struct cedar_record *tags;
+    const uint32_t *ancestors; /* node numbers, ascending, without itself */
+    uint32_t ancestor_count;
+    uint32_t number;
+};
+/* NULL when the store does not know the uid. entities may be NULL. */
+const struct cedar_node *cedar_entities_node(
+    const struct cedar_entities *entities, const struct cedar_uid *uid);
+const struct cedar_node *cedar_entities_node_at(
+    const struct cedar_entities *entities, uint32_t number);
+bool cedar_node_is_below(
+    const struct cedar_node *node, const struct cedar_node *ancestor);
+
+/* --- eval.c --- */
+struct cedar_evaluation {
+    const struct cedar_entities *entities;
+    const struct cedar_request *request;
+    struct cedar_value variables[4];
+    const struct cedar_node *nodes[3]; /* of the request's uids */
+    struct arena *arena;
+    uint64_t steps;                /* left */
+    struct cedar_failure *failure; /* where to tell why */
+};
+void cedar_evaluation_init(struct cedar_evaluation *e,
+    const struct cedar_entities *entities, const struct cedar_request *request,
+    struct arena *arena);
+/* CEDAR_NONE: failed, and *e->failure says why. */
+struct cedar_value cedar_eval(
+    struct cedar_evaluation *e, const struct cedar_expr *expr);
+/* All conditions in order. 1 satisfied, 0 not, -1 failed. */
+int cedar_eval_conditions(
+    struct cedar_evaluation *e, const struct cedar_policy *policy);
+
+/* --- index.c --- */
+/* The scope of one policy with its names as numbers. */
+#define CEDAR_NO_SYMBOL UINT32_MAX
+struct cedar_scope_code {
+    uint8_t kind;    /* enum cedar_scope_kind */
+    uint32_t entity; /* EQUAL, IN, IS_IN; IN_SET: start in `sets` */
+    uint32_t count;  /* IN_SET */
+    uint32_t type;   /* IS, IS_IN */
+};
+enum cedar_dimension {
+    CEDAR_BY_PRINCIPAL,
+    CEDAR_BY_ACTION,
+    CEDAR_BY_RESOURCE,
+    CEDAR_BY_PRINCIPAL_TYPE,
+    CEDAR_BY_RESOURCE_TYPE,
+    CEDAR_DIMENSIONS
+};
+/* What a request is to the index: its uids and their ancestors as numbers. */
+struct cedar_lookup {
+    uint32_t self[3]; /* symbols or CEDAR_NO_SYMBOL */
+    uint32_t type[3];
+    uint32_t *found[3]; /* symbols of the uid and its ancestors */
+    uint32_t found_count[3];
+    uint32_t *stamps[3]; /* by symbol: == epoch when found */
+    uint32_t *seen;      /* by policy: == epoch when visited */
+    uint32_t epoch;
+};
+/* In the arena of the policies. */
+enum err cedar_index_make(struct arena *arena,
+    const struct cedar_policy *const *policies, uint32_t count,
+    const struct cedar_index **out) MUSTCHECK;
+/* Symbols of one dimension: how large found and stamps have to be. */
+uint32_t cedar_index_symbols(const struct cedar_index *index, unsigned place);
+/* Fills lookup but for the arrays and the epoch, which the caller sets. */
+void cedar_index_prepare(const struct cedar_index *index,
+    const struct cedar_entities *entities, const struct cedar_request *request,
+    const struct cedar_node *const nodes[3], struct cedar_lookup *lookup);
+/* Calls visit for each policy whose scope holds, once, in no order. */
+typedef enum err cedar_index_visit(void *context, uint32_t policy);
+enum err cedar_index_walk(const struct cedar_index *index,
+    struct cedar_lookup *lookup, cedar_index_visit *visit,
+    void *context) MUSTCHECK;
+
 #endif
