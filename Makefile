@@ -125,12 +125,24 @@ $(BUILD)/tests/fuzz/%_fuzz: $(BUILD)/tests/fuzz/%_fuzz.o $(BUILD)/tests/fuzz/rep
 fuzz-replay: $(foreach f,$(FUZZ),$(BUILD)/tests/fuzz/$(f)_fuzz) ## replay the fuzz corpora
 	@for f in $(FUZZ); do $(BUILD)/tests/fuzz/$${f}_fuzz tests/fuzz/corpus/$$f || exit 1; done
 
+# --- Packages ----------------------------------------------------------------
+BUILD_PACKAGES := gcc make pkg-config libc6-dev tzdata ca-certificates \
+    $(foreach l,$(LIBRARIES),$(lastword $(subst :, ,$(l))))
+TEST_PACKAGES := libcmocka-dev
+deps: ## install the Debian packages that the build needs
+	@bash tests/install-packages.sh $(BUILD_PACKAGES)
+deps-test: deps
+	@bash tests/install-packages.sh $(TEST_PACKAGES)
+
+test: deps-test ## everything; ends with "N passed, N failed"
+	@$(MAKE) --no-print-directory check
+
 clean: ## remove what was built
 	rm -rf build
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  \1\t/' | expand -t 16
 
-.PHONY: all check fuzz-replay clean help
+.PHONY: all deps deps-test test check fuzz-replay clean help
 .SECONDARY:
 -include $(shell find $(BUILD) -name '*.d' 2>/dev/null)
