@@ -1,0 +1,294 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * proxy/snapshot.c - putting parts together, and looking things up in them. */
+#include "proxy/snapshot_priv.h"
+
+#include "lib/encode.h"
+
+#include <stdlib.h>
+
+struct snapshot {
+    _Atomic int references;
+    uint64_t generation;
+    char id[17];
+    struct settings_part *settings;
+    struct models_part *models;
+    struct directory_part *directory;
+    struct entities_part *entities;
+    struct rules_part *rules;
+};
+
+/* --- Parts --------------------------------------------------------------- */
+
+void *snapshot_part_new(size_t size, void (*destroy)(struct part *part))
+{
+    struct part *part = calloc(1, size);
+    if (part == NULL)
+        return NULL;
+    part->arena = arena_new(16 * 1024, 0);
+    if (part->arena == NULL) {
+        free(part);
+        return NULL;
+    }
+    atomic_store(&part->references, 1);
+    part->destroy = destroy;
+    return part;
+}
+
+void snapshot_part_unref(struct part *part)
+{
+    if (part == NULL || atomic_fetch_sub(&part->references, 1) != 1)
+        return;
+    if (part->destroy != NULL)
+        part->destroy(part);
+    arena_free(&part->arena);
+    free(part);
+}
+
+static void part_ref(struct part *part)
+{
+    atomic_fetch_add(&part->references, 1);
+}
+
+/* --- The whole ----------------------------------------------------------- */
+
+struct snapshot *snapshot_ref(struct snapshot *snapshot)
+{
+    if (snapshot != NULL)
+        atomic_fetch_add_explicit(
+            &snapshot->references, 1, memory_order_relaxed);
+    return snapshot;
+}
+
+void snapshot_unref(struct snapshot **snapshot)
+{
+    struct snapshot *s = *snapshot;
+    *snapshot = NULL;
+    if (s == NULL || atomic_fetch_sub(&s->references, 1) != 1)
+        return;
+    snapshot_part_unref(s->settings ? &s->settings->part : NULL);
+    snapshot_part_unref(s->models ? &s->models->part : NULL);
+    snapshot_part_unref(s->directory ? &s->directory->part : NULL);
+    snapshot_part_unref(s->entities ? &s->entities->part : NULL);
+    snapshot_part_unref(s->rules ? &s->rules->part : NULL);
+    free(s);
+}
+
+/* Takes over a part of the previous snapshot, or loads it anew. */
+#define FIT(field, bits, load)                                                 \
+    do {                                                                       \
+        if (previous != NULL && previous->field != NULL &&                     \
+            (changed & (bits)) == 0) {                                         \
+            s->field = previous->field;                                        \
+            part_ref(&s->field->part);                                         \
+        } else {                                                               \
+            err = load;                                                        \
+            if (err != ERR_OK)                                                 \
+                goto out;                                                      \
+        }                                                                      \
+    } while (0)
+
+enum err snapshot_build(const struct snapshot_sources *sources,
+    struct snapshot *previous, unsigned changed, struct snapshot **out,
+    struct errinfo *info)
+{
+    struct snapshot *s = calloc(1, sizeof(*s));
+    uint8_t random[8];
+    enum err err;
+    if (s == NULL)
+        return errinfo_set(info, ERR_NOMEM, "out of memory");
+    atomic_store(&s->references, 1);
+    s->generation = previous != NULL ? previous->generation + 1 : 1;
+    crypto_random_id(random, sizeof(random));
+    hex_write(s->id, random, sizeof(random));
+    FIT(settings, CHANGED_SETTINGS,
+        snapshot_load_settings(sources, &s->settings, info));
+    FIT(models, CHANGED_MODELS,
+        snapshot_load_models(sources, &s->models, info));
+    FIT(directory,
+        CHANGED_KEYS | CHANGED_DIRECTORY | CHANGED_QUOTAS | CHANGED_SEALING |
+            CHANGED_SETTINGS,
+        snapshot_load_directory(sources, s->settings, &s->directory, info));
+    FIT(entities, CHANGED_DIRECTORY | CHANGED_MODELS,
+        snapshot_load_entities(sources, &s->entities, info));
+    FIT(rules, CHANGED_POLICY, snapshot_load_rules(sources, &s->rules, info));
+    *out = s;
+    return ERR_OK;
+out:
+    snapshot_unref(&s);
+    return err;
+}
+
+const char *snapshot_id(const struct snapshot *s)
+{
+    return s->id;
+}
+
+uint64_t snapshot_generation(const struct snapshot *s)
+{
+    return s->generation;
+}
+
+/* --- Callers and keys ---------------------------------------------------- */
+
+const struct snapshot_caller *snapshot_find_caller(
+    const struct snapshot *s, struct str id_or_handle)
+{
+    const struct directory_part *d = s->directory;
+    size_t mask = d->caller_slot_count - 1;
+    for (size_t at = (size_t)str_hash(id_or_handle) & mask;
+         d->caller_slots[at].caller != NULL; at = (at + 1) & mask) {
+        if (str_equal(d->caller_slots[at].name, id_or_handle))
+            return d->caller_slots[at].caller;
+    }
+    return NULL;
+}
+
+size_t snapshot_caller_count(const struct snapshot *s)
+{
+    return s->directory->caller_count;
+}
+
+const struct snapshot_key *snapshot_find_key(
+    const struct snapshot *s, const uint8_t hash[32])
+{
+    const struct directory_part *d = s->directory;
+    size_t mask = d->key_slot_count - 1;
+    uint64_t start;
+    memcpy(&start, hash, sizeof(start)); /* a digest is its own good hash */
+    for (size_t at = (size_t)start & mask; d->key_slots[at] != 0;
+         at = (at + 1) & mask) {
+        const struct snapshot_key *key = &d->keys[d->key_slots[at] - 1];
+        if (memcmp(key->hash, hash, 32) == 0)
+            return key;
+    }
+    return NULL;
+}
+
+static const struct seal_key *key_of_month(
+    const struct seal_key keys[2], int64_t time_us)
+{
+    char text[CLOCK_TEXT_LENGTH];
+    clock_format(text, time_us);
+    for (int i = 0; i < 2; i++) {
+        if (memcmp(keys[i].month, text, 7) == 0)
+            return &keys[i];
+    }
+    return NULL;
+}
+
+const struct seal_key *snapshot_anonymous_seal(
+    const struct snapshot *s, int64_t time_us)
+{
+    return s->directory->has_anonymous
+               ? key_of_month(s->directory->anonymous, time_us)
+               : NULL;
+}
+
+const struct seal_key *snapshot_caller_seal(
+    const struct snapshot_caller *caller, int64_t time_us)
+{
+    return caller->has_seal ? key_of_month(caller->seal, time_us) : NULL;
+}
+
+/* --- Models and engines -------------------------------------------------- */
+
+const struct snapshot_model *snapshot_find_model(
+    const struct snapshot *s, struct str name_or_alias)
+{
+    const struct models_part *m = s->models;
+    size_t mask = m->slot_count - 1;
+    for (size_t at = (size_t)str_hash(name_or_alias) & mask;
+         m->slots[at].model != NULL; at = (at + 1) & mask) {
+        if (str_equal(m->slots[at].name, name_or_alias))
+            return m->slots[at].model;
+    }
+    return NULL;
+}
+
+size_t snapshot_model_count(const struct snapshot *s)
+{
+    return s->models->model_count;
+}
+
+const struct snapshot_model *snapshot_model(const struct snapshot *s, size_t at)
+{
+    return &s->models->models[at];
+}
+
+size_t snapshot_engine_count(const struct snapshot *s)
+{
+    return s->models->engine_count;
+}
+
+const struct engine_target *snapshot_engine(const struct snapshot *s, size_t at)
+{
+    return &s->models->engines[at];
+}
+
+/* --- Rules and the rest -------------------------------------------------- */
+
+const struct policy_set *snapshot_policy(const struct snapshot *s)
+{
+    return s->rules->set;
+}
+
+int64_t snapshot_policy_version(const struct snapshot *s)
+{
+    return s->rules->version;
+}
+
+const char *snapshot_policy_hash(const struct snapshot *s)
+{
+    return s->rules->hash;
+}
+
+const struct policy_entities *snapshot_entities(const struct snapshot *s)
+{
+    return s->entities->entities;
+}
+
+const struct clock_zone *snapshot_zone(const struct snapshot *s)
+{
+    return s->settings->zone;
+}
+
+bool snapshot_is_holiday(const struct snapshot *s, int64_t time_us)
+{
+    const struct settings_part *p = s->settings;
+    if (p->holiday_count == 0)
+        return false;
+    struct clock_civil civil;
+    clock_civil(p->zone, time_us, &civil);
+    int64_t day = clock_days_from_civil(civil.year, civil.month, civil.day);
+    for (size_t i = 0; i < p->holiday_count; i++) {
+        if (p->holidays[i] == day)
+            return true;
+    }
+    return false;
+}
+
+const char *snapshot_contact(const struct snapshot *s)
+{
+    return s->settings->contact;
+}
+
+size_t snapshot_quota_count(const struct snapshot *s)
+{
+    return s->directory->quota_count;
+}
+
+const struct quota_rule *snapshot_quota(const struct snapshot *s, size_t at)
+{
+    return &s->directory->quotas[at];
+}
+
+const uint8_t *snapshot_digest_key(const struct snapshot *s)
+{
+    return s->directory->has_digest ? s->directory->digest_key : NULL;
+}
+
+const char *snapshot_digest_key_name(const struct snapshot *s)
+{
+    return s->directory->digest_key_name;
+}

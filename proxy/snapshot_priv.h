@@ -1,0 +1,95 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * proxy/snapshot_priv.h - the parts a snapshot is put together from. Each is
+ * immutable once built, reference-counted, and owns an arena. */
+#ifndef PROXY_SNAPSHOT_PRIV_H
+#define PROXY_SNAPSHOT_PRIV_H
+
+#include "lib/arena.h"
+#include "proxy/snapshot.h"
+
+#include <stdatomic.h>
+
+struct part {
+    _Atomic int references;
+    struct arena *arena;
+    void (*destroy)(struct part *part); /* before the arena goes; may be NULL */
+};
+
+/* organisation_setting */
+struct settings_part {
+    struct part part;
+    struct clock_zone *zone;
+    const char *contact;
+    const int64_t *holidays; /* days since 1970, sorted as read */
+    size_t holiday_count;
+};
+
+/* engine, model, model_alias, model_target */
+struct models_part {
+    struct part part;
+    struct engine_target *engines;
+    size_t engine_count;
+    struct snapshot_model *models;
+    size_t model_count;
+    /* names and aliases to models: open addressing, a power of two */
+    struct model_slot {
+        struct str name;
+        const struct snapshot_model *model;
+    } * slots;
+    size_t slot_count;
+};
+
+/* team, caller, caller_team, api_key, quota, sealing keys */
+struct directory_part {
+    struct part part;
+    struct quota_rule *quotas;
+    size_t quota_count;
+    struct snapshot_caller *callers;
+    size_t caller_count;
+    struct caller_slot {
+        struct str name; /* id or handle */
+        const struct snapshot_caller *caller;
+    } * caller_slots;
+    size_t caller_slot_count;
+    struct snapshot_key *keys;
+    size_t key_count;
+    uint32_t *key_slots; /* index + 1; 0: free */
+    size_t key_slot_count;
+    struct seal_key anonymous[2];
+    bool has_anonymous;
+    uint8_t digest_key[32];
+    char digest_key_name[8];
+    bool has_digest;
+};
+
+struct entities_part {
+    struct part part;
+    struct policy_entities *entities;
+};
+
+struct rules_part {
+    struct part part;
+    struct policy_set *set; /* NULL: none is active */
+    int64_t version;
+    char hash[65];
+};
+
+/* Each gives *out with one reference. */
+enum err snapshot_load_settings(const struct snapshot_sources *sources,
+    struct settings_part **out, struct errinfo *info) MUSTCHECK;
+enum err snapshot_load_models(const struct snapshot_sources *sources,
+    struct models_part **out, struct errinfo *info) MUSTCHECK;
+enum err snapshot_load_directory(const struct snapshot_sources *sources,
+    const struct settings_part *settings, struct directory_part **out,
+    struct errinfo *info) MUSTCHECK;
+enum err snapshot_load_entities(const struct snapshot_sources *sources,
+    struct entities_part **out, struct errinfo *info) MUSTCHECK;
+enum err snapshot_load_rules(const struct snapshot_sources *sources,
+    struct rules_part **out, struct errinfo *info) MUSTCHECK;
+
+/* A zeroed part of `size` bytes with its arena; NULL: out of memory. */
+void *snapshot_part_new(size_t size, void (*destroy)(struct part *part));
+void snapshot_part_unref(struct part *part); /* NULL ok */
+
+#endif
