@@ -85,7 +85,8 @@ bool cedar_policy_annotation(
     const struct cedar_policy *policy, struct str key, struct str *value);
 
 /* Each entity uid that policies and templates name, in scopes and
- * conditions, in source order. Return false from the callback to stop. */
+ * conditions: policies in order, then templates. Return false from the
+ * callback to stop. */
 struct cedar_literal {
     const struct cedar_policy *policy;
     const struct cedar_uid *uid;

@@ -324,8 +324,8 @@ static enum err new_node(struct making *m, struct node node, uint32_t *number)
 static enum err new_leaf(struct making *m, const uint32_t *policies,
     uint32_t count, uint32_t *number)
 {
-    void *order = grown(
-        m->order, &m->order_room, m->order_count + count, sizeof m->order[0]);
+    void *order = grown(m->order, &m->order_room, m->order_count + count + 1,
+        sizeof m->order[0]);
     if (!order)
         return ERR_NOMEM;
     m->order = order;
