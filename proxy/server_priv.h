@@ -1,0 +1,36 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * proxy/server_priv.h - the server, for server.c and server_status.c. */
+#ifndef PROXY_SERVER_PRIV_H
+#define PROXY_SERVER_PRIV_H
+
+#include "audit/entry.h"
+#include "proxy/admin/admin.h"
+#include "proxy/worker.h"
+
+#define SERVER_WORKERS_MAX 64
+
+struct listener;
+
+struct server {
+    const char *dir;
+    int64_t started_us;
+    struct settings *settings;
+    struct control *control;
+    struct worker_shared shared;
+    struct worker *workers[SERVER_WORKERS_MAX];
+    size_t worker_count;
+    int fds[SERVER_WORKERS_MAX][WORKER_LISTENERS];
+    struct admin_server admin_server;
+    struct admin *admin;
+    struct listener *listener;
+    int signal_fd, event_fd;
+    _Atomic bool failed, stopping;
+};
+
+/* For struct admin_server; context is the server. */
+void server_write_status(void *context, struct buf *out);
+void server_write_metrics(void *context, struct buf *out);
+bool server_is_ready(void *context, struct buf *reasons);
+
+#endif
