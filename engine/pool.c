@@ -214,7 +214,7 @@ static bool check_one(const struct engine_target *target, struct errinfo *info)
     }
     bool up = http_client_request(&request, &answer, info) == ERR_OK;
     if (up && answer.status >= 500) {
-        errinfo_set(info, ERR_STATE, "its health path %s answers %d",
+        errinfo_set(info, ERR_WRONG_STATE, "its health path %s answers %d",
             target->health_path, answer.status);
         up = false;
     }
