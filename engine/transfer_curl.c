@@ -184,7 +184,7 @@ static void look_for_ends(struct curl_driver *d)
         snprintf(text, sizeof(text), "%s", why);
         curl_easy_getinfo(c->easy, CURLINFO_NUM_CONNECTS, &connects);
         c->reused = connects == 0;
-        switch (code) {
+        switch ((int)code) {
         case CURLE_OK:
             finish_call(c, TRANSFER_OK, "");
             break;
