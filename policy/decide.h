@@ -20,9 +20,10 @@
 struct policy_set;
 
 /* Parses, checks @id and @title (required, ids unique), annotations (unknown
- * obligation = error with suggestion). All findings, one a line, each
- * "NAME:LINE:COLUMN: what; remedy", are appended to findings. gives *out.
- * NAME is source_name ("rules.cedar"). */
+ * obligation = error with suggestion; the list is in policy/annotations.c).
+ * All findings, one a line, each "NAME:LINE:COLUMN: what; remedy", are appended
+ * to findings. gives *out. NAME is source_name ("rules.cedar"). ERR_SYNTAX:
+ * something was found, info has the first. ERR_LIMIT, ERR_NOMEM. */
 enum err policy_set_compile(struct str text, const char *source_name,
     struct policy_set **out, struct buf *findings,
     struct errinfo *info) MUSTCHECK;
@@ -31,6 +32,11 @@ size_t policy_set_count(const struct policy_set *set);
 struct str policy_set_id(const struct policy_set *set, size_t at); /* @id */
 struct str policy_set_title(
     const struct policy_set *set, size_t at); /* @title */
+bool policy_set_is_permit(const struct policy_set *set, size_t at);
+/* @mode("advise"): never decides, is recorded. */
+bool policy_set_is_advice(const struct policy_set *set, size_t at);
+/* @expires: the instant from which the rule is skipped; INT64_MAX: never. */
+int64_t policy_set_expires_us(const struct policy_set *set, size_t at);
 
 /* Each entity literal of the set, in source order. */
 struct policy_literal {
@@ -117,7 +123,11 @@ enum policy_reason {
 #define POLICY_NAMES_MAX                                                       \
     16 /* rules named per decision; `more` counts the rest */
 
-/* United over the satisfied permits, the strictest wins. */
+/* United over the satisfied permits, the strictest wins. @engine and
+ * @require_stream are enforced by policy_decide itself: another engine, or an
+ * answer that could be a stream and is none, is not permitted (reason
+ * POLICY_NO_PERMIT, the permits in `policies`). The rest is for the exchange.
+ */
 struct policy_obligations {
     int64_t max_tokens;  /* @max_tokens; -1: none */
     struct str engine;   /* @engine; empty: any */
@@ -133,6 +143,9 @@ struct policy_decision {
     uint16_t policies[POLICY_NAMES_MAX]; /* index into the set: who decided */
     uint16_t errors[POLICY_NAMES_MAX];   /* whose evaluation failed */
     unsigned policies_more, errors_more;
+    /* Rules with @mode("advise") that would have decided. */
+    unsigned advice_count, advice_more;
+    uint16_t advice[POLICY_NAMES_MAX];
     struct str message; /* @message of the deciding rule, may be empty */
     struct policy_obligations obligations;
 };
@@ -142,7 +155,10 @@ struct policy_workspace *policy_workspace_new(void); /* gives */
 void policy_workspace_free(struct policy_workspace **workspace);
 
 /* Builds principal, action and context once; then one decide per target.
- * Everything borrowed in `question` must live until the last decide. */
+ * Everything borrowed in `question` must live until the last decide, set and
+ * entities too. An address that is none leaves context.request.ip out. An
+ * unknown caller, action, model or engine is a denial later. ERR_NOMEM;
+ * ERR_LIMIT: more tools than a record can hold. */
 enum err policy_decide_begin(struct policy_workspace *workspace,
     const struct policy_set *set, const struct policy_entities *entities,
     const struct policy_question *question) MUSTCHECK;
@@ -151,7 +167,9 @@ void policy_decide(struct policy_workspace *workspace,
     const struct policy_target *target, struct policy_decision *out);
 
 /* The Cedar context of the last begin as canonical JSON for the audit entry,
- * without what identifies a person (request.address is left out). */
+ * without what identifies a person (request.ip is left out) and without
+ * target. At most POLICY_CONTEXT_JSON_MAX bytes. */
+#define POLICY_CONTEXT_JSON_MAX 16384
 void policy_decide_context(struct policy_workspace *workspace, struct buf *out);
 
 #endif

@@ -1,0 +1,412 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * policy/context.c - a request as a Cedar context, and as JSON for the record.
+ *
+ * The shapes here are those of schema/bailiff.cedarschema; change both. All
+ * memory is made at birth: the fields of each record stand in one array, in
+ * the order in which Cedar wants them sorted, found out once. */
+#include "policy/policy_priv.h"
+
+#include "lib/json_write.h"
+#include "lib/must.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+/* A record with more tools than this could not be written down whole. */
+#define TOOLS_MAX 1024
+#define TOOLS_BYTES_MAX 12288 /* as JSON, quotes and commas included */
+
+enum record_id { AUTH, INPUT, PARAMS, REQUEST, TARGET, TIME, WHOLE, RECORDS };
+
+/* Members of each record, in the order of their names. */
+#define MEMBERS(X)                                                             \
+    X(AUTH, AUTH_KEY, "key")                                                   \
+    X(AUTH, AUTH_METHOD, "method")                                             \
+    X(INPUT, INPUT_AUDIOS, "audios")                                           \
+    X(INPUT, INPUT_BYTES, "bytes")                                             \
+    X(INPUT, INPUT_IMAGES, "images")                                           \
+    X(INPUT, INPUT_MESSAGES, "messages")                                       \
+    X(INPUT, INPUT_TOKENS, "tokens")                                           \
+    X(INPUT, INPUT_TOOLS, "tools")                                             \
+    X(PARAMS, PARAMS_MAX_TOKENS, "maxTokens")                                  \
+    X(PARAMS, PARAMS_N, "n")                                                   \
+    X(PARAMS, PARAMS_TEMPERATURE, "temperature")                               \
+    X(PARAMS, PARAMS_TOP_P, "topP")                                            \
+    X(REQUEST, REQUEST_DIALECT, "dialect")                                     \
+    X(REQUEST, REQUEST_IP, "ip")                                               \
+    X(REQUEST, REQUEST_ROUTE, "route")                                         \
+    X(REQUEST, REQUEST_STREAM, "stream")                                       \
+    X(TARGET, TARGET_ENGINE, "engine")                                         \
+    X(TARGET, TARGET_UPSTREAM, "upstream")                                     \
+    X(TIME, TIME_DATE, "date")                                                 \
+    X(TIME, TIME_HOUR, "hour")                                                 \
+    X(TIME, TIME_IS_HOLIDAY, "isHoliday")                                      \
+    X(TIME, TIME_MINUTE, "minute")                                             \
+    X(TIME, TIME_NOW, "now")                                                   \
+    X(TIME, TIME_WEEKDAY, "weekday")                                           \
+    X(WHOLE, WHOLE_AUTH, "auth")                                               \
+    X(WHOLE, WHOLE_INPUT, "input")                                             \
+    X(WHOLE, WHOLE_PARAMS, "params")                                           \
+    X(WHOLE, WHOLE_REQUEST, "request")                                         \
+    X(WHOLE, WHOLE_TARGET, "target")                                           \
+    X(WHOLE, WHOLE_TIME, "time")
+
+enum member {
+#define X(record, member, name) member,
+    MEMBERS(X)
+#undef X
+        MEMBER_COUNT
+};
+
+static const struct {
+    enum record_id record;
+    struct str name;
+} members[MEMBER_COUNT] = {
+#define X(record, member, name) {record, STR_INIT(name)},
+    MEMBERS(X)
+#undef X
+};
+
+struct policy_context {
+    struct cedar_value value[MEMBER_COUNT]; /* CEDAR_NONE: absent */
+    /* Members by record, each record's in Cedar's order of keys. */
+    enum member order[MEMBER_COUNT];
+    struct cedar_key key[MEMBER_COUNT]; /* of order[i] */
+    unsigned first[RECORDS + 1];
+    struct cedar_field field[MEMBER_COUNT];
+    struct cedar_record record[RECORDS];
+    struct cedar_ip ip;
+    struct cedar_uid engine;
+    char date[16];
+    int64_t now_us;
+    struct arena *arena; /* the set of tools */
+    struct cedar_value no_tools;
+    struct arena *fixed; /* no_tools */
+};
+
+static void sort_members(struct policy_context *c)
+{
+    unsigned count = 0;
+    for (int r = 0; r < RECORDS; r++) {
+        c->first[r] = count;
+        for (int m = 0; m < MEMBER_COUNT; m++) {
+            if ((int)members[m].record != r)
+                continue;
+            struct cedar_key key = cedar_key_make(members[m].name);
+            unsigned at = count++;
+            for (;
+                 at > c->first[r] && cedar_key_compare(c->key[at - 1], key) > 0;
+                 at--) {
+                c->key[at] = c->key[at - 1];
+                c->order[at] = c->order[at - 1];
+            }
+            c->key[at] = key;
+            c->order[at] = (enum member)m;
+        }
+    }
+    c->first[RECORDS] = count;
+}
+
+struct policy_context *policy_context_new(void)
+{
+    struct policy_context *c = calloc(1, sizeof(*c));
+    if (c == NULL)
+        return NULL;
+    sort_members(c);
+    /* Items, the set's copy of them, and the sort's own need. */
+    c->arena = arena_new(
+        4096, 8 * TOOLS_MAX * sizeof(struct cedar_value) + TOOLS_BYTES_MAX);
+    c->fixed = arena_new(256, 0);
+    if (c->arena == NULL || c->fixed == NULL ||
+        cedar_set_make(c->fixed, NULL, 0, &c->no_tools) != ERR_OK)
+        policy_context_free(&c);
+    return c;
+}
+
+void policy_context_free(struct policy_context **context)
+{
+    if (*context == NULL)
+        return;
+    arena_free(&(*context)->arena);
+    arena_free(&(*context)->fixed);
+    free(*context);
+    *context = NULL;
+}
+
+/* The record of what is present. Infallible: the keys are distinct, sorted
+ * already, and nothing nests deep. */
+static void close_record(struct policy_context *c, enum record_id r)
+{
+    unsigned first = c->first[r], count = 0;
+    for (unsigned i = first; i < c->first[r + 1]; i++) {
+        struct cedar_value value = c->value[c->order[i]];
+        if (value.kind == CEDAR_NONE)
+            continue;
+        c->field[first + count].key = c->key[i];
+        c->field[first + count].value = value;
+        count++;
+    }
+    MUST(cedar_record_init(&c->record[r], &c->field[first], count) == ERR_OK);
+}
+
+static struct cedar_value text_or_none(struct str text)
+{
+    return text.len > 0 ? cedar_string(text) : cedar_none();
+}
+
+/* The address of a peer as rules expect it: an IPv4 caller on an IPv6 socket
+ * is an IPv4 caller, a link-local zone is no part of the address. */
+static struct cedar_value read_address(
+    struct policy_context *c, struct str address)
+{
+    static const uint8_t mapped[12] = {0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 255, 255};
+    struct str bare, zone;
+    (void)str_split(address, '%', &bare, &zone);
+    /* The language knows no dotted form within IPv6. */
+    struct str prefix = STR("::ffff:");
+    if (bare.len > prefix.len && memchr(bare.ptr, '.', bare.len) != NULL &&
+        str_equal_nocase(str_make(bare.ptr, prefix.len), prefix))
+        bare = str_make(bare.ptr + prefix.len, bare.len - prefix.len);
+    if (!cedar_ip_parse(bare, &c->ip, NULL))
+        return cedar_none();
+    if (c->ip.version == 6 && memcmp(c->ip.bytes, mapped, 12) == 0) {
+        memmove(c->ip.bytes, c->ip.bytes + 12, 4);
+        memset(c->ip.bytes + 4, 0, 12);
+        c->ip.version = 4;
+        c->ip.prefix = 32;
+    }
+    return cedar_ip(&c->ip);
+}
+
+static void fill_time(
+    struct policy_context *c, const struct policy_question *question)
+{
+    static const struct str weekdays[] = {STR_INIT("Sun"), STR_INIT("Mon"),
+        STR_INIT("Tue"), STR_INIT("Wed"), STR_INIT("Thu"), STR_INIT("Fri"),
+        STR_INIT("Sat")};
+    struct clock_civil civil;
+    if (question->zone != NULL)
+        clock_civil(question->zone, question->now_us, &civil);
+    else
+        clock_civil_utc(question->now_us, &civil);
+    int year = civil.year, month = civil.month, day = civil.day;
+    const char date[10] = {(char)('0' + year / 1000 % 10),
+        (char)('0' + year / 100 % 10), (char)('0' + year / 10 % 10),
+        (char)('0' + year % 10), '-', (char)('0' + month / 10),
+        (char)('0' + month % 10), '-', (char)('0' + day / 10),
+        (char)('0' + day % 10)};
+    memcpy(c->date, date, sizeof(date));
+    int64_t ms = question->now_us / 1000;
+    if (question->now_us % 1000 < 0)
+        ms--;
+    c->now_us = ms * 1000;
+    c->value[TIME_DATE] = cedar_string(str_make(c->date, sizeof(date)));
+    c->value[TIME_HOUR] = cedar_long(civil.hour);
+    c->value[TIME_MINUTE] = cedar_long(civil.minute);
+    c->value[TIME_IS_HOLIDAY] = cedar_bool(question->is_holiday);
+    c->value[TIME_NOW] = cedar_datetime(ms);
+    MUST(civil.weekday >= 0 && civil.weekday < 7);
+    c->value[TIME_WEEKDAY] = cedar_string(weekdays[civil.weekday]);
+}
+
+static enum err fill_tools(
+    struct policy_context *c, const struct policy_question *question)
+{
+    c->value[INPUT_TOOLS] = c->no_tools;
+    if (question->tool_count == 0)
+        return ERR_OK;
+    if (question->tool_count > TOOLS_MAX)
+        return ERR_LIMIT;
+    arena_reset(c->arena);
+    struct cedar_value *items =
+        ARENA_ARRAY(c->arena, question->tool_count, struct cedar_value);
+    if (items == NULL)
+        return ERR_NOMEM;
+    size_t bytes = 0;
+    for (size_t i = 0; i < question->tool_count; i++) {
+        /* Six: the longest escape of one byte in JSON. */
+        if (question->tools[i].len > TOOLS_BYTES_MAX / 6)
+            return ERR_LIMIT;
+        for (size_t k = 0; k < question->tools[i].len; k++) {
+            unsigned char ch = (unsigned char)question->tools[i].ptr[k];
+            bytes += ch < 0x20 ? 6 : ch == '"' || ch == '\\' ? 2 : 1;
+        }
+        bytes += 3;
+        items[i] = cedar_string(question->tools[i]);
+    }
+    if (bytes > TOOLS_BYTES_MAX)
+        return ERR_LIMIT;
+    return cedar_set_make(
+        c->arena, items, question->tool_count, &c->value[INPUT_TOOLS]);
+}
+
+enum err policy_context_fill(
+    struct policy_context *c, const struct policy_question *q)
+{
+    struct cedar_value *v = c->value;
+    v[AUTH_METHOD] = cedar_string(q->auth_method);
+    v[AUTH_KEY] = text_or_none(q->key);
+    v[REQUEST_DIALECT] = cedar_string(q->dialect);
+    v[REQUEST_ROUTE] = cedar_string(q->route);
+    v[REQUEST_STREAM] = cedar_bool(q->stream);
+    v[REQUEST_IP] = read_address(c, q->address);
+    v[INPUT_TOKENS] = cedar_long(q->input_tokens);
+    v[INPUT_BYTES] = cedar_long(q->input_bytes);
+    v[INPUT_MESSAGES] = cedar_long(q->messages);
+    v[INPUT_IMAGES] = cedar_long(q->images);
+    v[INPUT_AUDIOS] = cedar_long(q->audios);
+    v[PARAMS_MAX_TOKENS] =
+        q->max_tokens >= 0 ? cedar_long(q->max_tokens) : cedar_none();
+    v[PARAMS_N] = cedar_long(q->choices > 0 ? q->choices : 1);
+    v[PARAMS_TEMPERATURE] =
+        q->has_temperature ? cedar_decimal(q->temperature4) : cedar_none();
+    v[PARAMS_TOP_P] = q->has_top_p ? cedar_decimal(q->top_p4) : cedar_none();
+    fill_time(c, q);
+    enum err err = fill_tools(c, q);
+    if (err != ERR_OK)
+        return err;
+    close_record(c, AUTH);
+    close_record(c, INPUT);
+    close_record(c, PARAMS);
+    close_record(c, REQUEST);
+    close_record(c, TIME);
+    v[WHOLE_AUTH] = cedar_record_value(&c->record[AUTH]);
+    v[WHOLE_INPUT] = cedar_record_value(&c->record[INPUT]);
+    v[WHOLE_PARAMS] = cedar_record_value(&c->record[PARAMS]);
+    v[WHOLE_REQUEST] = cedar_record_value(&c->record[REQUEST]);
+    v[WHOLE_TIME] = cedar_record_value(&c->record[TIME]);
+    return ERR_OK;
+}
+
+const struct cedar_record *policy_context_aim(
+    struct policy_context *c, const struct policy_target *target)
+{
+    c->value[WHOLE_TARGET] = cedar_none();
+    if (target->engine.len > 0) {
+        c->engine = cedar_uid_make(STR("Engine"), target->engine);
+        c->value[TARGET_ENGINE] = cedar_entity(&c->engine);
+        c->value[TARGET_UPSTREAM] = cedar_string(target->upstream);
+        close_record(c, TARGET);
+        c->value[WHOLE_TARGET] = cedar_record_value(&c->record[TARGET]);
+    }
+    close_record(c, WHOLE);
+    return &c->record[WHOLE];
+}
+
+/* --- For the record ------------------------------------------------------ */
+
+static void write_extension(
+    struct json_writer *w, const char *function, const char *argument)
+{
+    json_write_object(w);
+    json_write_key(w, STR("__extn"));
+    json_write_object(w);
+    json_write_member_string(w, STR("arg"), str_from(argument));
+    json_write_member_string(w, STR("fn"), str_from(function));
+    json_write_object_end(w);
+    json_write_object_end(w);
+}
+
+static void write_long(struct json_writer *w, int64_t value)
+{
+    char text[24];
+    if (value >= -JSON_INTEGER_MAX && value <= JSON_INTEGER_MAX) {
+        json_write_int(w, value);
+        return;
+    }
+    (void)snprintf(text, sizeof(text), "%lld", (long long)value);
+    write_extension(w, "long", text);
+}
+
+static void write_decimal(struct json_writer *w, int64_t ten_thousandths)
+{
+    char text[32];
+    uint64_t size = ten_thousandths < 0 ? 0 - (uint64_t)ten_thousandths
+                                        : (uint64_t)ten_thousandths;
+    int length = snprintf(text, sizeof(text), "%s%llu.%04u",
+        ten_thousandths < 0 ? "-" : "", (unsigned long long)(size / 10000),
+        (unsigned)(size % 10000));
+    while (text[length - 1] == '0' && text[length - 2] != '.')
+        text[--length] = '\0';
+    write_extension(w, "decimal", text);
+}
+
+static void write_datetime(struct json_writer *w, int64_t time_us)
+{
+    char text[CLOCK_TEXT_LENGTH + 1];
+    clock_format(text, time_us);
+    /* Cedar's datetime has milliseconds: "2026-11-23T08:15:30.123Z". */
+    memcpy(text + 23, "Z", 2);
+    write_extension(w, "datetime", text);
+}
+
+static void write_value(
+    struct json_writer *w, struct cedar_value value, int64_t now_us)
+{
+    switch ((enum cedar_kind)value.kind) {
+    case CEDAR_BOOL:
+        json_write_bool(w, value.boolean);
+        return;
+    case CEDAR_LONG:
+        write_long(w, value.integer);
+        return;
+    case CEDAR_STRING:
+        json_write_string(w, cedar_text(value));
+        return;
+    case CEDAR_DECIMAL:
+        write_decimal(w, value.integer);
+        return;
+    case CEDAR_DATETIME:
+        write_datetime(w, now_us);
+        return;
+    case CEDAR_SET:
+        json_write_array(w);
+        for (uint32_t i = 0; i < value.set->count; i++)
+            json_write_string(w, cedar_text(value.set->items[i]));
+        json_write_array_end(w);
+        return;
+    case CEDAR_NONE:
+    case CEDAR_ENTITY:
+    case CEDAR_RECORD:
+    case CEDAR_IP:
+    case CEDAR_DURATION:
+        break;
+    }
+    MUST(false); /* no such member above */
+}
+
+void policy_context_write(struct policy_context *c, struct buf *out)
+{
+    struct json_writer w;
+    json_write_init(&w, out);
+    json_write_object(&w);
+    /* The table above stands in the order of names. */
+    for (int r = 0; r < WHOLE; r++) {
+        if (r == TARGET)
+            continue;
+        bool open = false;
+        for (int m = 0; m < MEMBER_COUNT; m++) {
+            if ((int)members[m].record != r || m == REQUEST_IP ||
+                c->value[m].kind == CEDAR_NONE)
+                continue;
+            if (!open) {
+                static const struct str names[] = {
+                    [AUTH] = STR_INIT("auth"),
+                    [INPUT] = STR_INIT("input"),
+                    [PARAMS] = STR_INIT("params"),
+                    [REQUEST] = STR_INIT("request"),
+                    [TIME] = STR_INIT("time"),
+                };
+                json_write_key(&w, names[r]);
+                json_write_object(&w);
+                open = true;
+            }
+            json_write_key(&w, members[m].name);
+            write_value(&w, c->value[m], c->now_us);
+        }
+        if (open)
+            json_write_object_end(&w);
+    }
+    json_write_object_end(&w);
+}
