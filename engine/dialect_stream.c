@@ -242,7 +242,7 @@ static bool read_event(struct dialect_stream *s, const struct sse_event *event)
     struct json_limits limits = {.max_tokens = EVENT_VALUES_MAX};
     struct json json;
 
-    if (event->comment_only || !event->data.ptr)
+    if (event->data.len == 0) /* a comment, or nothing that is dispatched */
         return true;
     if (str_equal(str_trim(event->data), STR("[DONE]"))) {
         if (s->state == DIALECT_STREAM_OPEN)
