@@ -154,20 +154,21 @@ static bool add_failure(
 static enum err visit(void *context, uint32_t number)
 {
     struct deciding *d = context;
-    const struct cedar_policy *policy = d->policies->items[number];
+    const struct cedar_program *program = &d->policies->programs[number];
     int satisfied = 1;
-    if (policy->condition_count) {
+    if (program->conditions) {
         struct cedar_failure failure = {
-            .policy = number, .effect = (enum cedar_effect)policy->effect};
+            .policy = number, .effect = (enum cedar_effect)program->effect};
         d->evaluation.failure = &failure;
         d->evaluation.steps = d->scratch->steps;
-        satisfied = cedar_eval_conditions(&d->evaluation, policy);
+        satisfied = cedar_eval_conditions(&d->evaluation,
+            d->policies->code + program->start, program->conditions);
         if (satisfied < 0)
             return add_failure(d->scratch, &failure) ? ERR_OK : ERR_NOMEM;
     }
     if (!satisfied)
         return ERR_OK;
-    struct numbers *list = policy->effect == CEDAR_PERMIT
+    struct numbers *list = program->effect == CEDAR_PERMIT
                                ? &d->scratch->permits
                                : &d->scratch->forbids;
     return add(list, number) ? ERR_OK : ERR_NOMEM;

@@ -119,6 +119,40 @@ bool cedar_parse_string(
 bool cedar_parse_name(
     struct cedar_parser *p, struct str *name, bool *has_id, struct str *id);
 
+/* --- code.c ---
+ * Expressions as the evaluator walks them: one array in the order of
+ * evaluation, a node's children right behind it. */
+struct cedar_code {
+    uint8_t kind;   /* enum cedar_expr_kind; LITERAL: any constant */
+    uint8_t detail; /* enum cedar_variable or enum cedar_function */
+    bool unless;    /* of a condition's first node */
+    uint32_t count; /* of children; HAS: of names */
+    uint32_t size;  /* nodes, with all below */
+    uint32_t offset;
+    union {
+        struct cedar_value value;
+        struct cedar_key key;         /* GET; HAS with one name */
+        const struct cedar_key *path; /* RECORD; HAS with several */
+        const struct cedar_pattern *pattern;
+        struct str type;
+    };
+};
+
+struct cedar_program {
+    uint32_t start; /* of the first condition, in the set's code */
+    uint32_t conditions;
+    uint32_t effect;
+};
+
+uint32_t cedar_code_size(const struct cedar_expr *expr);
+/* Writes cedar_code_size nodes. Texts and paths stay where they are. */
+void cedar_code_write(struct cedar_code *code, const struct cedar_expr *expr);
+/* All conditions of all policies, with names interned. */
+enum err cedar_code_make(struct arena *arena,
+    const struct cedar_policy *const *policies, uint32_t count,
+    const struct cedar_program **programs,
+    const struct cedar_code **code) MUSTCHECK;
+
 /* --- policies.c --- */
 struct cedar_index;
 
@@ -131,6 +165,8 @@ struct cedar_policies {
     const struct cedar_policy **ids; /* open hash table of both by id */
     uint32_t id_mask;
     const struct cedar_index *index;
+    const struct cedar_program *programs; /* by number, as items */
+    const struct cedar_code *code;
 };
 
 /* --- entities.c --- */
@@ -165,10 +201,11 @@ void cedar_evaluation_init(struct cedar_evaluation *e,
     struct arena *arena);
 /* CEDAR_NONE: failed, and *e->failure says why. */
 struct cedar_value cedar_eval(
-    struct cedar_evaluation *e, const struct cedar_expr *expr);
-/* All conditions in order. 1 satisfied, 0 not, -1 failed. */
+    struct cedar_evaluation *e, const struct cedar_code *code);
+/* `count` conditions, one behind the other. 1 all satisfied, 0 not,
+ * -1 failed. */
 int cedar_eval_conditions(
-    struct cedar_evaluation *e, const struct cedar_policy *policy);
+    struct cedar_evaluation *e, const struct cedar_code *code, uint32_t count);
 
 /* --- index.c --- */
 /* The scope of one policy with its names as numbers. */

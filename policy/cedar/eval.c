@@ -2,20 +2,46 @@
  *
  * policy/cedar/eval.c - evaluating expressions: Cedar's semantics, exactly.
  *
- * A tree walk that gives 16-byte values in registers; CEDAR_NONE means that
- * the evaluation failed and e->failure says why. Recursion is bounded by the
- * height of trees (CEDAR_EXPR_DEPTH_MAX). Temporary values go to e->arena. */
+ * A walk over compiled nodes (code.c) that gives 16-byte values in registers;
+ * CEDAR_NONE means that the evaluation failed and e->failure says why.
+ * Recursion is bounded by the height of trees (CEDAR_EXPR_DEPTH_MAX). Temporary
+ * values go to e->arena. */
 #include "policy/cedar/cedar_priv.h"
 
 #define BIT(kind) (1u << (kind))
 #define LIKELY(x) __builtin_expect(!!(x), 1)
 
+/* Children stand behind their parent, each followed by its own. */
+static const struct cedar_code *first(const struct cedar_code *code)
+{
+    return code + 1;
+}
+
+static const struct cedar_code *second(const struct cedar_code *code)
+{
+    return code + 1 + code[1].size;
+}
+
+static struct cedar_value eval_inner(
+    struct cedar_evaluation *e, const struct cedar_code *code);
+
+/* Leaves without a call. */
+static inline struct cedar_value eval(
+    struct cedar_evaluation *e, const struct cedar_code *code)
+{
+    if (code->kind == CEDAR_EXPR_LITERAL)
+        return code->value;
+    if (code->kind == CEDAR_EXPR_VARIABLE)
+        return e->variables[code->detail];
+    return eval_inner(e, code);
+}
+
 /* --- Failing --------------------------------------------------------------*/
 
 static struct cedar_value fail(struct cedar_evaluation *e,
-    const struct cedar_expr *expr, struct cedar_failure failure)
+    const struct cedar_code *code, struct cedar_failure failure)
 {
-    failure.offset = expr->offset;
+    failure.offset = code->offset;
     failure.policy = e->failure->policy;
     failure.effect = e->failure->effect;
     *e->failure = failure;
@@ -23,40 +49,40 @@ static struct cedar_value fail(struct cedar_evaluation *e,
 }
 
 static struct cedar_value fail_type(struct cedar_evaluation *e,
-    const struct cedar_expr *expr, uint32_t wanted, struct cedar_value got)
+    const struct cedar_code *code, uint32_t wanted, struct cedar_value got)
 {
     if (got.kind == CEDAR_NONE)
         return got; /* has failed already */
-    return fail(e, expr,
+    return fail(e, code,
         (struct cedar_failure){
             .code = CEDAR_FAIL_TYPE, .wanted = wanted, .a = got});
 }
 
 static struct cedar_value fail_code(struct cedar_evaluation *e,
-    const struct cedar_expr *expr, enum cedar_failure_code code)
+    const struct cedar_code *code, enum cedar_failure_code why)
 {
-    return fail(e, expr, (struct cedar_failure){.code = code});
+    return fail(e, code, (struct cedar_failure){.code = why});
 }
 
 static bool spend(
-    struct cedar_evaluation *e, const struct cedar_expr *expr, uint64_t steps)
+    struct cedar_evaluation *e, const struct cedar_code *code, uint64_t steps)
 {
     if (LIKELY(e->steps > steps)) {
         e->steps -= steps;
         return true;
     }
     e->steps = 0;
-    fail_code(e, expr, CEDAR_FAIL_STEPS);
+    fail_code(e, code, CEDAR_FAIL_STEPS);
     return false;
 }
 
 static struct cedar_value made(struct cedar_evaluation *e,
-    const struct cedar_expr *expr, enum err err, struct cedar_value value)
+    const struct cedar_code *code, enum err err, struct cedar_value value)
 {
     if (err == ERR_OK)
         return value;
     return fail_code(
-        e, expr, err == ERR_LIMIT ? CEDAR_FAIL_DEPTH : CEDAR_FAIL_MEMORY);
+        e, code, err == ERR_LIMIT ? CEDAR_FAIL_DEPTH : CEDAR_FAIL_MEMORY);
 }
 
 /* --- Entities -------------------------------------------------------------*/
@@ -107,27 +133,27 @@ static bool is_in_set(const struct cedar_evaluation *e,
 }
 
 static struct cedar_value eval_in(struct cedar_evaluation *e,
-    const struct cedar_expr *expr, struct cedar_value left,
-    const struct cedar_expr *right_expr)
+    const struct cedar_code *code, struct cedar_value left,
+    const struct cedar_code *right_code)
 {
-    struct cedar_value right = cedar_eval(e, right_expr);
+    struct cedar_value right = eval(e, right_code);
     if (right.kind == CEDAR_NONE)
         return right;
     if (left.kind != CEDAR_ENTITY)
-        return fail_type(e, expr->items[0], BIT(CEDAR_ENTITY), left);
+        return fail_type(e, first(code), BIT(CEDAR_ENTITY), left);
     if (right.kind == CEDAR_ENTITY)
         return cedar_bool(
             is_in(e, left.entity, node_of(e, left.entity), right.entity));
     if (right.kind != CEDAR_SET)
         return fail_type(
-            e, right_expr, BIT(CEDAR_ENTITY) | BIT(CEDAR_SET), right);
+            e, right_code, BIT(CEDAR_ENTITY) | BIT(CEDAR_SET), right);
     if (!right.set->all_entities) {
         uint32_t i = 0;
         while (right.set->items[i].kind == CEDAR_ENTITY)
             i++;
-        return fail_type(e, right_expr, BIT(CEDAR_ENTITY), right.set->items[i]);
+        return fail_type(e, right_code, BIT(CEDAR_ENTITY), right.set->items[i]);
     }
-    if (!spend(e, expr, right.set->count))
+    if (!spend(e, code, right.set->count))
         return cedar_none();
     return cedar_bool(is_in_set(e, left.entity, right.set));
 }
@@ -135,37 +161,38 @@ static struct cedar_value eval_in(struct cedar_evaluation *e,
 /* --- Attributes and tags --------------------------------------------------*/
 
 static struct cedar_value eval_get(
-    struct cedar_evaluation *e, const struct cedar_expr *expr)
+    struct cedar_evaluation *e, const struct cedar_code *code)
 {
-    struct cedar_value from = cedar_eval(e, expr->items[0]);
+    struct cedar_value from = eval(e, first(code));
     const struct cedar_record *record;
     if (from.kind == CEDAR_RECORD) {
         record = from.record;
     } else if (from.kind == CEDAR_ENTITY) {
         const struct cedar_node *node = node_of(e, from.entity);
         if (!node || !node->attributes)
-            return fail(e, expr,
+            return fail(e, code,
                 (struct cedar_failure){
                     .code = CEDAR_FAIL_NO_ENTITY, .a = from});
         record = node->attributes;
     } else {
         return fail_type(
-            e, expr->items[0], BIT(CEDAR_RECORD) | BIT(CEDAR_ENTITY), from);
+            e, first(code), BIT(CEDAR_RECORD) | BIT(CEDAR_ENTITY), from);
     }
-    const struct cedar_value *found = cedar_record_find(record, expr->path[0]);
+    const struct cedar_value *found = cedar_record_find(record, code->key);
     if (LIKELY(found))
         return *found;
-    return fail(e, expr,
+    return fail(e, code,
         (struct cedar_failure){.code = CEDAR_FAIL_ATTRIBUTE,
             .a = from,
-            .name = cedar_key_str(expr->path[0])});
+            .name = cedar_key_str(code->key)});
 }
 
 static struct cedar_value eval_has(
-    struct cedar_evaluation *e, const struct cedar_expr *expr)
+    struct cedar_evaluation *e, const struct cedar_code *code)
 {
-    struct cedar_value from = cedar_eval(e, expr->items[0]);
-    for (uint32_t i = 0; i < expr->path_count; i++) {
+    struct cedar_value from = eval(e, first(code));
+    const struct cedar_key *path = code->count == 1 ? &code->key : code->path;
+    for (uint32_t i = 0; i < code->count; i++) {
         const struct cedar_record *record = NULL;
         if (from.kind == CEDAR_RECORD) {
             record = from.record;
@@ -174,10 +201,10 @@ static struct cedar_value eval_has(
             record = node ? node->attributes : NULL;
         } else {
             return fail_type(
-                e, expr->items[0], BIT(CEDAR_RECORD) | BIT(CEDAR_ENTITY), from);
+                e, first(code), BIT(CEDAR_RECORD) | BIT(CEDAR_ENTITY), from);
         }
         const struct cedar_value *found =
-            record ? cedar_record_find(record, expr->path[i]) : NULL;
+            record ? cedar_record_find(record, path[i]) : NULL;
         if (!found)
             return cedar_bool(false);
         from = *found;
@@ -186,28 +213,28 @@ static struct cedar_value eval_has(
 }
 
 static struct cedar_value eval_tag(
-    struct cedar_evaluation *e, const struct cedar_expr *expr)
+    struct cedar_evaluation *e, const struct cedar_code *code)
 {
-    struct cedar_value from = cedar_eval(e, expr->items[0]);
+    struct cedar_value from = eval(e, first(code));
     if (from.kind == CEDAR_NONE)
         return from;
-    struct cedar_value name = cedar_eval(e, expr->items[1]);
+    struct cedar_value name = eval(e, second(code));
     if (name.kind == CEDAR_NONE)
         return name;
     if (from.kind != CEDAR_ENTITY)
-        return fail_type(e, expr->items[0], BIT(CEDAR_ENTITY), from);
+        return fail_type(e, first(code), BIT(CEDAR_ENTITY), from);
     if (name.kind != CEDAR_STRING)
-        return fail_type(e, expr->items[1], BIT(CEDAR_STRING), name);
+        return fail_type(e, second(code), BIT(CEDAR_STRING), name);
     const struct cedar_node *node = node_of(e, from.entity);
     bool known = node && node->attributes;
     const struct cedar_value *found =
         known ? cedar_record_find(node->tags, cedar_key_make(cedar_text(name)))
               : NULL;
-    if (expr->kind == CEDAR_EXPR_HAS_TAG)
+    if (code->kind == CEDAR_EXPR_HAS_TAG)
         return cedar_bool(found != NULL);
     if (found)
         return *found;
-    return fail(e, expr,
+    return fail(e, code,
         (struct cedar_failure){
             .code = known ? CEDAR_FAIL_TAG : CEDAR_FAIL_NO_ENTITY,
             .a = from,
@@ -217,39 +244,39 @@ static struct cedar_value eval_tag(
 /* --- Arithmetic and comparisons -------------------------------------------*/
 
 static struct cedar_value eval_arithmetic(
-    struct cedar_evaluation *e, const struct cedar_expr *expr)
+    struct cedar_evaluation *e, const struct cedar_code *code)
 {
-    struct cedar_value a = cedar_eval(e, expr->items[0]);
+    struct cedar_value a = eval(e, first(code));
     if (a.kind == CEDAR_NONE)
         return a;
-    struct cedar_value b = cedar_eval(e, expr->items[1]);
+    struct cedar_value b = eval(e, second(code));
     if (b.kind == CEDAR_NONE)
         return b;
     if (a.kind != CEDAR_LONG)
-        return fail_type(e, expr->items[0], BIT(CEDAR_LONG), a);
+        return fail_type(e, first(code), BIT(CEDAR_LONG), a);
     if (b.kind != CEDAR_LONG)
-        return fail_type(e, expr->items[1], BIT(CEDAR_LONG), b);
+        return fail_type(e, second(code), BIT(CEDAR_LONG), b);
     int64_t result;
     bool overflow;
-    if (expr->kind == CEDAR_EXPR_ADD)
+    if (code->kind == CEDAR_EXPR_ADD)
         overflow = __builtin_add_overflow(a.integer, b.integer, &result);
-    else if (expr->kind == CEDAR_EXPR_SUBTRACT)
+    else if (code->kind == CEDAR_EXPR_SUBTRACT)
         overflow = __builtin_sub_overflow(a.integer, b.integer, &result);
     else
         overflow = __builtin_mul_overflow(a.integer, b.integer, &result);
-    return overflow ? fail_code(e, expr, CEDAR_FAIL_OVERFLOW)
+    return overflow ? fail_code(e, code, CEDAR_FAIL_OVERFLOW)
                     : cedar_long(result);
 }
 
 static struct cedar_value eval_negate(
-    struct cedar_evaluation *e, const struct cedar_expr *expr)
+    struct cedar_evaluation *e, const struct cedar_code *code)
 {
-    struct cedar_value a = cedar_eval(e, expr->items[0]);
+    struct cedar_value a = eval(e, first(code));
     int64_t result;
     if (a.kind != CEDAR_LONG)
-        return fail_type(e, expr->items[0], BIT(CEDAR_LONG), a);
+        return fail_type(e, first(code), BIT(CEDAR_LONG), a);
     if (__builtin_sub_overflow(INT64_C(0), a.integer, &result))
-        return fail_code(e, expr, CEDAR_FAIL_OVERFLOW);
+        return fail_code(e, code, CEDAR_FAIL_OVERFLOW);
     return cedar_long(result);
 }
 
@@ -260,76 +287,78 @@ static bool is_ordered(struct cedar_value v)
 }
 
 static struct cedar_value eval_order(
-    struct cedar_evaluation *e, const struct cedar_expr *expr)
+    struct cedar_evaluation *e, const struct cedar_code *code)
 {
-    struct cedar_value a = cedar_eval(e, expr->items[0]);
+    struct cedar_value a = eval(e, first(code));
     if (a.kind == CEDAR_NONE)
         return a;
-    struct cedar_value b = cedar_eval(e, expr->items[1]);
+    struct cedar_value b = eval(e, second(code));
     if (b.kind == CEDAR_NONE)
         return b;
     if (!is_ordered(a))
-        return fail_type(e, expr->items[0],
+        return fail_type(e, first(code),
             BIT(CEDAR_LONG) | BIT(CEDAR_DATETIME) | BIT(CEDAR_DURATION), a);
     if (a.kind != b.kind)
-        return fail_type(e, expr->items[1], BIT(a.kind), b);
-    if (expr->kind == CEDAR_EXPR_LESS)
+        return fail_type(e, second(code), BIT(a.kind), b);
+    if (code->kind == CEDAR_EXPR_LESS)
         return cedar_bool(a.integer < b.integer);
-    if (expr->kind == CEDAR_EXPR_LESS_EQUAL)
+    if (code->kind == CEDAR_EXPR_LESS_EQUAL)
         return cedar_bool(a.integer <= b.integer);
-    if (expr->kind == CEDAR_EXPR_GREATER)
+    if (code->kind == CEDAR_EXPR_GREATER)
         return cedar_bool(a.integer > b.integer);
     return cedar_bool(a.integer >= b.integer);
 }
 
 static struct cedar_value eval_equal(
-    struct cedar_evaluation *e, const struct cedar_expr *expr)
+    struct cedar_evaluation *e, const struct cedar_code *code)
 {
-    struct cedar_value a = cedar_eval(e, expr->items[0]);
+    struct cedar_value a = eval(e, first(code));
     if (a.kind == CEDAR_NONE)
         return a;
-    struct cedar_value b = cedar_eval(e, expr->items[1]);
+    struct cedar_value b = eval(e, second(code));
     if (b.kind == CEDAR_NONE)
         return b;
     return cedar_bool(
-        cedar_value_equal(a, b) == (expr->kind == CEDAR_EXPR_EQUAL));
+        cedar_value_equal(a, b) == (code->kind == CEDAR_EXPR_EQUAL));
 }
 
 /* --- Sets and records -----------------------------------------------------*/
 
 static struct cedar_value eval_set(
-    struct cedar_evaluation *e, const struct cedar_expr *expr)
+    struct cedar_evaluation *e, const struct cedar_code *code)
 {
     struct cedar_value *items =
-        ARENA_ARRAY(e->arena, expr->count, struct cedar_value);
+        ARENA_ARRAY(e->arena, code->count, struct cedar_value);
     if (!items)
-        return fail_code(e, expr, CEDAR_FAIL_MEMORY);
-    for (uint32_t i = 0; i < expr->count; i++) {
-        items[i] = cedar_eval(e, expr->items[i]);
+        return fail_code(e, code, CEDAR_FAIL_MEMORY);
+    const struct cedar_code *item = first(code);
+    for (uint32_t i = 0; i < code->count; i++, item += item->size) {
+        items[i] = eval(e, item);
         if (items[i].kind == CEDAR_NONE)
             return items[i];
     }
     struct cedar_value set = cedar_none();
-    enum err err = cedar_set_make(e->arena, items, expr->count, &set);
-    return made(e, expr, err, set);
+    enum err err = cedar_set_make(e->arena, items, code->count, &set);
+    return made(e, code, err, set);
 }
 
 static struct cedar_value eval_record(
-    struct cedar_evaluation *e, const struct cedar_expr *expr)
+    struct cedar_evaluation *e, const struct cedar_code *code)
 {
     struct cedar_field *fields =
-        ARENA_ARRAY(e->arena, expr->count, struct cedar_field);
+        ARENA_ARRAY(e->arena, code->count, struct cedar_field);
     if (!fields)
-        return fail_code(e, expr, CEDAR_FAIL_MEMORY);
-    for (uint32_t i = 0; i < expr->count; i++) {
-        fields[i].key = expr->path[i];
-        fields[i].value = cedar_eval(e, expr->items[i]);
+        return fail_code(e, code, CEDAR_FAIL_MEMORY);
+    const struct cedar_code *item = first(code);
+    for (uint32_t i = 0; i < code->count; i++, item += item->size) {
+        fields[i].key = code->path[i];
+        fields[i].value = eval(e, item);
         if (fields[i].value.kind == CEDAR_NONE)
             return fields[i].value;
     }
     struct cedar_value record = cedar_none();
-    enum err err = cedar_record_make(e->arena, fields, expr->count, &record);
-    return made(e, expr, err, record);
+    enum err err = cedar_record_make(e->arena, fields, code->count, &record);
+    return made(e, code, err, record);
 }
 
 /* Both are sorted: the elements of a small b are searched, a large b is
@@ -355,23 +384,23 @@ static bool contains_any(const struct cedar_set *a, const struct cedar_set *b)
 }
 
 static struct cedar_value eval_contains(
-    struct cedar_evaluation *e, const struct cedar_expr *expr)
+    struct cedar_evaluation *e, const struct cedar_code *code)
 {
-    struct cedar_value a = cedar_eval(e, expr->items[0]);
+    struct cedar_value a = eval(e, first(code));
     if (a.kind == CEDAR_NONE)
         return a;
-    struct cedar_value b = cedar_eval(e, expr->items[1]);
+    struct cedar_value b = eval(e, second(code));
     if (b.kind == CEDAR_NONE)
         return b;
     if (a.kind != CEDAR_SET)
-        return fail_type(e, expr->items[0], BIT(CEDAR_SET), a);
-    if (expr->kind == CEDAR_EXPR_CONTAINS)
+        return fail_type(e, first(code), BIT(CEDAR_SET), a);
+    if (code->kind == CEDAR_EXPR_CONTAINS)
         return cedar_bool(cedar_set_contains(a.set, b));
     if (b.kind != CEDAR_SET)
-        return fail_type(e, expr->items[1], BIT(CEDAR_SET), b);
-    if (!spend(e, expr, b.set->count))
+        return fail_type(e, second(code), BIT(CEDAR_SET), b);
+    if (!spend(e, code, b.set->count))
         return cedar_none();
-    return cedar_bool(expr->kind == CEDAR_EXPR_CONTAINS_ALL
+    return cedar_bool(code->kind == CEDAR_EXPR_CONTAINS_ALL
                           ? contains_all(a.set, b.set)
                           : contains_any(a.set, b.set));
 }
@@ -379,47 +408,47 @@ static struct cedar_value eval_contains(
 /* --- The rest -------------------------------------------------------------*/
 
 static struct cedar_value eval_like(
-    struct cedar_evaluation *e, const struct cedar_expr *expr)
+    struct cedar_evaluation *e, const struct cedar_code *code)
 {
-    struct cedar_value a = cedar_eval(e, expr->items[0]);
+    struct cedar_value a = eval(e, first(code));
     if (a.kind != CEDAR_STRING)
-        return fail_type(e, expr->items[0], BIT(CEDAR_STRING), a);
-    return cedar_bool(cedar_pattern_match(expr->pattern, cedar_text(a)));
+        return fail_type(e, first(code), BIT(CEDAR_STRING), a);
+    return cedar_bool(cedar_pattern_match(code->pattern, cedar_text(a)));
 }
 
 static struct cedar_value eval_is(
-    struct cedar_evaluation *e, const struct cedar_expr *expr)
+    struct cedar_evaluation *e, const struct cedar_code *code)
 {
-    struct cedar_value a = cedar_eval(e, expr->items[0]);
+    struct cedar_value a = eval(e, first(code));
     if (a.kind != CEDAR_ENTITY)
-        return fail_type(e, expr->items[0], BIT(CEDAR_ENTITY), a);
-    if (!str_equal(a.entity->type, expr->type))
+        return fail_type(e, first(code), BIT(CEDAR_ENTITY), a);
+    if (!str_equal(a.entity->type, code->type))
         return cedar_bool(false);
-    return expr->count == 1 ? cedar_bool(true)
-                            : eval_in(e, expr, a, expr->items[1]);
+    return code->count == 1 ? cedar_bool(true)
+                            : eval_in(e, code, a, second(code));
 }
 
 static struct cedar_value eval_call(
-    struct cedar_evaluation *e, const struct cedar_expr *expr)
+    struct cedar_evaluation *e, const struct cedar_code *code)
 {
     struct cedar_value few[2];
     struct cedar_value *arguments = few;
-    if (expr->count > 2)
-        arguments = ARENA_ARRAY(e->arena, expr->count, struct cedar_value);
+    if (code->count > 2)
+        arguments = ARENA_ARRAY(e->arena, code->count, struct cedar_value);
     if (!arguments)
-        return fail_code(e, expr, CEDAR_FAIL_MEMORY);
-    for (uint32_t i = 0; i < expr->count; i++) {
-        arguments[i] = cedar_eval(e, expr->items[i]);
+        return fail_code(e, code, CEDAR_FAIL_MEMORY);
+    const struct cedar_code *item = first(code);
+    for (uint32_t i = 0; i < code->count; i++, item += item->size) {
+        arguments[i] = eval(e, item);
         if (arguments[i].kind == CEDAR_NONE)
             return arguments[i];
     }
     struct cedar_value result;
     size_t at = 0;
     const char *reason = NULL;
-    struct cedar_failure failure = {
-        .name = cedar_functions[expr->function].name};
-    switch (cedar_function_call((enum cedar_function)expr->function, arguments,
-        expr->count, e->arena, &result, &at, &reason)) {
+    struct cedar_failure failure = {.name = cedar_functions[code->detail].name};
+    switch (cedar_function_call((enum cedar_function)code->detail, arguments,
+        code->count, e->arena, &result, &at, &reason)) {
     case CEDAR_CALL_OK:
         return result;
     case CEDAR_CALL_COUNT:
@@ -427,7 +456,7 @@ static struct cedar_value eval_call(
         break;
     case CEDAR_CALL_TYPE:
         failure.code = CEDAR_FAIL_TYPE;
-        failure.wanted = BIT(cedar_functions[expr->function].arguments[at]);
+        failure.wanted = BIT(cedar_functions[code->detail].arguments[at]);
         failure.a = arguments[at];
         break;
     case CEDAR_CALL_INVALID:
@@ -442,17 +471,18 @@ static struct cedar_value eval_call(
         failure.code = CEDAR_FAIL_MEMORY;
         break;
     }
-    return fail(e, expr, failure);
+    return fail(e, code, failure);
 }
 
 static struct cedar_value eval_chain(
-    struct cedar_evaluation *e, const struct cedar_expr *expr)
+    struct cedar_evaluation *e, const struct cedar_code *code)
 {
-    bool any = expr->kind == CEDAR_EXPR_OR;
-    for (uint32_t i = 0; i < expr->count; i++) {
-        struct cedar_value v = cedar_eval(e, expr->items[i]);
+    bool any = code->kind == CEDAR_EXPR_OR;
+    const struct cedar_code *item = first(code);
+    for (uint32_t i = 0; i < code->count; i++, item += item->size) {
+        struct cedar_value v = eval(e, item);
         if (v.kind != CEDAR_BOOL)
-            return fail_type(e, expr->items[i], BIT(CEDAR_BOOL), v);
+            return fail_type(e, item, BIT(CEDAR_BOOL), v);
         if (v.boolean == any)
             return v;
     }
@@ -460,96 +490,93 @@ static struct cedar_value eval_chain(
 }
 
 static struct cedar_value eval_if(
-    struct cedar_evaluation *e, const struct cedar_expr *expr)
+    struct cedar_evaluation *e, const struct cedar_code *code)
 {
-    struct cedar_value test = cedar_eval(e, expr->items[0]);
+    struct cedar_value test = eval(e, first(code));
     if (test.kind != CEDAR_BOOL)
-        return fail_type(e, expr->items[0], BIT(CEDAR_BOOL), test);
-    return cedar_eval(e, expr->items[test.boolean ? 1 : 2]);
+        return fail_type(e, first(code), BIT(CEDAR_BOOL), test);
+    const struct cedar_code *then = second(code);
+    return eval(e, test.boolean ? then : then + then->size);
 }
 
 static struct cedar_value eval_not(
-    struct cedar_evaluation *e, const struct cedar_expr *expr)
+    struct cedar_evaluation *e, const struct cedar_code *code)
 {
-    struct cedar_value a = cedar_eval(e, expr->items[0]);
+    struct cedar_value a = eval(e, first(code));
     if (a.kind != CEDAR_BOOL)
-        return fail_type(e, expr->items[0], BIT(CEDAR_BOOL), a);
+        return fail_type(e, first(code), BIT(CEDAR_BOOL), a);
     return cedar_bool(!a.boolean);
 }
 
 static struct cedar_value eval_is_empty(
-    struct cedar_evaluation *e, const struct cedar_expr *expr)
+    struct cedar_evaluation *e, const struct cedar_code *code)
 {
-    struct cedar_value a = cedar_eval(e, expr->items[0]);
+    struct cedar_value a = eval(e, first(code));
     if (a.kind != CEDAR_SET)
-        return fail_type(e, expr->items[0], BIT(CEDAR_SET), a);
+        return fail_type(e, first(code), BIT(CEDAR_SET), a);
     return cedar_bool(a.set->count == 0);
 }
 
-struct cedar_value cedar_eval(
-    struct cedar_evaluation *e, const struct cedar_expr *expr)
+static struct cedar_value eval_inner(
+    struct cedar_evaluation *e, const struct cedar_code *code)
 {
-    if (expr->value.kind != CEDAR_NONE)
-        return expr->value;
-    if (expr->kind == CEDAR_EXPR_VARIABLE)
-        return e->variables[expr->variable];
-    if (!spend(e, expr, 1))
+    if (!spend(e, code, 1))
         return cedar_none();
-    switch ((enum cedar_expr_kind)expr->kind) {
+    switch ((enum cedar_expr_kind)code->kind) {
     case CEDAR_EXPR_LITERAL:
     case CEDAR_EXPR_VARIABLE:
         break;
     case CEDAR_EXPR_IF:
-        return eval_if(e, expr);
+        return eval_if(e, code);
     case CEDAR_EXPR_AND:
     case CEDAR_EXPR_OR:
-        return eval_chain(e, expr);
+        return eval_chain(e, code);
     case CEDAR_EXPR_NOT:
-        return eval_not(e, expr);
+        return eval_not(e, code);
     case CEDAR_EXPR_NEGATE:
-        return eval_negate(e, expr);
+        return eval_negate(e, code);
     case CEDAR_EXPR_EQUAL:
     case CEDAR_EXPR_NOT_EQUAL:
-        return eval_equal(e, expr);
+        return eval_equal(e, code);
     case CEDAR_EXPR_LESS:
     case CEDAR_EXPR_LESS_EQUAL:
     case CEDAR_EXPR_GREATER:
     case CEDAR_EXPR_GREATER_EQUAL:
-        return eval_order(e, expr);
+        return eval_order(e, code);
     case CEDAR_EXPR_IN: {
-        struct cedar_value left = cedar_eval(e, expr->items[0]);
+        struct cedar_value left = eval(e, first(code));
         return left.kind == CEDAR_NONE ? left
-                                       : eval_in(e, expr, left, expr->items[1]);
+                                       : eval_in(e, code, left, second(code));
     }
     case CEDAR_EXPR_ADD:
     case CEDAR_EXPR_SUBTRACT:
     case CEDAR_EXPR_MULTIPLY:
-        return eval_arithmetic(e, expr);
+        return eval_arithmetic(e, code);
     case CEDAR_EXPR_CONTAINS:
     case CEDAR_EXPR_CONTAINS_ALL:
     case CEDAR_EXPR_CONTAINS_ANY:
-        return eval_contains(e, expr);
+        return eval_contains(e, code);
     case CEDAR_EXPR_HAS_TAG:
     case CEDAR_EXPR_GET_TAG:
-        return eval_tag(e, expr);
+        return eval_tag(e, code);
     case CEDAR_EXPR_IS_EMPTY:
-        return eval_is_empty(e, expr);
+        return eval_is_empty(e, code);
     case CEDAR_EXPR_GET:
-        return eval_get(e, expr);
+        return eval_get(e, code);
     case CEDAR_EXPR_HAS:
-        return eval_has(e, expr);
+        return eval_has(e, code);
     case CEDAR_EXPR_LIKE:
-        return eval_like(e, expr);
+        return eval_like(e, code);
     case CEDAR_EXPR_IS:
-        return eval_is(e, expr);
+        return eval_is(e, code);
     case CEDAR_EXPR_SET:
-        return eval_set(e, expr);
+        return eval_set(e, code);
     case CEDAR_EXPR_RECORD:
-        return eval_record(e, expr);
+        return eval_record(e, code);
     case CEDAR_EXPR_CALL:
-        return eval_call(e, expr);
+        return eval_call(e, code);
     }
-    return fail_code(e, expr, CEDAR_FAIL_DEPTH);
+    return fail_code(e, code, CEDAR_FAIL_DEPTH);
 }
 
 void cedar_evaluation_init(struct cedar_evaluation *e,
@@ -570,17 +597,22 @@ void cedar_evaluation_init(struct cedar_evaluation *e,
         e->nodes[i] = cedar_entities_node(entities, e->variables[i].entity);
 }
 
-int cedar_eval_conditions(
-    struct cedar_evaluation *e, const struct cedar_policy *policy)
+struct cedar_value cedar_eval(
+    struct cedar_evaluation *e, const struct cedar_code *code)
 {
-    for (uint32_t i = 0; i < policy->condition_count; i++) {
-        const struct cedar_condition *condition = &policy->conditions[i];
-        struct cedar_value v = cedar_eval(e, condition->body);
+    return eval(e, code);
+}
+
+int cedar_eval_conditions(
+    struct cedar_evaluation *e, const struct cedar_code *code, uint32_t count)
+{
+    for (uint32_t i = 0; i < count; i++, code += code->size) {
+        struct cedar_value v = eval(e, code);
         if (v.kind != CEDAR_BOOL) {
-            fail_type(e, condition->body, BIT(CEDAR_BOOL), v);
+            fail_type(e, code, BIT(CEDAR_BOOL), v);
             return -1;
         }
-        if (v.boolean == condition->unless)
+        if (v.boolean == code->unless)
             return 0;
     }
     return 1;

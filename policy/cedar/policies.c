@@ -329,6 +329,9 @@ enum err cedar_builder_finish(
     if (!set->items || !set->templates)
         goto out;
     err = cedar_index_make(b->arena, set->items, set->count, &set->index);
+    if (err == ERR_OK)
+        err = cedar_code_make(
+            b->arena, set->items, set->count, &set->programs, &set->code);
     if (err != ERR_OK)
         goto out;
     set->arena = b->arena;
