@@ -197,7 +197,7 @@ static enum err note_tool(struct walk *w, uint32_t at)
         d->tools = tools;
         w->tool_capacity = capacity;
     }
-    if (json_string(w->json, at, w->arena, &name))
+    if (json_text(w->json, at, w->arena, &name))
         return no_memory(w);
     if (name.len > TOOL_NAME_MAX)
         return refuse(
@@ -211,7 +211,7 @@ static enum err note_tool(struct walk *w, uint32_t at)
 
 static enum err take_model(struct walk *w, uint32_t at)
 {
-    if (json_string(w->json, at, w->arena, &w->d->model))
+    if (json_text(w->json, at, w->arena, &w->d->model))
         return no_memory(w);
     if (w->d->model.len > MODEL_NAME_MAX)
         return refuse(
@@ -262,7 +262,7 @@ static enum err take_decimal(
 
 static void add_text(struct walk *w, uint32_t at)
 {
-    w->d->text_bytes += (int64_t)json_string_length(w->json, at);
+    w->d->text_bytes += (int64_t)json_text_length(w->json, at);
 }
 
 /* An array of token ids: each is at most one token. */
@@ -337,7 +337,7 @@ static enum err take_image(struct walk *w, uint32_t at)
         return refuse(w, ERR_UNSUPPORTED, "unsupported_value",
             "must be a data: URI; remote media is never fetched");
     w->d->images++;
-    w->d->media_bytes += (int64_t)json_string_length(w->json, at);
+    w->d->media_bytes += (int64_t)json_text_length(w->json, at);
     return ERR_OK;
 }
 
@@ -365,7 +365,7 @@ static enum err take_audio(struct walk *w, uint32_t at)
         return refuse(w, ERR_UNSUPPORTED, "unsupported_value",
             "must be base64; remote media is never fetched");
     w->d->audios++;
-    w->d->media_bytes += (int64_t)json_string_length(w->json, at);
+    w->d->media_bytes += (int64_t)json_text_length(w->json, at);
     return ERR_OK;
 }
 
@@ -431,11 +431,11 @@ static enum err take_meaning(
     case MEANS_AUDIO:
         return take_audio(w, at);
     case MEANS_SAFETY_IDENTIFIER:
-        return json_string(w->json, at, w->arena, &d->end_user) ? no_memory(w)
-                                                                : ERR_OK;
+        return json_text(w->json, at, w->arena, &d->end_user) ? no_memory(w)
+                                                              : ERR_OK;
     case MEANS_USER:
-        return json_string(w->json, at, w->arena, &w->user) ? no_memory(w)
-                                                            : ERR_OK;
+        return json_text(w->json, at, w->arena, &w->user) ? no_memory(w)
+                                                          : ERR_OK;
     case MEANS_WORD:
         return take_word(w, field, at);
     case MEANS_REFUSED_TRUE:
@@ -562,7 +562,7 @@ static enum err take_member(struct walk *w, const struct dialect_shape *shape,
 
     if (!field) {
         *cut = true;
-        if (json_string(w->json, key, w->arena, &step->name))
+        if (json_text(w->json, key, w->arena, &step->name))
             return no_memory(w);
         return take_unknown(w, shape, step->name);
     }

@@ -77,7 +77,7 @@ static void keep_text(struct dialect_stream *s, const struct json *json,
 {
     struct str text;
 
-    if (at == JSON_NONE || json_string(json, at, s->arena, &text))
+    if (at == JSON_NONE || json_text(json, at, s->arena, &text))
         return;
     size_t n = text.len < size ? text.len : size - 1;
     while (n > 0 && n < text.len && (text.ptr[n] & 0xc0) == 0x80)
@@ -115,7 +115,7 @@ static bool count_text(struct dialect_stream *s, const struct json *json,
     if (at == JSON_NONE || json_type(json, at) != JSON_STRING ||
         json_raw(json, at).len == 0)
         return false;
-    s->delta_bytes += (int64_t)json_string_length(json, at);
+    s->delta_bytes += (int64_t)json_text_length(json, at);
     return true;
 }
 
@@ -206,7 +206,7 @@ static bool read_response_event(
     uint32_t sequence = json_find(json, 0, STR("sequence_number"));
     struct str type = STR("");
 
-    if (at != JSON_NONE && json_string(json, at, s->arena, &type))
+    if (at != JSON_NONE && json_text(json, at, s->arena, &type))
         type = STR("");
     int64_t number;
     if (sequence != JSON_NONE &&

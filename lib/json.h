@@ -6,7 +6,8 @@
  * so that what was judged can be forwarded byte for byte. Refused, with the
  * offset: bad UTF-8, lone surrogates, duplicate keys (after unescaping) in one
  * object, nesting past the limit, anything after the value. Numbers keep their
- * text; nothing is rounded. Pure; any thread. */
+ * text; nothing is rounded. Pure; any thread. No function has the name of one
+ * of libjansson's, which is linked into the same program. */
 #ifndef LIB_JSON_H
 #define LIB_JSON_H
 
@@ -82,11 +83,11 @@ struct str json_span(const struct json *json, uint32_t at);
 uint32_t json_find(const struct json *json, uint32_t object, struct str key);
 /* Unescaped text of the string (or key) at `at`; borrows from the document
  * where nothing is escaped, else from the arena. ERR_SYNTAX: not a string. */
-enum err json_string(const struct json *json, uint32_t at, struct arena *arena,
+enum err json_text(const struct json *json, uint32_t at, struct arena *arena,
     struct str *out) MUSTCHECK;
 bool json_string_equals(const struct json *json, uint32_t at, struct str text);
 /* Bytes of the unescaped text of a string, without making it. */
-size_t json_string_length(const struct json *json, uint32_t at);
+size_t json_text_length(const struct json *json, uint32_t at);
 /* ERR_SYNTAX: no number, or has a fraction or exponent; ERR_RANGE. */
 enum err json_int64(
     const struct json *json, uint32_t at, int64_t *out) MUSTCHECK;

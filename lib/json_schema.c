@@ -197,8 +197,8 @@ static bool is_equal(struct walk *w, uint32_t schema, uint32_t value)
     if (json_type(w->schema, schema) != JSON_STRING)
         return str_equal(
             json_span(w->schema, schema), json_span(w->value, value));
-    return json_string(w->schema, schema, w->work, &a) == ERR_OK &&
-           json_string(w->value, value, w->work, &b) == ERR_OK &&
+    return json_text(w->schema, schema, w->work, &a) == ERR_OK &&
+           json_text(w->value, value, w->work, &b) == ERR_OK &&
            str_equal(a, b);
 }
 
@@ -257,7 +257,7 @@ static enum err fits_pattern(struct walk *w, uint32_t pattern, struct str text)
 {
     struct str source;
     regex_t regex;
-    if (json_string(w->schema, pattern, w->work, &source) != ERR_OK)
+    if (json_text(w->schema, pattern, w->work, &source) != ERR_OK)
         return misfit(w, "the schema's pattern is no string", STR(""));
     const char *expression = arena_cstr(w->work, source);
     const char *subject = arena_cstr(w->work, text);
@@ -275,7 +275,7 @@ static enum err fits_pattern(struct walk *w, uint32_t pattern, struct str text)
 static enum err fits_string(struct walk *w, uint32_t schema, uint32_t value)
 {
     struct str text;
-    if (json_string(w->value, value, w->work, &text) != ERR_OK)
+    if (json_text(w->value, value, w->work, &text) != ERR_OK)
         return errinfo_set(w->info, ERR_NOMEM, "out of memory");
     int64_t characters = 0;
     for (size_t i = 0; i < text.len; i++)
@@ -319,14 +319,14 @@ static enum err fits_object(struct walk *w, uint32_t schema, uint32_t value)
     struct str name;
     if (required != JSON_NONE)
         for (JSON_EACH_ELEMENT(w->schema, required, one)) {
-            if (json_string(w->schema, one, w->work, &name) != ERR_OK)
+            if (json_text(w->schema, one, w->work, &name) != ERR_OK)
                 return errinfo_set(w->info, ERR_NOMEM, "out of memory");
             if (json_find(w->value, value, name) == JSON_NONE)
                 return misfit(w, "lacks the member", name);
         }
     for (JSON_EACH_MEMBER(w->value, value, key)) {
         size_t length;
-        if (json_string(w->value, key, w->work, &name) != ERR_OK)
+        if (json_text(w->value, key, w->work, &name) != ERR_OK)
             return errinfo_set(w->info, ERR_NOMEM, "out of memory");
         uint32_t property = properties == JSON_NONE
                                 ? JSON_NONE
@@ -350,7 +350,7 @@ static uint32_t resolve(struct walk *w, uint32_t at)
 {
     static const char prefix[] = "#/$defs/";
     struct str name;
-    if (json_string(w->schema, at, w->work, &name) != ERR_OK ||
+    if (json_text(w->schema, at, w->work, &name) != ERR_OK ||
         !str_starts(name, STR(prefix)))
         return JSON_NONE;
     name.ptr += sizeof(prefix) - 1;

@@ -96,7 +96,7 @@ bool json_string_equals(const struct json *json, uint32_t at, struct str text)
     return seen == text.len;
 }
 
-size_t json_string_length(const struct json *json, uint32_t at)
+size_t json_text_length(const struct json *json, uint32_t at)
 {
     struct str raw = json_raw(json, at);
     const char *p = raw.ptr, *end = raw.ptr + raw.len;
@@ -126,7 +126,7 @@ uint32_t json_find(const struct json *json, uint32_t object, struct str key)
     return JSON_NONE;
 }
 
-enum err json_string(
+enum err json_text(
     const struct json *json, uint32_t at, struct arena *arena, struct str *out)
 {
     if (json->tokens[at].type != JSON_STRING)

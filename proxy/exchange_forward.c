@@ -282,7 +282,7 @@ static struct str engine_message(struct exchange *x)
         at = json_find(&json, at, STR("message"));
     else if (at == JSON_NONE)
         at = json_find(&json, 0, STR("message"));
-    if (at == JSON_NONE || json_string(&json, at, x->arena, &text) != ERR_OK)
+    if (at == JSON_NONE || json_text(&json, at, x->arena, &text) != ERR_OK)
         return STR("");
     if (text.len > 400)
         text.len = 400;

@@ -244,7 +244,7 @@ static enum err read_policy_text(
     struct line *line, struct cedar_builder *builder)
 {
     struct cedar_diagnostics diagnostics = {0};
-    enum err err = json_string(line->json, line->at[MEMBER_POLICIES],
+    enum err err = json_text(line->json, line->at[MEMBER_POLICIES],
         line->batch->arena, &line->policy_text);
     if (err == ERR_OK) {
         err = cedar_builder_add_text(
@@ -294,7 +294,7 @@ static enum err read_schema(struct line *line)
     enum err err;
     if (type_of(line, MEMBER_SCHEMA) == JSON_STRING) {
         struct str text;
-        err = json_string(
+        err = json_text(
             line->json, line->at[MEMBER_SCHEMA], line->batch->arena, &text);
         if (err == ERR_OK) {
             err = cedar_schema_parse(text, &diagnostics, &line->schema);

@@ -25,7 +25,7 @@ static enum err read_string(
     const struct value_reader *r, uint32_t at, struct str *out)
 {
     struct str text;
-    enum err err = json_string(r->json, at, r->arena, &text);
+    enum err err = json_text(r->json, at, r->arena, &text);
     if (err == ERR_SYNTAX) {
         return errinfo_set(r->info, ERR_SYNTAX, "a string is expected, not %s",
             json_type_name(json_type(r->json, at)));

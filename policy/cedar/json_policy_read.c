@@ -61,7 +61,7 @@ enum err policy_json_string(
     struct str text;
     enum err err = policy_json_expect(r, at, JSON_STRING, "this");
     if (err == ERR_OK) {
-        err = json_string(r->json, at, r->arena, &text);
+        err = json_text(r->json, at, r->arena, &text);
     }
     if (err == ERR_OK) {
         *out = arena_copy(r->arena, text);

@@ -63,7 +63,7 @@ static struct str text_at(struct schema_json *s, uint32_t at)
             json_type_name(json_type(s->json, at)));
         return out;
     }
-    s->status = json_string(s->json, at, s->arena, &out);
+    s->status = json_text(s->json, at, s->arena, &out);
     if (s->status == ERR_OK) {
         out = arena_copy(s->arena, out);
         if (!out.ptr) {

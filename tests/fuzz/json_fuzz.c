@@ -21,10 +21,10 @@ static void check_tape(const struct json *json, struct arena *arena)
         MUST(t->start <= t->end && t->end <= json->text.len);
         MUST(t->next > at && t->next <= json->count);
         if (t->type == JSON_STRING) {
-            MUST(json_string(json, at, arena, &text) == ERR_OK);
+            MUST(json_text(json, at, arena, &text) == ERR_OK);
             MUST(text.len <= t->end - t->start && str_is_utf8(text));
             MUST(json_string_equals(json, at, text));
-            MUST(json_string_length(json, at) == text.len);
+            MUST(json_text_length(json, at) == text.len);
         }
         if (t->type == JSON_NUMBER) {
             if (json_int64(json, at, &number) == ERR_OK)
