@@ -21,8 +21,7 @@
 
 const char *const control_digest_except[] = {"outbox", "control_event", NULL};
 
-/* --- The lock ---------------------------------------------------------------
- */
+/* --- The lock -------------------------------------------------------- */
 
 static void read_holder(int fd, char *out, size_t size)
 {
@@ -72,8 +71,7 @@ out:
     return err;
 }
 
-/* --- Opening ----------------------------------------------------------------
- */
+/* --- Opening --------------------------------------------------------- */
 
 static enum err open_database(struct control *control, const char *name,
     enum db_kind kind, struct db **out, struct errinfo *info)
@@ -134,11 +132,19 @@ static enum err open_log(struct control *control,
         memcpy(control->open, replayed->open,
             replayed->open_count * sizeof *control->open);
     }
+    control->bucket_count = replayed->bucket_count;
+    if (replayed->bucket_count > 0) {
+        control->buckets =
+            calloc(replayed->bucket_count, sizeof *control->buckets);
+        if (!control->buckets)
+            return ERR_NOMEM;
+        memcpy(control->buckets, replayed->buckets,
+            replayed->bucket_count * sizeof *control->buckets);
+    }
     return ERR_OK;
 }
 
-/* --- The control state against the record -----------------------------------
- */
+/* --- The control state against the record ---------------------------- */
 
 /* Where the outbox stands; *expected is the digest that its last row names,
  * empty when nothing waits in it. */
@@ -318,8 +324,7 @@ out:
     return ERR_OK;
 }
 
-/* --- Starting ---------------------------------------------------------------
- */
+/* --- Starting -------------------------------------------------------- */
 
 static void nothing_to_wake(void *context)
 {
@@ -469,6 +474,7 @@ void control_close(struct control **control_ref)
         close(control->lock_fd); /* the file stays: unlinking it would race */
     pthread_mutex_destroy(&control->mutex);
     free(control->open);
+    free(control->buckets);
     free(control->adopt_reason);
     free(control->dir);
     control->magic = 0;
@@ -476,8 +482,7 @@ void control_close(struct control **control_ref)
     *control_ref = NULL;
 }
 
-/* --- Parts ------------------------------------------------------------------
- */
+/* --- Parts ----------------------------------------------------------- */
 
 void control_lock(struct control *control)
 {
@@ -512,6 +517,13 @@ struct audit_log *control_log(struct control *control)
 const char *control_dir(const struct control *control)
 {
     return control->dir;
+}
+
+const struct audit_bucket *control_buckets(
+    const struct control *control, size_t *count)
+{
+    *count = control->bucket_count;
+    return control->buckets;
 }
 
 void control_on_change(struct control *control,

@@ -50,8 +50,13 @@ struct db *control_persons(struct control *control);
 struct keyring *control_keyring(struct control *control);
 struct audit_log *control_log(struct control *control);
 const char *control_dir(const struct control *control);
+/* What the log says of the quotas, as it was when the state was opened. NULL
+ * and 0 with without_lock. Lives as long as the control. */
+const struct audit_bucket *control_buckets(
+    const struct control *control, size_t *count);
 
-/* Called inside the lock after a change's event is durable. An error makes the
+/* Called inside the lock after a change's event is durable (not when `what` is
+ * 0: a draft, an administrator, an anchor). An error makes the
  * change's answer a 500 that says the change stands but is not live yet. */
 void control_on_change(struct control *control,
     enum err (*changed)(void *context, unsigned what, struct errinfo *info),

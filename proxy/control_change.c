@@ -98,8 +98,7 @@ enum err control_drain(struct control *control, struct errinfo *info)
     return ERR_OK;
 }
 
-/* --- One change -------------------------------------------------------------
- */
+/* --- One change ------------------------------------------------------ */
 
 static void end_change(struct control *control)
 {
@@ -274,7 +273,7 @@ enum err control_commit(
             "the change stands in the database, but is neither on record nor "
             "in force yet");
         err = ERR_WRONG_STATE;
-    } else if (control->changed) {
+    } else if (control->changed && what != 0) {
         err = control->changed(control->changed_context, what, info);
         if (err) {
             errinfo_prefix(info, err,

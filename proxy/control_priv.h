@@ -14,10 +14,6 @@
 #define CONTROL_EVENTS_MAX 256 /* of one change */
 #define CONTROL_PRODUCER_MAX (8u << 20)
 
-struct control_pending { /* an event of the change that is being made */
-    struct audit_act *act;
-};
-
 struct control {
     unsigned magic;
     char *dir;
@@ -33,6 +29,8 @@ struct control {
     /* Copied out of the replay: it is gone once the log has started. */
     struct audit_open_admission *open;
     size_t open_count;
+    struct audit_bucket *buckets;
+    size_t bucket_count;
     int64_t outbox_durable; /* rows up to this one are in the journal */
     int64_t outbox_next;
     bool outbox_waiting; /* rows after outbox_durable exist */

@@ -66,7 +66,7 @@ struct loading {
     unsigned errors;
 };
 
-/* --- Findings ------------------------------------------------------------- */
+/* --- Findings -------------------------------------------------------- */
 
 static void finding(struct loading *load, const char *file, int line,
     const char *format, ...) PRINTFLIKE(4, 5);
@@ -89,7 +89,7 @@ static void finding(
     finding((load), config_setting_source_file(setting),                       \
         (int)config_setting_source_line(setting), __VA_ARGS__)
 
-/* --- Members -------------------------------------------------------------- */
+/* --- Members --------------------------------------------------------- */
 
 static char **text_member(struct settings *s, const struct setting_row *row)
 {
@@ -166,7 +166,7 @@ static void set_defaults(struct loading *load)
     }
 }
 
-/* --- Values --------------------------------------------------------------- */
+/* --- Values ---------------------------------------------------------- */
 
 static void read_listen(struct loading *load, config_setting_t *setting)
 {
@@ -385,7 +385,7 @@ static void check_together(struct loading *load)
             "ever be taken");
 }
 
-/* --- The file ------------------------------------------------------------- */
+/* --- The file -------------------------------------------------------- */
 
 static void read_file(struct loading *load, const char *path)
 {
@@ -461,8 +461,7 @@ void settings_free(struct settings **settings)
     *settings = NULL;
 }
 
-/* --- The commented file of `init` ------------------------------------------
- */
+/* --- The commented file of `init` ------------------------------------ */
 
 #define COMMENT_WIDTH 76
 

@@ -84,8 +84,8 @@ SETTING_TIME(idle_timeout_ms, 75000, 100, 86400000,
     "How long a connection may stand without a request.")
 SETTING_TIME(write_timeout_ms, 60000, 100, 3600000,
     "How long a caller may refuse to read before it is cut.")
-SETTING_TIME(connect_timeout_ms, 2000, 10, 600000,
-    "To open a connection to an engine.")
+SETTING_TIME(
+    connect_timeout_ms, 2000, 10, 600000, "To open a connection to an engine.")
 SETTING_TIME(first_byte_timeout_ms, 300000, 100, 86400000,
     "From a forwarded request to the first byte of the engine's answer.")
 SETTING_TIME(stall_timeout_ms, 60000, 100, 86400000,

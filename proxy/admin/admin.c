@@ -1,0 +1,255 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * proxy/admin/admin.c - from a request of the admin API to its answer: find
+ * the operation, ask who it is, read the body, call the handler, make sure
+ * that a failed change was rolled back and that something was answered. */
+#include "proxy/admin/admin.h"
+#include "proxy/admin/admin_priv.h"
+
+#include "lib/log.h"
+#include "lib/must.h"
+
+#include <stdlib.h>
+
+#define ADMIN_MAGIC 0x61646d69u
+#define SEGMENTS_MAX 8
+
+enum err admin_new(struct control *control, const struct admin_server *server,
+    struct admin **out, struct errinfo *info)
+{
+    struct admin *admin = calloc(1, sizeof *admin);
+
+    if (!admin)
+        return errinfo_set(info, ERR_NOMEM, "out of memory");
+    admin->magic = ADMIN_MAGIC;
+    admin->control = control;
+    admin->server = server;
+    *out = admin;
+    return ERR_OK;
+}
+
+void admin_free(struct admin **admin)
+{
+    if (!*admin)
+        return;
+    (*admin)->magic = 0;
+    free(*admin);
+    *admin = NULL;
+}
+
+/* --- Health ---------------------------------------------------------- */
+
+static void answer_text(
+    struct admin_response *response, int status, const char *type)
+{
+    response->status = status;
+    response->content_type = type;
+}
+
+/* No credential: these three say nothing that is anyone's. */
+static bool handle_health(struct admin *admin,
+    const struct admin_request *request, struct admin_response *response)
+{
+    const struct admin_server *server = admin->server;
+    struct buf *body = &response->body;
+
+    if (!str_equal(request->method, STR("GET")) &&
+        !str_equal(request->method, STR("HEAD")))
+        return false;
+    if (str_equal(request->path, STR("/healthz"))) {
+        buf_append_str(body, STR("ok\n"));
+        answer_text(response, 200, "text/plain; charset=utf-8");
+        return true;
+    }
+    if (str_equal(request->path, STR("/readyz"))) {
+        struct buf reasons;
+        bool ready;
+
+        buf_init(&reasons, 65536);
+        ready = server && server->ready(server->context, &reasons);
+        if (ready)
+            buf_append_str(body, STR("{\"ready\":true}\n"));
+        else {
+            buf_append_str(body, STR("{\"ready\":false,\"reasons\":"));
+            buf_append_str(body, reasons.len > 0
+                                     ? buf_str(&reasons)
+                                     : STR("[\"no server is running\"]"));
+            buf_append_str(body, STR("}\n"));
+        }
+        buf_fini(&reasons);
+        answer_text(response, ready ? 200 : 503, "application/json");
+        return true;
+    }
+    if (str_equal(request->path, STR("/metrics"))) {
+        if (server)
+            server->metrics(server->context, body);
+        answer_text(response, server ? 200 : 503,
+            "text/plain; version=0.0.4; charset=utf-8");
+        return true;
+    }
+    return false;
+}
+
+/* --- Finding the operation ------------------------------------------- */
+
+static size_t split_path(struct str path, struct str segments[SEGMENTS_MAX])
+{
+    size_t count = 0;
+
+    if (path.len == 0 || path.ptr[0] != '/')
+        return 0;
+    path = str_make(path.ptr + 1, path.len - 1);
+    while (count < SEGMENTS_MAX) {
+        bool more = str_split(path, '/', &segments[count], &path);
+        count++;
+        if (!more)
+            return count;
+    }
+    return 0;
+}
+
+static bool matches(struct admin_call *call,
+    const struct admin_operation *operation, const struct str *segments,
+    size_t count)
+{
+    struct str wanted[SEGMENTS_MAX];
+    size_t params = 0;
+
+    if (split_path(str_from(operation->path), wanted) != count)
+        return false;
+    for (size_t i = 0; i < count; i++) {
+        if (wanted[i].len > 0 && wanted[i].ptr[0] == '{') {
+            struct str value = admin_decode(call->arena, segments[i], false);
+            MUST(params < ADMIN_PARAMS_MAX);
+            if (!value.ptr || value.len == 0)
+                return false;
+            call->params[params++] = value;
+        } else if (!str_equal(wanted[i], segments[i])) {
+            return false;
+        }
+    }
+    return true;
+}
+
+/* NULL: 404 or 405 was answered. */
+static const struct admin_operation *find_operation(struct admin_call *call)
+{
+    struct str segments[SEGMENTS_MAX];
+    size_t count = split_path(call->request->path, segments);
+    struct buf allowed;
+    bool path_known = false;
+
+    buf_init(&allowed, 256);
+    for (size_t i = 0; i < admin_operation_count && count > 0; i++) {
+        const struct admin_operation *operation = &admin_operations[i];
+
+        if (!matches(call, operation, segments, count))
+            continue;
+        if (str_equal(str_from(operation->method), call->request->method)) {
+            buf_fini(&allowed);
+            return operation;
+        }
+        buf_printf(&allowed, "%s%s", path_known ? ", " : "", operation->method);
+        path_known = true;
+    }
+    if (path_known)
+        admin_problem(call, 405, "method-not-allowed",
+            "%.*s is not offered on %.*s; offered: %s",
+            STR_ARG(call->request->method), STR_ARG(call->request->path),
+            buf_cstr(&allowed));
+    else
+        admin_problem(call, 404, "not-found",
+            "the admin API has no %.*s; schema/openapi.yaml lists what it has",
+            STR_ARG(call->request->path));
+    buf_fini(&allowed);
+    return NULL;
+}
+
+/* --- One request ----------------------------------------------------- */
+
+static bool read_body(struct admin_call *call)
+{
+    struct str body = call->request->body;
+    json_error_t error;
+
+    if (body.len == 0) {
+        call->body = json_object();
+        return call->body != NULL;
+    }
+    if (body.len > ADMIN_BODY_MAX) {
+        admin_problem(call, 413, "too-large",
+            "the body is longer than %u bytes", ADMIN_BODY_MAX);
+        return false;
+    }
+    call->body = json_loadb(
+        body.ptr, body.len, JSON_REJECT_DUPLICATES | JSON_ALLOW_NUL, &error);
+    if (!call->body) {
+        admin_problem(call, 400, "invalid-json",
+            "the body is no JSON: line %d column %d: %s", error.line,
+            error.column, error.text);
+        return false;
+    }
+    if (!json_is_object(call->body)) {
+        admin_problem(
+            call, 400, "invalid-json", "the body must be a JSON object");
+        return false;
+    }
+    return true;
+}
+
+static void run(struct admin_call *call)
+{
+    bool locked = !(call->operation->flags & OPERATION_UNLOCKED);
+    bool allowed;
+    enum err err;
+
+    control_lock(call->control);
+    allowed = admin_authenticate(call) && admin_authorise(call);
+    if (!locked)
+        control_unlock(call->control);
+    err = ERR_OK;
+    if (allowed && read_body(call))
+        err = call->operation->handler(call);
+    if (call->changing) {
+        MUST(err != ERR_OK); /* a handler that forgot to commit */
+        control_abandon(call->control);
+        call->changing = false;
+    }
+    if (locked)
+        control_unlock(call->control);
+    if (!call->answered)
+        admin_fail(call, err ? err : ERR_NOMEM);
+    if (call->response->status >= 500)
+        log_error("admin_request_failed", "method=%.*s path=%s why=%s",
+            STR_ARG(call->request->method), call->operation->path,
+            LOG_QUOTE(call->info.text));
+}
+
+void admin_handle(struct admin *admin, const struct admin_request *request,
+    struct admin_response *response)
+{
+    struct admin_call call = {
+        .admin = admin,
+        .request = request,
+        .response = response,
+        .control = admin->control,
+        .db = control_db(admin->control),
+        .persons = control_persons(admin->control),
+    };
+
+    CHECK_MAGIC(admin, ADMIN_MAGIC);
+    response->status = 500;
+    response->content_type = "application/problem+json";
+    if (handle_health(admin, request, response))
+        return;
+    call.arena = arena_new(16384, ADMIN_ARENA_MAX);
+    if (!call.arena) {
+        admin_problem(&call, 503, "out-of-memory", "out of memory");
+        return;
+    }
+    call.operation = find_operation(&call);
+    if (call.operation)
+        run(&call);
+    json_decref(call.body);
+    arena_free(&call.arena);
+}

@@ -1,0 +1,287 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * proxy/admin/admin_priv.h - inside of proxy/admin/: what a handler gets, and
+ * the helpers that keep handlers short.
+ *
+ * A handler reads its body or query with a table of fields, changes rows
+ * between admin_begin and admin_commit, and answers. It returns ERR_OK after
+ * an answer, or an error whose words are in call->info: the caller then rolls
+ * back and writes the problem document. It runs with the control locked unless
+ * its operation is OPERATION_UNLOCKED. */
+#ifndef PROXY_ADMIN_ADMIN_PRIV_H
+#define PROXY_ADMIN_ADMIN_PRIV_H
+
+#include "audit/entry.h"
+#include "lib/arena.h"
+#include "proxy/admin/admin.h"
+
+#include <jansson.h>
+
+/* lib/json.h has a function of this name too: use json_stringn (admin_text),
+ * and do not include both headers in one file. */
+#pragma GCC poison json_string
+
+/* Not in this build's answers: an answer grows at most to this. */
+#define ADMIN_ANSWER_MAX (64u << 20)
+#define ADMIN_BODY_MAX (4u << 20)
+#define ADMIN_ARENA_MAX (64u << 20)
+#define ADMIN_PARAMS_MAX 3
+
+enum {
+    ROLE_ADMIN = 1,
+    ROLE_POLICY_AUTHOR = 2,
+    ROLE_APPROVER = 4,
+    ROLE_AUDITOR = 8,
+    ROLE_OPERATOR = 16,
+    ROLE_ANY = 31
+};
+/* 0: no such role */
+unsigned admin_role_bit(struct str role);
+
+struct admin_call;
+typedef enum err admin_handler(struct admin_call *call);
+
+enum {
+    OPERATION_UNLOCKED = 1 /* takes the control's lock itself, if at all */
+};
+struct admin_operation {
+    const char *method;
+    const char *path; /* "/v1/teams/{team}" */
+    unsigned roles;   /* who may; nobody else */
+    unsigned flags;
+    admin_handler *handler;
+};
+extern const struct admin_operation admin_operations[];
+extern const size_t admin_operation_count;
+
+struct admin {
+    unsigned magic;
+    struct control *control;
+    const struct admin_server *server; /* NULL: offline */
+    int64_t refused_us;                /* when a refusal was last recorded */
+    int64_t refused_more;
+};
+
+struct admin_call {
+    struct admin *admin;
+    const struct admin_request *request;
+    struct admin_response *response;
+    const struct admin_operation *operation;
+    struct control *control;
+    struct db *db, *persons;
+    struct arena *arena;
+    struct control_actor actor;
+    struct str params[ADMIN_PARAMS_MAX]; /* of the path, decoded */
+    json_t *body;                        /* an object; {} when none was sent */
+    bool changing, answered;
+    struct errinfo info;
+};
+
+/* --- Answers (answer.c) ---------------------------------------------- */
+
+/* takes `answer`; NULL is answered as out of memory. */
+enum err admin_answer(struct admin_call *call, int status, json_t *answer);
+/* {"items": [...]}; takes items. */
+enum err admin_answer_list(struct admin_call *call, json_t *items);
+void admin_problem(struct admin_call *call, int status, const char *kind,
+    const char *format, ...) PRINTFLIKE(4, 5);
+/* The same with "errors"; takes errors. */
+void admin_problem_with(struct admin_call *call, int status, const char *kind,
+    json_t *errors, const char *detail);
+/* From call->info, or the bare code. */
+void admin_fail(struct admin_call *call, enum err err);
+int admin_status_of(enum err err);
+
+#define FAIL(call, code, ...) errinfo_set(&(call)->info, (code), __VA_ARGS__)
+
+/* json_t of a borrowed text, of a time (null for 0), of bytes as hex. */
+json_t *admin_text(struct str text);
+json_t *admin_time(int64_t time_us);
+json_t *admin_hex(struct str bytes);
+/* Sets object[key] = value; takes value; a NULL value marks the object as
+ * failed, which admin_answer notices. */
+void admin_set(json_t *object, const char *key, json_t *value);
+void admin_set_text(json_t *object, const char *key, struct str text);
+void admin_set_int(json_t *object, const char *key, int64_t value);
+void admin_set_bool(json_t *object, const char *key, bool value);
+void admin_set_time(json_t *object, const char *key, int64_t time_us);
+/* RFC 8785 text of the value in the arena; empty str for NULL or no memory. */
+struct str admin_canonical(struct arena *arena, const json_t *value);
+
+/* --- Bodies and queries (fields.c) ----------------------------------- */
+
+enum admin_field_kind {
+    FIELD_TEXT,  /* struct str; least..most bytes */
+    FIELD_NAME,  /* struct str; an immutable name or a handle */
+    FIELD_WORD,  /* struct str; one of `choices` */
+    FIELD_INT,   /* int64_t; least..most */
+    FIELD_BOOL,  /* bool */
+    FIELD_NAMES, /* struct admin_names */
+    FIELD_TIME   /* int64_t us: RFC 3339, or a span ("90d") from now on */
+};
+struct admin_names {
+    struct str *items;
+    size_t count;
+};
+struct admin_field {
+    const char *name;
+    enum admin_field_kind kind;
+    bool required;
+    size_t offset;
+    int64_t least, most;
+    const char *choices; /* separated by spaces */
+};
+/* Members that the body does not have keep what is in `out`. Unknown members
+ * are errors. A failure has been answered when this returns an error. */
+enum err admin_read_body(struct admin_call *call,
+    const struct admin_field *fields, size_t count, void *out) MUSTCHECK;
+enum err admin_read_query(struct admin_call *call,
+    const struct admin_field *fields, size_t count, void *out) MUSTCHECK;
+#define FIELD_COUNT(fields) (sizeof(fields) / sizeof((fields)[0]))
+bool admin_is_name(struct str text);
+/* Percent-decoding into the arena; ptr NULL: malformed. */
+struct str admin_decode(struct arena *arena, struct str text, bool plus);
+
+/* --- Changes (change.c) ---------------------------------------------- */
+
+enum err admin_begin(struct admin_call *call) MUSTCHECK;
+/* One event of the change. before, after, detail are taken; they may be NULL
+ * (absent). reason may be empty. */
+enum err admin_record(struct admin_call *call, const char *type,
+    const char *kind, struct str object, json_t *before, json_t *after,
+    json_t *detail, struct str reason) MUSTCHECK;
+enum err admin_commit(struct admin_call *call, unsigned what) MUSTCHECK;
+/* An event without a change; takes detail. */
+enum err admin_event(struct admin_call *call, const char *type,
+    const char *kind, struct str object, json_t *detail,
+    struct str reason) MUSTCHECK;
+
+/* --- Rows that several nouns ask for (rows.c) ------------------------ */
+
+/* One row's existence; `sql` selects with ?1 = name. */
+enum err admin_exists(struct admin_call *call, struct db *db, const char *sql,
+    struct str name, bool *out) MUSTCHECK;
+/* ERR_NOTFOUND with words ("no team "x"; did you mean ...?"). list_sql gives
+ * every name in column 0. */
+enum err admin_need(struct admin_call *call, struct db *db, const char *kind,
+    const char *one_sql, const char *list_sql, struct str name) MUSTCHECK;
+enum err admin_need_team(struct admin_call *call, struct str name) MUSTCHECK;
+enum err admin_need_model(struct admin_call *call, struct str name) MUSTCHECK;
+enum err admin_need_engine(struct admin_call *call, struct str name) MUSTCHECK;
+/* Name or alias to the registered name (in the arena). */
+enum err admin_resolve_model(
+    struct admin_call *call, struct str name, struct str *out) MUSTCHECK;
+/* Handle or id to the id; prefix "cal_" or "adm_". */
+enum err admin_resolve_person(struct admin_call *call, const char *prefix,
+    struct str handle, struct str *id) MUSTCHECK;
+/* The handle of an id; empty when erased. In the arena. */
+struct str admin_handle_of(struct admin_call *call, struct str id);
+/* New person; ERR_EXISTS with words when the handle is taken. */
+enum err admin_add_person(struct admin_call *call, struct str id,
+    struct str handle, struct str name) MUSTCHECK;
+/* Refused (ERR_WRONG_STATE) when a rule of a version that is or may become
+ * active names the entity. */
+enum err admin_refuse_if_named(
+    struct admin_call *call, const char *type, struct str id) MUSTCHECK;
+/* organisation_setting; *out in the arena, `otherwise` when there is no row. */
+enum err admin_setting(struct admin_call *call, const char *key,
+    const char *otherwise, struct str *out) MUSTCHECK;
+enum err admin_setting_int(struct admin_call *call, const char *key,
+    int64_t otherwise, int64_t *out) MUSTCHECK;
+/* Column as text copied to the arena. */
+struct str admin_column(
+    struct admin_call *call, struct db_statement *s, int at);
+
+/* --- Who asks (auth.c) ----------------------------------------------- */
+
+/* Fills call->actor; false: 401 was answered. */
+bool admin_authenticate(struct admin_call *call);
+/* 403 answered and recorded when the operation is not for this role. */
+bool admin_authorise(struct admin_call *call);
+
+/* --- Building blocks that onboard shares ----------------------------- */
+
+struct admin_new_caller {
+    struct str handle, name, kind;
+    struct admin_names teams;
+};
+/* Inside a change. *id in the arena. */
+enum err admin_add_caller(struct admin_call *call,
+    const struct admin_new_caller *caller, struct str *id) MUSTCHECK;
+enum err admin_add_team(struct admin_call *call, struct str name,
+    struct str parent, struct str title) MUSTCHECK;
+/* *answer: the key's JSON with the secret in "key". */
+enum err admin_issue_key(struct admin_call *call, struct str caller,
+    struct str label, int64_t expires_us, json_t **answer) MUSTCHECK;
+struct admin_new_quota {
+    struct str scope, subject, model, dimension, window;
+    int64_t amount;
+};
+/* Sets or changes; *id in the arena. */
+enum err admin_set_quota(struct admin_call *call,
+    const struct admin_new_quota *quota, struct str *id) MUSTCHECK;
+
+/* --- Rules (rules.c, policies.c, try.c) ------------------------------ */
+
+struct policy_set;
+struct rules {
+    struct str text;        /* as stored: Caller literals by id; in the arena */
+    struct policy_set *set; /* compiled from text; rules_fini frees it */
+    json_t *findings;       /* array of texts; empty: the rules are good */
+};
+/* Compiles, checks every name against the rows, puts ids for handles. Rules
+ * that are not good are no error here: see findings. */
+enum err rules_prepare(struct admin_call *call, struct str text,
+    const char *name, struct rules *out) MUSTCHECK;
+void rules_fini(struct rules *rules);
+/* The text as people read it: handles for ids. In the arena. */
+struct str rules_shown(struct admin_call *call, struct str text);
+/* Refuses rules that are not good: a problem with all findings. */
+enum err rules_refuse(
+    struct admin_call *call, const struct rules *rules) MUSTCHECK;
+
+/* Inside a change. */
+enum err admin_put_policy(struct admin_call *call, struct str text,
+    struct str note, int64_t *version) MUSTCHECK;
+/* Walks the states where no approval is required; refuses otherwise. */
+enum err admin_activate_policy(
+    struct admin_call *call, int64_t version, struct str reason) MUSTCHECK;
+enum err admin_submit_policy(
+    struct admin_call *call, int64_t version, struct str reason) MUSTCHECK;
+/* 0: none is active. *text in the arena. */
+enum err admin_active_policy(
+    struct admin_call *call, int64_t *version, struct str *text) MUSTCHECK;
+/* May the caller do `action` with the model, as the rows stand now (inside a
+ * change too)? */
+enum err admin_is_permitted(struct admin_call *call, struct str caller,
+    struct str action, struct str model, bool *out) MUSTCHECK;
+
+/* --- Handlers -------------------------------------------------------- */
+
+admin_handler handle_team_list, handle_team_show, handle_team_add,
+    handle_team_remove;
+admin_handler handle_caller_list, handle_caller_show, handle_caller_add,
+    handle_caller_change, handle_caller_disable, handle_caller_enable;
+admin_handler handle_key_list, handle_key_issue, handle_key_revoke;
+admin_handler handle_engine_list, handle_engine_show, handle_engine_add,
+    handle_engine_remove;
+admin_handler handle_model_list, handle_model_show, handle_model_add,
+    handle_model_approve, handle_model_retire, handle_alias_add,
+    handle_alias_remove, handle_target_add, handle_target_remove;
+admin_handler handle_group_list, handle_group_add, handle_group_remove,
+    handle_member_add, handle_member_remove;
+admin_handler handle_policy_list, handle_policy_show, handle_policy_validate,
+    handle_policy_put, handle_policy_submit, handle_policy_approve,
+    handle_policy_activate, handle_policy_rollback, handle_policy_try,
+    handle_policy_format;
+admin_handler handle_quota_list, handle_quota_put, handle_quota_remove,
+    handle_quota_usage;
+admin_handler handle_audit_query, handle_audit_show, handle_audit_verify,
+    handle_audit_checkpoint, handle_audit_tail;
+admin_handler handle_anchor_list, handle_anchor_add, handle_anchor_remove;
+admin_handler handle_administrator_list, handle_administrator_add,
+    handle_administrator_disable;
+admin_handler handle_onboard, handle_status, handle_setting_list,
+    handle_setting_put;
+
+#endif

@@ -1,0 +1,171 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * proxy/admin/auth.c - who asks the admin API, and whether they may.
+ *
+ * A bearer token names an administrator; without one the peer's uid does,
+ * where it is mapped. Bare root is "admin" and goes on record unattributed.
+ * In the CLI's own process (offline, it holds the files) the same, and anyone
+ * else is unattributed too. Unknown and disabled look alike from outside.
+ * Refusals are recorded, at most one in ten seconds with a count, so that
+ * nobody can fill the disk by knocking. */
+#include "proxy/admin/admin_priv.h"
+
+#include "lib/clock.h"
+#include "proxy/secret.h"
+
+#include <stdio.h>
+
+#define REFUSAL_EVERY_US (10 * SECOND_US)
+
+static const struct {
+    struct str name;
+    unsigned bit;
+} role_names[] = {
+    {STR_INIT("admin"), ROLE_ADMIN},
+    {STR_INIT("policy-author"), ROLE_POLICY_AUTHOR},
+    {STR_INIT("approver"), ROLE_APPROVER},
+    {STR_INIT("auditor"), ROLE_AUDITOR},
+    {STR_INIT("operator"), ROLE_OPERATOR},
+};
+
+unsigned admin_role_bit(struct str role)
+{
+    for (size_t i = 0; i < sizeof role_names / sizeof role_names[0]; i++)
+        if (str_equal(role_names[i].name, role))
+            return role_names[i].bit;
+    return 0;
+}
+
+static void record_refusal(
+    struct admin_call *call, const char *why, const char *role)
+{
+    struct admin *admin = call->admin;
+    struct errinfo ignored = {0};
+    int64_t now = clock_monotonic();
+    json_t *detail;
+
+    if (admin->refused_us && now - admin->refused_us < REFUSAL_EVERY_US) {
+        admin->refused_more++;
+        return;
+    }
+    detail = json_object();
+    admin_set_text(detail, "why", str_from(why));
+    admin_set_text(detail, "method", call->request->method);
+    admin_set_text(detail, "path", str_from(call->operation->path));
+    admin_set_int(detail, "uid", call->request->uid);
+    if (role[0])
+        admin_set_text(detail, "role", str_from(role));
+    if (admin->refused_more > 0)
+        admin_set_int(detail, "alsoRefusedBefore", admin->refused_more);
+    admin->refused_us = now;
+    admin->refused_more = 0;
+    if (admin_event(call, "admin.refused", "operation",
+            str_from(call->operation->path), detail, STR("")) != ERR_OK)
+        call->info = ignored; /* the refusal stands without its record */
+}
+
+/* True when the row stands and is in force; fills the actor. */
+static bool read_administrator(
+    struct admin_call *call, struct db_statement *s, const char *method)
+{
+    bool good = false;
+
+    if (db_step(s, &call->info) == ERR_OK && db_column_int(s, 2) == 0) {
+        snprintf(call->actor.id, sizeof call->actor.id, "%.*s",
+            STR_ARG(db_column_text(s, 0)));
+        snprintf(call->actor.role, sizeof call->actor.role, "%.*s",
+            STR_ARG(db_column_text(s, 1)));
+        call->actor.method = call->request->offline ? "offline" : method;
+        call->actor.can_approve = !call->request->offline;
+        good = true;
+    }
+    db_reset(s);
+    return good;
+}
+
+static bool by_token(struct admin_call *call, struct str token)
+{
+    struct db_statement *s;
+    uint8_t hash[32];
+
+    if (!secret_is_well_formed(SECRET_TOKEN_PREFIX, token))
+        return false;
+    secret_hash(token, hash);
+    if (db_prepare(call->db,
+            "SELECT id, role, disabled FROM administrator "
+            "WHERE token_hash = ?1",
+            &s, &call->info) != ERR_OK)
+        return false;
+    db_bind_blob(s, 1, hash, sizeof hash);
+    return read_administrator(call, s, "token");
+}
+
+static bool by_uid(struct admin_call *call)
+{
+    struct db_statement *s;
+
+    if (call->request->uid < 0 ||
+        db_prepare(call->db,
+            "SELECT id, role, disabled FROM administrator WHERE uid = ?1", &s,
+            &call->info) != ERR_OK)
+        return false;
+    db_bind_int(s, 1, call->request->uid);
+    return read_administrator(call, s, "uid");
+}
+
+bool admin_authenticate(struct admin_call *call)
+{
+    struct str value = call->request->authorization, scheme, token;
+
+    memset(&call->actor, 0, sizeof call->actor);
+    call->actor.method = "none";
+    if (value.len > 0) {
+        str_split(value, ' ', &scheme, &token);
+        if (str_equal_nocase(scheme, STR("bearer")) &&
+            by_token(call, str_trim(token)))
+            return true;
+        record_refusal(call, "unknown token", "");
+        admin_problem(call, 401, "unauthenticated",
+            "this administrator's token is not known here, or no longer in "
+            "force; `bailiff admin list` shows who is, and another "
+            "administrator can add a new one");
+        return false;
+    }
+    if (by_uid(call))
+        return true;
+    if (call->request->offline || call->request->uid == 0) {
+        snprintf(call->actor.role, sizeof call->actor.role, "admin");
+        call->actor.method = call->request->offline ? "offline" : "root";
+        return true;
+    }
+    record_refusal(call, "no credential", "");
+    admin_problem(call, 401, "unauthenticated",
+        "who are you? Present an administrator's token (--token-file, or "
+        "BAILIFF_ADMIN_TOKEN), or have your system user %ld mapped: bailiff "
+        "admin add NAME --role ROLE --uid %ld",
+        call->request->uid, call->request->uid);
+    return false;
+}
+
+bool admin_authorise(struct admin_call *call)
+{
+    unsigned bit = admin_role_bit(str_from(call->actor.role));
+    struct buf roles;
+
+    if (bit & call->operation->roles)
+        return true;
+    record_refusal(call, "role", call->actor.role);
+    buf_init(&roles, 256);
+    for (size_t i = 0; i < sizeof role_names / sizeof role_names[0]; i++)
+        if (role_names[i].bit & call->operation->roles) {
+            if (roles.len > 0)
+                buf_append_str(&roles, STR(", "));
+            buf_append_str(&roles, role_names[i].name);
+        }
+    admin_problem(call, 403, "forbidden",
+        "the role \"%s\" may not %.*s %s; that is for: %s", call->actor.role,
+        STR_ARG(call->request->method), call->operation->path,
+        buf_cstr(&roles));
+    buf_fini(&roles);
+    return false;
+}

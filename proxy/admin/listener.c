@@ -1,0 +1,386 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * proxy/admin/listener.c - the admin plane's sockets.
+ *
+ * The head is looked at with MSG_PEEK, so that libmicrohttpd later reads the
+ * very bytes that were judged; the answer says `Connection: close`, so that
+ * nothing behind the first request is ever read as another. A head that has
+ * not come whole is looked at again every PEEK_EVERY_MS until HEAD_TIMEOUT_US
+ * (clients send it in one piece, so that hardly happens). */
+#include "proxy/admin/listener.h"
+
+#include "lib/clock.h"
+#include "lib/http1.h"
+#include "lib/http_service.h"
+#include "lib/log.h"
+#include "lib/must.h"
+#include "proxy/address.h"
+
+#include <errno.h>
+#include <netinet/in.h>
+#include <poll.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/eventfd.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#define LISTENER_MAGIC 0x6c697374u
+#define HEAD_MAX 16384
+#define BODY_MAX (4u << 20)
+#define PENDING_MAX 64
+#define PEEK_EVERY_MS 20
+#define HEAD_TIMEOUT_US (10 * SECOND_US)
+#define SERVICE_TIMEOUT_S 120
+
+/* What the handler is told of a connection. 0 is never used. */
+#define TAG_METRICS (UINT64_C(1) << 62)
+#define TAG_UNIX (UINT64_C(2) << 62)
+#define TAG_UID_MASK UINT64_C(0xffffffff)
+
+struct pending {
+    int fd;
+    uint64_t tag;
+    int64_t due_us;
+};
+
+struct listener {
+    unsigned magic;
+    struct admin *admin;
+    char *path;
+    int unix_fd, metrics_fd, stop_fd;
+    uint16_t metrics_port;
+    struct http_service *service;
+    pthread_t thread;
+    bool running;
+    struct pending pending[PENDING_MAX];
+    size_t pending_count;
+};
+
+/* --- Handling (libmicrohttpd's threads) --------------------------------- */
+
+static void handle_call(void *context, struct http_call *call)
+{
+    struct listener *listener = context;
+    uint64_t tag = http_call_tag(call);
+    const struct admin_request request = {
+        .method = http_call_method(call),
+        .path = http_call_path(call),
+        .query = http_call_query(call),
+        .authorization = http_call_header(call, "Authorization"),
+        .body = http_call_body(call),
+        .uid = (tag & TAG_UNIX) ? (long)(tag & TAG_UID_MASK) : -1,
+    };
+    struct admin_response response = {0};
+
+    CHECK_MAGIC(listener, LISTENER_MAGIC);
+    buf_init(&response.body, 64u << 20);
+    admin_handle(listener->admin, &request, &response);
+    http_call_set_header(call, "Connection", "close");
+    http_call_set_header(call, "Cache-Control", "no-store");
+    if (response.status == 401)
+        http_call_set_header(call, "WWW-Authenticate", "Bearer");
+    http_call_answer(
+        call, response.status, response.content_type, buf_str(&response.body));
+    buf_fini(&response.body);
+}
+
+/* --- Judging heads (the listener's thread) -------------------------------- */
+
+/* A refusal before anything is parsed further; the peer may not read it. */
+static void refuse(int fd, int status, const char *why)
+{
+    struct buf answer;
+    char body[256];
+    int n = snprintf(body, sizeof body,
+        "{\"type\":\"urn:bailiff:problem:bad-head\",\"title\":\"%s\","
+        "\"status\":%d,\"detail\":\"%s\"}\n",
+        http1_status_text(status), status, why);
+    char sink[1024];
+
+    buf_init(&answer, 1024);
+    buf_printf(&answer,
+        "HTTP/1.1 %d %s\r\nContent-Type: application/problem+json\r\n"
+        "Content-Length: %d\r\nConnection: close\r\n\r\n%s",
+        status, http1_status_text(status), n, body);
+    if (send(fd, buf_str(&answer).ptr, answer.len,
+            MSG_NOSIGNAL | MSG_DONTWAIT) > 0) {
+        /* Unread input would turn the close into a reset of the answer. */
+        shutdown(fd, SHUT_WR);
+        for (int i = 0; i < 64; i++)
+            if (recv(fd, sink, sizeof sink, MSG_DONTWAIT) <= 0)
+                break;
+    }
+    close(fd);
+    buf_fini(&answer);
+}
+
+static bool is_health(const struct http1_head *head)
+{
+    bool reads = str_equal(head->method, STR("GET")) ||
+                 str_equal(head->method, STR("HEAD"));
+
+    return reads && head->body == HTTP1_BODY_NONE &&
+           (str_equal(head->path, STR("/healthz")) ||
+               str_equal(head->path, STR("/readyz")) ||
+               str_equal(head->path, STR("/metrics")));
+}
+
+/* True when the connection is dealt with: handed over, refused or gone. */
+static bool look_at(struct listener *listener, const struct pending *p)
+{
+    char bytes[HEAD_MAX];
+    ssize_t n = recv(p->fd, bytes, sizeof bytes, MSG_PEEK | MSG_DONTWAIT);
+    struct http1_head head;
+    struct http1_error error;
+    size_t scanned = 0, end;
+
+    if (n == 0 || (n < 0 && errno != EAGAIN && errno != EINTR)) {
+        close(p->fd);
+        return true;
+    }
+    end = n > 0 ? http1_head_end(bytes, (size_t)n, &scanned) : 0;
+    if (end == 0) {
+        if (n == (ssize_t)sizeof bytes)
+            refuse(p->fd, 431, "the head is longer than 16384 bytes");
+        else if (clock_monotonic() > p->due_us)
+            refuse(p->fd, 408, "the head did not come in time");
+        else
+            return false;
+        return true;
+    }
+    if (http1_parse_request(bytes, end, &head, &error) != ERR_OK) {
+        refuse(p->fd, error.status, error.reason);
+        return true;
+    }
+    if ((p->tag & TAG_METRICS) && !is_health(&head)) {
+        refuse(p->fd, 404,
+            "here are GET /healthz, /readyz and /metrics; the admin API is "
+            "on the Unix socket");
+        return true;
+    }
+    if (http_service_hand_over(listener->service, p->fd, p->tag) != ERR_OK)
+        log_warn("admin_connection_refused", "why=\"too many connections\"");
+    return true;
+}
+
+static void look_at_all(struct listener *listener)
+{
+    size_t kept = 0;
+
+    for (size_t i = 0; i < listener->pending_count; i++)
+        if (!look_at(listener, &listener->pending[i]))
+            listener->pending[kept++] = listener->pending[i];
+    listener->pending_count = kept;
+}
+
+static void accept_one(struct listener *listener, int fd)
+{
+    bool is_unix = fd == listener->unix_fd;
+    struct ucred peer;
+    socklen_t length = sizeof peer;
+    struct pending *p;
+    int accepted = accept4(fd, NULL, NULL, SOCK_CLOEXEC);
+
+    if (accepted < 0)
+        return;
+    if (listener->pending_count == PENDING_MAX) {
+        close(accepted);
+        return;
+    }
+    p = &listener->pending[listener->pending_count];
+    *p = (struct pending){
+        accepted, TAG_METRICS, clock_monotonic() + HEAD_TIMEOUT_US};
+    if (is_unix) {
+        if (getsockopt(accepted, SOL_SOCKET, SO_PEERCRED, &peer, &length)) {
+            close(accepted);
+            return;
+        }
+        p->tag = TAG_UNIX | ((uint64_t)peer.uid & TAG_UID_MASK);
+    }
+    listener->pending_count++;
+}
+
+static void *run(void *context)
+{
+    struct listener *listener = context;
+    struct pollfd fds[3] = {
+        {.fd = listener->stop_fd, .events = POLLIN},
+        {.fd = listener->unix_fd, .events = POLLIN},
+        {.fd = listener->metrics_fd, .events = POLLIN},
+    };
+
+    for (;;) {
+        int timeout = listener->pending_count > 0 ? PEEK_EVERY_MS : -1;
+        if (poll(fds, 3, timeout) < 0 && errno != EINTR)
+            break;
+        if (fds[0].revents)
+            break;
+        for (int i = 1; i < 3; i++)
+            if (fds[i].revents & POLLIN)
+                accept_one(listener, fds[i].fd);
+        look_at_all(listener);
+    }
+    for (size_t i = 0; i < listener->pending_count; i++)
+        close(listener->pending[i].fd);
+    return NULL;
+}
+
+/* --- Sockets -------------------------------------------------------------- */
+
+static bool somebody_listens(const struct sockaddr_un *address)
+{
+    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    bool alive = fd >= 0 && connect(fd, (const struct sockaddr *)address,
+                                sizeof *address) == 0;
+
+    if (fd >= 0)
+        close(fd);
+    return alive;
+}
+
+static enum err open_unix(struct listener *listener, struct errinfo *info)
+{
+    struct sockaddr_un address = {.sun_family = AF_UNIX};
+    struct stat status;
+
+    if (strlen(listener->path) >= sizeof address.sun_path)
+        return errinfo_set(info, ERR_RANGE,
+            "admin_socket: %s is too long for a Unix socket", listener->path);
+    memcpy(address.sun_path, listener->path, strlen(listener->path) + 1);
+    if (lstat(listener->path, &status) == 0) {
+        if (!S_ISSOCK(status.st_mode))
+            return errinfo_set(info, ERR_EXISTS,
+                "admin_socket: %s is there and is no socket", listener->path);
+        if (somebody_listens(&address))
+            return errinfo_set(info, ERR_EXISTS,
+                "admin_socket: another process listens on %s", listener->path);
+        unlink(listener->path);
+    }
+    listener->unix_fd =
+        socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    if (listener->unix_fd < 0)
+        return errinfo_errno(info, ERR_IO, "socket");
+    /* Nobody can connect between bind and listen, so the mode is set in
+     * time. */
+    if (bind(listener->unix_fd, (const struct sockaddr *)&address,
+            sizeof address) != 0 ||
+        chmod(listener->path, 0660) != 0 || listen(listener->unix_fd, 64) != 0)
+        return errinfo_errno(
+            info, ERR_IO, "admin_socket: cannot listen on %s", listener->path);
+    return ERR_OK;
+}
+
+static enum err open_metrics(
+    struct listener *listener, const char *text, struct errinfo *info)
+{
+    struct sockaddr_storage address;
+    socklen_t length;
+    int one = 1;
+    enum err err;
+
+    if (text[0] == '\0')
+        return ERR_OK;
+    err = address_parse(str_from(text), &address, &length, info);
+    if (err)
+        return err;
+    if (!address_is_loopback(&address))
+        return errinfo_set(info, ERR_INVALID,
+            "metrics_listen: %s is not a loopback address", text);
+    listener->metrics_fd = socket(
+        address.ss_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    if (listener->metrics_fd < 0)
+        return errinfo_errno(info, ERR_IO, "socket");
+    setsockopt(
+        listener->metrics_fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof one);
+    if (bind(listener->metrics_fd, (const struct sockaddr *)&address, length) !=
+            0 ||
+        listen(listener->metrics_fd, 64) != 0 ||
+        getsockname(
+            listener->metrics_fd, (struct sockaddr *)&address, &length) != 0)
+        return errinfo_errno(
+            info, ERR_IO, "metrics_listen: cannot listen on %s", text);
+    listener->metrics_port =
+        ntohs(address.ss_family == AF_INET6
+                  ? ((const struct sockaddr_in6 *)&address)->sin6_port
+                  : ((const struct sockaddr_in *)&address)->sin_port);
+    return ERR_OK;
+}
+
+/* --- Life -------------------------------------------------------------------
+ */
+
+enum err listener_start(struct admin *admin, const struct settings *settings,
+    struct listener **out, struct errinfo *info)
+{
+    struct listener *listener = calloc(1, sizeof *listener);
+    const struct http_service_options options = {
+        .max_body = BODY_MAX,
+        .timeout_s = SERVICE_TIMEOUT_S,
+        .handler = handle_call,
+        .context = listener,
+    };
+    enum err err;
+
+    if (!listener)
+        return errinfo_set(info, ERR_NOMEM, "out of memory");
+    listener->magic = LISTENER_MAGIC;
+    listener->admin = admin;
+    listener->unix_fd = listener->metrics_fd = -1;
+    listener->stop_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    listener->path = strdup(settings->admin_socket);
+    if (listener->stop_fd < 0 || !listener->path) {
+        err = errinfo_set(info, ERR_NOMEM, "out of memory");
+        goto out;
+    }
+    err = open_unix(listener, info);
+    if (!err)
+        err = open_metrics(listener, settings->metrics_listen, info);
+    if (!err)
+        err = http_service_start(&options, &listener->service, info);
+    if (!err && pthread_create(&listener->thread, NULL, run, listener) != 0)
+        err = errinfo_set(info, ERR_NOMEM, "no thread for the admin listener");
+    if (!err)
+        listener->running = true;
+out:
+    if (err) {
+        listener_stop(&listener);
+        return err;
+    }
+    *out = listener;
+    return ERR_OK;
+}
+
+void listener_stop(struct listener **listener_ref)
+{
+    struct listener *listener = *listener_ref;
+    uint64_t one = 1;
+
+    if (!listener)
+        return;
+    if (listener->running) {
+        MUST(write(listener->stop_fd, &one, sizeof one) == sizeof one);
+        pthread_join(listener->thread, NULL);
+    }
+    if (listener->unix_fd >= 0) {
+        close(listener->unix_fd);
+        unlink(listener->path);
+    }
+    if (listener->metrics_fd >= 0)
+        close(listener->metrics_fd);
+    http_service_stop(&listener->service);
+    if (listener->stop_fd >= 0)
+        close(listener->stop_fd);
+    free(listener->path);
+    listener->magic = 0;
+    free(listener);
+    *listener_ref = NULL;
+}
+
+uint16_t listener_metrics_port(const struct listener *listener)
+{
+    return listener->metrics_port;
+}

@@ -1,0 +1,378 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * proxy/admin/quotas.c - quotas: scope x dimension x window, and how much of
+ * each is used. While a server runs its ledger knows; offline one is made from
+ * what the log said. */
+#include "proxy/admin/admin_priv.h"
+
+#include "audit/log.h"
+#include "lib/clock.h"
+#include "lib/json_write.h"
+#include "policy/quota.h"
+#include "proxy/secret.h"
+
+#include <stdio.h>
+
+#define QUOTA_COLUMNS                                                          \
+    "SELECT id, scope, subject, model, dimension, window, amount, created "    \
+    "FROM quota "
+
+/* Who or what it is for, in words a person typed once. */
+static struct str subject_shown(
+    struct admin_call *call, struct str scope, struct str subject)
+{
+    struct str handle;
+
+    if (!str_equal(scope, STR("caller")))
+        return subject;
+    handle = admin_handle_of(call, subject);
+    return handle.len > 0 ? handle : subject;
+}
+
+static json_t *quota_json(struct admin_call *call, struct db_statement *s)
+{
+    json_t *quota = json_object();
+    struct str scope = admin_column(call, s, 1);
+    struct str subject = admin_column(call, s, 2);
+
+    admin_set_text(quota, "id", db_column_text(s, 0));
+    admin_set_text(quota, "scope", scope);
+    admin_set_text(quota, "subject", subject);
+    admin_set_text(quota, "shown", subject_shown(call, scope, subject));
+    admin_set_text(quota, "model", db_column_text(s, 3));
+    admin_set_text(quota, "dimension", db_column_text(s, 4));
+    admin_set_text(quota, "window", db_column_text(s, 5));
+    admin_set_int(quota, "amount", db_column_int(s, 6));
+    admin_set_time(quota, "created", db_column_int(s, 7));
+    return quota;
+}
+
+struct quota_filter {
+    struct str scope, subject;
+};
+
+/* A handle, team or key as people write it, to what the table holds. */
+static enum err resolve_subject(
+    struct admin_call *call, struct str scope, struct str *subject)
+{
+    if (str_equal(scope, STR("organisation"))) {
+        if (subject->len > 0)
+            return FAIL(call, ERR_INVALID,
+                "subject: a quota of the whole organisation has none");
+        return ERR_OK;
+    }
+    if (subject->len == 0)
+        return FAIL(call, ERR_INVALID, "subject: which %.*s is it for?",
+            STR_ARG(scope));
+    if (str_equal(scope, STR("team")))
+        return admin_need_team(call, *subject);
+    if (str_equal(scope, STR("caller")))
+        return admin_resolve_person(call, "cal_", *subject, subject);
+    return admin_need(call, call->db, "key",
+        "SELECT 1 FROM api_key WHERE id = ?1", "SELECT id FROM api_key",
+        *subject);
+}
+
+#define SCOPES "organisation team caller key"
+static const struct admin_field filter_fields[] = {
+    {"scope", FIELD_WORD, false, offsetof(struct quota_filter, scope), 0, 0,
+        SCOPES},
+    {"subject", FIELD_NAME, false, offsetof(struct quota_filter, subject), 0, 0,
+        NULL},
+};
+
+/* Prepares the list that a query asks for. */
+static enum err prepare_list(struct admin_call *call, struct db_statement **out)
+{
+    struct quota_filter filter = {.scope = STR("")};
+    enum err err = admin_read_query(
+        call, filter_fields, FIELD_COUNT(filter_fields), &filter);
+
+    if (!err && filter.scope.len > 0 && filter.subject.len > 0)
+        err = resolve_subject(call, filter.scope, &filter.subject);
+    if (!err)
+        err = db_prepare(call->db,
+            QUOTA_COLUMNS "WHERE (?1 = '' OR scope = ?1) AND "
+                          "(?2 = '' OR subject = ?2) "
+                          "ORDER BY scope, subject, model, dimension, amount",
+            out, &call->info);
+    if (err)
+        return err;
+    db_bind_text(*out, 1, filter.scope);
+    db_bind_text(*out, 2, filter.subject);
+    return ERR_OK;
+}
+
+enum err handle_quota_list(struct admin_call *call)
+{
+    struct db_statement *s;
+    json_t *items;
+    enum err err = prepare_list(call, &s);
+
+    if (err)
+        return err;
+    items = json_array();
+    while ((err = db_step(s, &call->info)) == ERR_OK)
+        json_array_append_new(items, quota_json(call, s));
+    if (err == ERR_NOTFOUND)
+        return admin_answer_list(call, items);
+    json_decref(items);
+    return err;
+}
+
+/* --- Setting --------------------------------------------------------- */
+
+static enum err read_quota(struct admin_call *call, struct str id, json_t **out)
+{
+    struct db_statement *s;
+    enum err err = admin_need(call, call->db, "quota",
+        "SELECT 1 FROM quota WHERE id = ?1", "SELECT id FROM quota", id);
+
+    if (!err)
+        err = db_prepare(
+            call->db, QUOTA_COLUMNS "WHERE id = ?1", &s, &call->info);
+    if (err)
+        return err;
+    db_bind_text(s, 1, id);
+    err = db_step(s, &call->info);
+    if (!err)
+        *out = quota_json(call, s);
+    db_reset(s);
+    return err;
+}
+
+/* For the log: without the handle of a person. */
+static json_t *quota_event(const struct admin_new_quota *quota, int64_t amount)
+{
+    json_t *event = json_object();
+
+    admin_set_text(event, "scope", quota->scope);
+    admin_set_text(event, "subject", quota->subject);
+    admin_set_text(event, "model", quota->model);
+    admin_set_text(event, "dimension", quota->dimension);
+    admin_set_text(event, "window", quota->window);
+    admin_set_int(event, "amount", amount);
+    return event;
+}
+
+static enum err find_quota(struct admin_call *call,
+    const struct admin_new_quota *quota, struct str *id, int64_t *amount)
+{
+    struct db_statement *s;
+    enum err err = db_prepare(call->db,
+        "SELECT id, amount FROM quota WHERE scope = ?1 AND subject = ?2 AND "
+        "model = ?3 AND dimension = ?4 AND window = ?5",
+        &s, &call->info);
+
+    if (err)
+        return err;
+    db_bind_text(s, 1, quota->scope);
+    db_bind_text(s, 2, quota->subject);
+    db_bind_text(s, 3, quota->model);
+    db_bind_text(s, 4, quota->dimension);
+    db_bind_text(s, 5, quota->window);
+    err = db_step(s, &call->info);
+    if (!err) {
+        *id = admin_column(call, s, 0);
+        *amount = db_column_int(s, 1);
+    }
+    db_reset(s);
+    return err;
+}
+
+enum err admin_set_quota(struct admin_call *call,
+    const struct admin_new_quota *quota, struct str *out)
+{
+    char text[ID_LENGTH + 1];
+    struct db_statement *s;
+    struct str id;
+    int64_t before = 0;
+    bool changes;
+    enum err err = find_quota(call, quota, &id, &before);
+
+    if (err && err != ERR_NOTFOUND)
+        return err;
+    changes = err == ERR_OK;
+    if (changes) {
+        err = db_prepare(call->db, "UPDATE quota SET amount = ?2 WHERE id = ?1",
+            &s, &call->info);
+        if (err)
+            return err;
+        db_bind_text(s, 1, id);
+        db_bind_int(s, 2, quota->amount);
+    } else {
+        err = id_make("quo_", text, &call->info);
+        if (err)
+            return err;
+        id = arena_copy(call->arena, str_from(text));
+        err = db_prepare(call->db,
+            "INSERT INTO quota (id, scope, subject, model, dimension, window, "
+            "amount, created) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
+            &s, &call->info);
+        if (err)
+            return err;
+        db_bind_text(s, 1, id);
+        db_bind_text(s, 2, quota->scope);
+        db_bind_text(s, 3, quota->subject);
+        db_bind_text(s, 4, quota->model);
+        db_bind_text(s, 5, quota->dimension);
+        db_bind_text(s, 6, quota->window);
+        db_bind_int(s, 7, quota->amount);
+        db_bind_int(s, 8, clock_now());
+    }
+    err = db_run(s, &call->info);
+    if (!err)
+        err = admin_record(call,
+            changes ? "admin.quota.changed" : "admin.quota.added", "quota", id,
+            changes ? quota_event(quota, before) : NULL,
+            quota_event(quota, quota->amount), NULL, STR(""));
+    if (!err)
+        *out = id;
+    return err;
+}
+
+#define AT(member) offsetof(struct admin_new_quota, member)
+enum err handle_quota_put(struct admin_call *call)
+{
+    static const struct admin_field fields[] = {
+        {"scope", FIELD_WORD, true, AT(scope), 0, 0, SCOPES},
+        {"subject", FIELD_NAME, false, AT(subject), 0, 0, NULL},
+        {"model", FIELD_NAME, false, AT(model), 0, 0, NULL},
+        {"dimension", FIELD_WORD, true, AT(dimension), 0, 0,
+            "requests tokens input_tokens output_tokens"},
+        {"window", FIELD_WORD, true, AT(window), 0, 0,
+            "minute hour day week month lifetime"},
+        {"amount", FIELD_INT, true, AT(amount), 0, JSON_INTEGER_MAX, NULL},
+    };
+    struct admin_new_quota body = {.subject = STR(""), .model = STR("")};
+    struct str id;
+    json_t *quota;
+    enum err err = admin_read_body(call, fields, FIELD_COUNT(fields), &body);
+
+    if (!err)
+        err = resolve_subject(call, body.scope, &body.subject);
+    if (!err && body.model.len > 0)
+        err = admin_resolve_model(call, body.model, &body.model);
+    if (err || (err = admin_begin(call)))
+        return err;
+    err = admin_set_quota(call, &body, &id);
+    if (err || (err = admin_commit(call, CHANGED_QUOTAS)))
+        return err;
+    err = read_quota(call, id, &quota);
+    return err ? err : admin_answer(call, 200, quota);
+}
+
+enum err handle_quota_remove(struct admin_call *call)
+{
+    struct str id = call->params[0];
+    struct db_statement *s;
+    json_t *before = NULL;
+    enum err err = admin_begin(call);
+
+    if (!err)
+        err = read_quota(call, id, &before);
+    if (err)
+        return err;
+    json_object_del(before, "shown");
+    err = db_prepare(
+        call->db, "DELETE FROM quota WHERE id = ?1", &s, &call->info);
+    if (!err) {
+        db_bind_text(s, 1, id);
+        err = db_run(s, &call->info);
+    }
+    if (err) {
+        json_decref(before);
+        return err;
+    }
+    err = admin_record(
+        call, "admin.quota.removed", "quota", id, before, NULL, NULL, STR(""));
+    if (!err)
+        err = admin_commit(call, CHANGED_QUOTAS);
+    return err ? err
+               : admin_answer(call, 200, json_pack("{s:b}", "removed", 1));
+}
+
+/* --- Use ------------------------------------------------------------- */
+
+static enum err offline_ledger(
+    struct admin_call *call, struct quota_ledger **out)
+{
+    size_t count;
+    const struct audit_bucket *buckets = control_buckets(call->control, &count);
+    struct quota_ledger *ledger = quota_ledger_new();
+    enum err err = ledger ? ERR_OK : ERR_NOMEM;
+
+    for (size_t i = 0; i < count && !err; i++) {
+        const struct audit_bucket *b = &buckets[i];
+        err = b->rate ? quota_restore_rate(
+                            ledger, str_from(b->id), b->arrival_us, b->step)
+                      : quota_restore_window(ledger, str_from(b->id),
+                            b->window_start_us, b->used);
+    }
+    if (err) {
+        quota_ledger_free(&ledger);
+        return err;
+    }
+    *out = ledger;
+    return ERR_OK;
+}
+
+static enum err add_usage(struct admin_call *call, struct quota_ledger *ledger,
+    const struct clock_zone *zone, struct db_statement *s, json_t *items)
+{
+    struct quota_rule rule = {.zone = zone, .amount = db_column_int(s, 6)};
+    struct quota_status status;
+    json_t *quota;
+
+    snprintf(rule.id, sizeof rule.id, "%.*s", STR_ARG(db_column_text(s, 0)));
+    if (quota_dimension_parse(db_column_text(s, 4), &rule.dimension) ||
+        quota_window_parse(db_column_text(s, 5), &rule.window))
+        return FAIL(call, ERR_CORRUPT,
+            "control.db: quota %s has a dimension or window that is not known",
+            rule.id);
+    quota_peek(ledger, clock_now(), &rule, &status);
+    quota = quota_json(call, s);
+    admin_set_int(quota, "used", status.used);
+    admin_set_int(quota, "remaining", status.remaining);
+    if (status.reset_us < 0)
+        admin_set(quota, "resets", json_null());
+    else
+        admin_set_time(quota, "resets", clock_now() + status.reset_us);
+    json_array_append_new(items, quota);
+    return ERR_OK;
+}
+
+enum err handle_quota_usage(struct admin_call *call)
+{
+    const struct admin_server *server = call->admin->server;
+    struct quota_ledger *own = NULL, *ledger;
+    struct clock_zone *zone = NULL;
+    struct db_statement *s = NULL;
+    json_t *items = json_array();
+    struct str zone_name;
+    enum err err = admin_setting(call, "zone", "UTC", &zone_name);
+
+    if (!err)
+        err = clock_zone_load(
+            arena_cstr(call->arena, zone_name), &zone, &call->info);
+    if (!err && !server)
+        err = offline_ledger(call, &own);
+    if (!err)
+        err = prepare_list(call, &s);
+    if (err)
+        goto out;
+    ledger = server ? server->ledger(server->context) : own;
+    while ((err = db_step(s, &call->info)) == ERR_OK)
+        if ((err = add_usage(call, ledger, zone, s, items)))
+            break;
+    db_reset(s);
+    if (err == ERR_NOTFOUND) {
+        err = admin_answer_list(call, items);
+        items = NULL;
+    }
+out:
+    json_decref(items);
+    quota_ledger_free(&own);
+    clock_zone_free(&zone);
+    return err;
+}

@@ -1,0 +1,134 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * proxy/admin/status.c - the state of things in one answer: what the control
+ * state holds, what the running server says, and warnings. */
+#include "proxy/admin/admin_priv.h"
+
+#include "audit/log.h"
+#include "lib/file.h"
+
+#include <stdlib.h>
+
+struct counted {
+    const char *name, *sql;
+};
+static const struct counted counts[] = {
+    {"teams", "SELECT count(*) FROM team"},
+    {"callers", "SELECT count(*) FROM caller"},
+    {"callersDisabled", "SELECT count(*) FROM caller WHERE disabled = 1"},
+    {"keysInForce",
+        "SELECT count(*) FROM api_key WHERE revoked IS NULL AND (expires IS "
+        "NULL OR expires > CAST(unixepoch() AS INTEGER) * 1000000)"},
+    {"engines", "SELECT count(*) FROM engine"},
+    {"models", "SELECT count(*) FROM model"},
+    {"modelsApproved", "SELECT count(*) FROM model WHERE status = 'approved'"},
+    {"quotas", "SELECT count(*) FROM quota"},
+    {"anchors", "SELECT count(*) FROM anchor"},
+    {"administrators", "SELECT count(*) FROM administrator WHERE disabled = 0"},
+};
+
+static enum err count_rows(struct admin_call *call, json_t *out)
+{
+    for (size_t i = 0; i < sizeof counts / sizeof counts[0]; i++) {
+        struct db_statement *s;
+        enum err err = db_prepare(call->db, counts[i].sql, &s, &call->info);
+
+        if (!err)
+            err = db_step(s, &call->info);
+        if (err)
+            return err;
+        admin_set_int(out, counts[i].name, db_column_int(s, 0));
+        db_reset(s);
+    }
+    return ERR_OK;
+}
+
+static void warn(json_t *warnings, const char *text)
+{
+    json_array_append_new(warnings, admin_text(str_from(text)));
+}
+
+static json_t *server_json(const struct admin_server *server)
+{
+    struct buf text;
+    json_t *status;
+
+    buf_init(&text, ADMIN_ANSWER_MAX);
+    server->status(server->context, &text);
+    status = json_loadb(buf_str(&text).ptr, text.len, 0, NULL);
+    buf_fini(&text);
+    return status;
+}
+
+static json_t *log_json(struct admin_call *call)
+{
+    struct audit_log *log = control_log(call->control);
+    struct audit_log_health health;
+    json_t *object = json_object();
+
+    if (!log)
+        return object;
+    audit_log_health(log, &health);
+    admin_set_int(object, "entries", (int64_t)health.size);
+    admin_set_int(object, "published", (int64_t)health.published);
+    admin_set_bool(object, "writable", health.journal == JOURNAL_OK);
+    return object;
+}
+
+static struct str log_origin(struct admin_call *call)
+{
+    char *path = file_join(control_dir(call->control), "log.vkey");
+    struct buf text;
+    struct str origin = {"", 0}, rest;
+
+    buf_init(&text, 4096);
+    if (path && file_read(path, &text, NULL) == ERR_OK) {
+        str_split(buf_str(&text), '+', &origin, &rest);
+        origin = arena_copy(call->arena, origin);
+    }
+    free(path);
+    buf_fini(&text);
+    return origin;
+}
+
+enum err handle_status(struct admin_call *call)
+{
+    const struct admin_server *server = call->admin->server;
+    json_t *answer = json_object(), *warnings = json_array(),
+           *state = json_object();
+    struct str zone, text;
+    int64_t approvals = 0, version = 0;
+    enum err err = count_rows(call, state);
+
+    if (!err)
+        err = admin_setting_int(call, "require_approvals", 0, &approvals);
+    if (!err)
+        err = admin_setting(call, "zone", "UTC", &zone);
+    if (!err)
+        err = admin_active_policy(call, &version, &text);
+    if (err) {
+        json_decref(answer);
+        json_decref(warnings);
+        json_decref(state);
+        return err;
+    }
+    if (approvals == 0)
+        warn(warnings,
+            "require_approvals is 0: one administrator alone can change what "
+            "is allowed (bailiff policy require-approvals N)");
+    if (version == 0)
+        warn(warnings, "no policy version is active: every request is denied");
+    admin_set_text(answer, "version", STR(BAILIFF_VERSION));
+    admin_set_bool(answer, "running", server != NULL);
+    admin_set_text(answer, "directory", str_from(control_dir(call->control)));
+    admin_set_text(answer, "origin", log_origin(call));
+    admin_set_text(answer, "zone", zone);
+    admin_set_int(answer, "requireApprovals", approvals);
+    admin_set_int(answer, "policyVersion", version);
+    admin_set(answer, "state", state);
+    admin_set(answer, "log", log_json(call));
+    if (server)
+        admin_set(answer, "server", server_json(server));
+    admin_set(answer, "warnings", warnings);
+    return admin_answer(call, 200, answer);
+}
