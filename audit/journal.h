@@ -45,7 +45,8 @@ void journal_producer_free(struct journal_producer **producer);
  * `room` is asked for what must surely follow (an admission's completion);
  * it is set aside on disk and in the buffer and used up by
  * journal_append_reserved. ERR_FULL: no room on disk or in the buffer, nothing
- * was taken; ERR_STATE: the journal has failed; ERR_RANGE: entry too long. */
+ * was taken; ERR_WRONG_STATE: the journal has failed; ERR_RANGE: entry too
+ * long. */
 enum err journal_append(struct journal_producer *producer, struct str entry,
     size_t time_offset, size_t room, uint64_t *ticket) MUSTCHECK;
 /* An entry paid for by `room` of an earlier append (entry.len <= room; the
@@ -61,7 +62,7 @@ void journal_submit(struct journal_producer *producer);
 /* Every ticket up to this one is durable. Acquire semantics. */
 uint64_t journal_durable(const struct journal_producer *producer);
 /* Blocks until the ticket is durable: for the admin plane and start-up, never
- * on a worker. ERR_STATE: the journal has failed. */
+ * on a worker. ERR_WRONG_STATE: the journal has failed. */
 enum err journal_wait(
     struct journal_producer *producer, uint64_t ticket) MUSTCHECK;
 

@@ -26,6 +26,9 @@ struct audit_log_options {
  * signed-note private key text). origin: the log's name, no spaces or '+'. */
 enum err audit_log_create(
     const char *state_dir, const char *origin, struct errinfo *info) MUSTCHECK;
+/* With a first segment of this size; at least 256 KiB. */
+enum err audit_log_create_sized(const char *state_dir, const char *origin,
+    uint64_t segment_bytes, struct errinfo *info) MUSTCHECK;
 
 enum err audit_log_open(const struct audit_log_options *options,
     struct audit_log **out, struct errinfo *info) MUSTCHECK;

@@ -1,0 +1,70 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * audit/checkpoint.h - signed notes and checkpoints (C2SP signed-note and
+ * tlog-checkpoint, v1.0.0) with Ed25519 keys.
+ *
+ * A note is a text, an empty line, and lines "— name base64(id | signature)".
+ * A verifier key is "name+hhhhhhhh+base64(01 | public key)", a signer key
+ * "PRIVATE+KEY+name+hhhhhhhh+base64(01 | seed)"; the id is the first four
+ * bytes of SHA-256(name | 0A | 01 | public key). Not here: cosignatures of
+ * witnesses. Pure; any thread. */
+#ifndef AUDIT_CHECKPOINT_H
+#define AUDIT_CHECKPOINT_H
+
+#include "audit/merkle.h"
+#include "lib/buf.h"
+
+#define NOTE_NAME_MAX 255
+#define NOTE_MAX (UINT32_C(1) << 20)
+#define NOTE_SIGNATURES_MAX 100
+
+struct note_key {
+    char name[NOTE_NAME_MAX + 1];
+    uint8_t id[4];
+    uint8_t public_key[ED25519_KEY_SIZE];
+};
+struct note_signer {
+    struct note_key key;
+    uint8_t seed[ED25519_KEY_SIZE]; /* wipe with note_signer_wipe */
+};
+
+/* UTF-8, not empty, no white space, no control characters, no '+'. */
+bool note_name_is_valid(struct str name);
+
+enum err note_key_make(struct str name,
+    const uint8_t public_key[ED25519_KEY_SIZE], struct note_key *out,
+    struct errinfo *info) MUSTCHECK;
+enum err note_key_parse(
+    struct str text, struct note_key *out, struct errinfo *info) MUSTCHECK;
+void note_key_format(const struct note_key *key, struct buf *out);
+enum err note_signer_generate(
+    struct str name, struct note_signer *out, struct errinfo *info) MUSTCHECK;
+enum err note_signer_parse(
+    struct str text, struct note_signer *out, struct errinfo *info) MUSTCHECK;
+void note_signer_format(const struct note_signer *signer, struct buf *out);
+void note_signer_wipe(struct note_signer *signer);
+
+/* Appends text, empty line and one signature line per signer. text ends with
+ * a newline (MUST). */
+enum err note_sign(struct str text, const struct note_signer *const *signers,
+    size_t count, struct buf *out, struct errinfo *info) MUSTCHECK;
+/* *text borrows from note: what was signed. Signatures of unknown keys are
+ * passed over; a bad one of a known key, or none of a known key, is
+ * ERR_DENIED; what is no note is ERR_SYNTAX. */
+enum err note_open(struct str note, const struct note_key *keys, size_t count,
+    struct str *text, struct errinfo *info) MUSTCHECK;
+
+struct checkpoint {
+    struct str origin; /* borrowed from the text */
+    uint64_t size;
+    struct merkle_hash root;
+    struct str extensions; /* further lines, newline at the end; or empty */
+};
+void checkpoint_format(const struct checkpoint *checkpoint, struct buf *out);
+enum err checkpoint_parse(
+    struct str text, struct checkpoint *out, struct errinfo *info) MUSTCHECK;
+/* note_open and checkpoint_parse; the origin must be the key's name. */
+enum err checkpoint_open(struct str note, const struct note_key *key,
+    struct checkpoint *out, struct errinfo *info) MUSTCHECK;
+
+#endif

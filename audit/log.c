@@ -1,0 +1,428 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * audit/log.c - see log.h. */
+#include "audit/log.h"
+
+#include "audit/entry.h"
+#include "audit/journal_priv.h"
+#include "audit/publisher.h"
+#include "audit/recovery.h"
+#include "lib/clock.h"
+#include "lib/file.h"
+#include "lib/log.h"
+#include "lib/must.h"
+
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <sys/statvfs.h>
+#include <unistd.h>
+
+#define LOG_MAGIC 0x4155444cu
+#define KEY_FILE_MOST 4096
+#define SEAL_ROOM 1024
+#define SEAL_BUFFER 65536
+
+struct audit_log {
+    uint32_t magic;
+    struct audit_log_options options;
+    char *state_dir, *journal_dir, *segments_dir, *log_dir, *checkpoint;
+    struct note_signer signer;
+    struct recovered recovered;
+    struct audit_replayed replayed;
+    struct journal_position position;
+    uint8_t identity[SHA256_SIZE];
+    struct journal *journal;
+    struct journal_producer *sealer; /* holds the room of the last entry */
+    struct publisher *publisher;
+    void (*failed)(void *context, const char *why);
+    void *context;
+    _Atomic bool told;
+};
+
+static bool set_paths(struct audit_log *log, const char *state_dir)
+{
+    log->state_dir = strdup(state_dir);
+    log->journal_dir = file_join(state_dir, "journal");
+    log->segments_dir = file_join(state_dir, "journal/segments");
+    log->log_dir = file_join(state_dir, "log");
+    log->checkpoint = file_join(state_dir, "log/checkpoint");
+    return log->state_dir && log->journal_dir && log->segments_dir &&
+           log->log_dir && log->checkpoint;
+}
+
+static void log_free(struct audit_log **pointer)
+{
+    struct audit_log *log = *pointer;
+    *pointer = NULL;
+    if (log == NULL)
+        return;
+    state_fini(&log->recovered.state);
+    note_signer_wipe(&log->signer);
+    free(log->state_dir);
+    free(log->journal_dir);
+    free(log->segments_dir);
+    free(log->log_dir);
+    free(log->checkpoint);
+    log->magic = 0;
+    free(log);
+}
+
+/* --- Creating -------------------------------------------------------------
+ */
+
+static enum err make_folders(const struct audit_log *log, struct errinfo *info)
+{
+    static const struct {
+        const char *name;
+        mode_t mode;
+    } folders[] = {
+        {"journal", 0700},
+        {"journal/segments", 0700},
+        {"log", 0755},
+        {"index", 0700},
+        {"keys", 0700},
+    };
+    enum err err = ERR_OK;
+    for (size_t i = 0; err == ERR_OK && i < sizeof(folders) / sizeof(*folders);
+         i++) {
+        char *path = file_join(log->state_dir, folders[i].name);
+        err = path == NULL ? errinfo_set(info, ERR_NOMEM, "out of memory")
+                           : file_make_dir(path, folders[i].mode, info);
+        free(path);
+    }
+    return err;
+}
+
+static enum err write_key(const struct audit_log *log, const char *name,
+    void (*format)(const struct note_signer *signer, struct buf *out),
+    mode_t mode, struct errinfo *info)
+{
+    char *path = file_join(log->state_dir, name);
+    struct buf text;
+    buf_init(&text, KEY_FILE_MOST);
+    format(&log->signer, &text);
+    buf_append_char(&text, '\n');
+    enum err err = path == NULL || text.failed
+                       ? errinfo_set(info, ERR_NOMEM, "out of memory")
+                       : file_create(path, buf_str(&text), mode, info);
+    if (text.ptr != NULL)
+        crypto_wipe(text.ptr, text.cap);
+    buf_fini(&text);
+    free(path);
+    return err;
+}
+
+static void format_public(const struct note_signer *signer, struct buf *out)
+{
+    note_key_format(&signer->key, out);
+}
+
+static enum err first_segment(
+    const struct audit_log *log, uint64_t *sequence, struct errinfo *info)
+{
+    struct segment_spare spare;
+    enum err err = segment_spare_make(log->segments_dir,
+        log->options.segment_bytes, false, NULL, &spare, info);
+    if (err != ERR_OK)
+        return err;
+    struct segment_header header = {.sequence = 1};
+    memcpy(header.identity, log->identity, SHA256_SIZE);
+    memcpy(header.previous, log->identity, SHA256_SIZE);
+    int fd = -1;
+    err = segment_spare_adopt(log->segments_dir, &spare, &header, &fd, info);
+    segment_spare_drop(&spare);
+    if (fd >= 0)
+        close(fd);
+    *sequence = header.sequence;
+    return err;
+}
+
+static enum err create(
+    struct audit_log *log, struct str origin, struct errinfo *info)
+{
+    enum err err = note_signer_generate(origin, &log->signer, info);
+    if (err == ERR_OK)
+        err = make_folders(log, info);
+    if (err == ERR_OK)
+        err = write_key(log, "keys/log.key", note_signer_format, 0600, info);
+    if (err == ERR_OK)
+        err = write_key(log, "log.vkey", format_public, 0644, info);
+    if (err != ERR_OK)
+        return err;
+    audit_identity(&log->signer.key, log->identity);
+    struct audit_state state;
+    if (state_init(&state, log->identity) != ERR_OK)
+        return errinfo_set(info, ERR_NOMEM, "out of memory");
+    state.sealed = true;
+    state.place.offset = SEGMENT_HEADER_SIZE;
+    err = first_segment(log, &state.place.sequence, info);
+    if (err == ERR_OK)
+        err = state_save(log->journal_dir, &state, info);
+    if (err == ERR_OK)
+        err = publisher_write_checkpoint(
+            log->log_dir, &log->signer, 0, &state.signed_root, info);
+    state_fini(&state);
+    return err;
+}
+
+enum err audit_log_create(
+    const char *state_dir, const char *origin, struct errinfo *info)
+{
+    return audit_log_create_sized(
+        state_dir, origin, SEGMENT_BYTES_DEFAULT, info);
+}
+
+enum err audit_log_create_sized(const char *state_dir, const char *origin,
+    uint64_t segment_bytes, struct errinfo *info)
+{
+    struct audit_log *log = calloc(1, sizeof(*log));
+    if (log == NULL)
+        return errinfo_set(info, ERR_NOMEM, "out of memory");
+    log->options.segment_bytes = segment_bytes;
+    enum err err = set_paths(log, state_dir)
+                       ? create(log, str_from(origin), info)
+                       : errinfo_set(info, ERR_NOMEM, "out of memory");
+    log_free(&log);
+    return err;
+}
+
+/* --- Opening --------------------------------------------------------------
+ */
+
+/* The signing key, and the verifier key that must belong to it. */
+static enum err load_keys(struct audit_log *log, struct errinfo *info)
+{
+    char *secret = file_join(log->state_dir, "keys/log.key");
+    char *public = file_join(log->state_dir, "log.vkey");
+    struct buf text;
+    struct note_key key;
+    buf_init(&text, KEY_FILE_MOST);
+    enum err err = ERR_OK;
+    if (secret == NULL || public == NULL)
+        err = errinfo_set(info, ERR_NOMEM, "out of memory");
+    struct str line, rest;
+    if (err == ERR_OK)
+        err = file_read(secret, &text, info);
+    if (err == ERR_OK) {
+        (void)str_split(buf_str(&text), '\n', &line, &rest);
+        err = note_signer_parse(line, &log->signer, info);
+        if (err != ERR_OK)
+            (void)errinfo_prefix(info, err, "%s", secret);
+    }
+    if (text.ptr != NULL)
+        crypto_wipe(text.ptr, text.cap);
+    buf_clear(&text);
+    if (err == ERR_OK)
+        err = file_read(public, &text, info);
+    if (err == ERR_OK) {
+        (void)str_split(buf_str(&text), '\n', &line, &rest);
+        err = note_key_parse(line, &key, info);
+        if (err != ERR_OK)
+            (void)errinfo_prefix(info, err, "%s", public);
+    }
+    if (err == ERR_OK && memcmp(key.public_key, log->signer.key.public_key,
+                             ED25519_KEY_SIZE) != 0)
+        err = errinfo_set(info, ERR_CORRUPT, "%s and %s do not belong together",
+            public, secret);
+    if (err == ERR_OK)
+        audit_identity(&key, log->identity);
+    buf_fini(&text);
+    free(secret);
+    free(public);
+    return err;
+}
+
+static void keep_result(struct audit_log *log)
+{
+    const struct recovered *recovered = &log->recovered;
+    const struct audit_state *state = &recovered->state;
+    log->replayed = (struct audit_replayed){
+        .size = state->place.index,
+        .sealed = recovered->sealed,
+        .recovered_tail = recovered->tail,
+        .torn_frame = recovered->torn,
+    };
+    replay_result(state->replay, &log->replayed);
+    log->position = (struct journal_position){
+        .sequence = state->place.sequence,
+        .offset = state->place.offset,
+        .index = state->place.index,
+        .last_time_us = log->replayed.last_time_us,
+    };
+    memcpy(log->position.previous, state->place.previous, SHA256_SIZE);
+}
+
+enum err audit_log_open(const struct audit_log_options *options,
+    struct audit_log **out, struct errinfo *info)
+{
+    struct audit_log *log = calloc(1, sizeof(*log));
+    if (log == NULL)
+        return errinfo_set(info, ERR_NOMEM, "out of memory");
+    log->magic = LOG_MAGIC;
+    log->options = *options;
+    if (log->options.segment_bytes == 0)
+        log->options.segment_bytes = SEGMENT_BYTES_DEFAULT;
+    enum err err = set_paths(log, options->state_dir)
+                       ? load_keys(log, info)
+                       : errinfo_set(info, ERR_NOMEM, "out of memory");
+    if (err == ERR_OK) {
+        segment_clean(log->segments_dir);
+        struct recovery_options recovery = {
+            .journal_dir = log->journal_dir,
+            .segments_dir = log->segments_dir,
+            .checkpoint = log->checkpoint,
+            .segment_bytes = log->options.segment_bytes,
+            .key = &log->signer.key,
+        };
+        memcpy(recovery.identity, log->identity, SHA256_SIZE);
+        err = audit_recover(&recovery, &log->recovered, info);
+    }
+    if (err != ERR_OK) {
+        log_free(&log);
+        return err;
+    }
+    keep_result(log);
+    if (!log->recovered.sealed)
+        log_warn("audit_recovered",
+            "entries=%llu rewritten=%llu torn_frame=%s "
+            "reason=\"the last run ended without its seal\"",
+            (unsigned long long)log->replayed.size,
+            (unsigned long long)log->recovered.tail,
+            log->recovered.torn ? "dropped" : "none");
+    *out = log;
+    return ERR_OK;
+}
+
+const struct audit_replayed *audit_log_replayed(const struct audit_log *log)
+{
+    CHECK_MAGIC(log, LOG_MAGIC);
+    return &log->replayed;
+}
+
+/* --- Running --------------------------------------------------------------
+ */
+
+/* From the journal's or the publisher's thread. */
+static void on_failed(void *context, const char *why)
+{
+    struct audit_log *log = context;
+    if (!atomic_exchange(&log->told, true) && log->failed != NULL)
+        log->failed(log->context, why);
+}
+
+enum err audit_log_start(struct audit_log *log,
+    void (*failed)(void *context, const char *why), void *context,
+    struct errinfo *info)
+{
+    CHECK_MAGIC(log, LOG_MAGIC);
+    MUST(log->journal == NULL);
+    log->failed = failed;
+    log->context = context;
+    struct journal_options options = {
+        .dir = log->segments_dir,
+        .segment_bytes = log->options.segment_bytes,
+        .position = log->position,
+        .failed = on_failed,
+        .context = log,
+    };
+    memcpy(options.identity, log->identity, SHA256_SIZE);
+    enum err err = journal_start(&options, &log->journal, info);
+    if (err != ERR_OK)
+        return err;
+    /* Room for the seal, whatever the disk does meanwhile. */
+    err = journal_producer_new(
+        log->journal, SEAL_BUFFER, NULL, NULL, &log->sealer);
+    if (err == ERR_OK)
+        err = journal_claim_room(log->sealer, SEAL_ROOM);
+    if (err != ERR_OK)
+        err = errinfo_set(info, err,
+            "no room for the audit log in %s: free some space",
+            log->segments_dir);
+    struct publisher_options publisher = {
+        .journal_dir = log->journal_dir,
+        .segments_dir = log->segments_dir,
+        .log_dir = log->log_dir,
+        .journal = log->journal,
+        .signer = &log->signer,
+        .failed = on_failed,
+        .context = log,
+    };
+    if (err == ERR_OK)
+        err = publisher_start(
+            &publisher, &log->recovered.state, &log->publisher, info);
+    if (err != ERR_OK) {
+        journal_producer_free(&log->sealer);
+        journal_stop(&log->journal);
+    }
+    return err;
+}
+
+/* The last entry: after it nothing is written, and its frame says so. */
+static void seal(struct audit_log *log)
+{
+    struct buf text;
+    buf_init(&text, SEAL_ROOM);
+    struct audit_act act = {
+        .type = STR("system.stopped"),
+        .time_us = clock_now(),
+        .actor = STR("system"),
+        .actor_method = STR("system"),
+    };
+    size_t time_offset;
+    uint64_t ticket;
+    audit_entry_act(&text, &act, &time_offset);
+    MUST(!text.failed);
+    if (journal_append_seal(log->sealer, buf_str(&text), time_offset, SEAL_ROOM,
+            &ticket) != ERR_OK ||
+        journal_wait(log->sealer, ticket) != ERR_OK)
+        log_warn("audit_not_sealed", "state_dir=%s", log->state_dir);
+    buf_fini(&text);
+}
+
+void audit_log_stop(struct audit_log **pointer)
+{
+    struct audit_log *log = *pointer;
+    if (log == NULL)
+        return;
+    CHECK_MAGIC(log, LOG_MAGIC);
+    if (log->journal != NULL) {
+        seal(log);
+        journal_producer_free(&log->sealer);
+        publisher_stop(&log->publisher);
+        journal_stop(&log->journal);
+    }
+    log_free(pointer);
+}
+
+struct journal *audit_log_journal(struct audit_log *log)
+{
+    CHECK_MAGIC(log, LOG_MAGIC);
+    return log->journal;
+}
+
+enum err audit_log_checkpoint(
+    struct audit_log *log, struct buf *out, struct errinfo *info)
+{
+    CHECK_MAGIC(log, LOG_MAGIC);
+    enum err err =
+        publisher_await(log->publisher, journal_size(log->journal), info);
+    return err == ERR_OK ? file_read(log->checkpoint, out, info) : err;
+}
+
+void audit_log_health(struct audit_log *log, struct audit_log_health *out)
+{
+    CHECK_MAGIC(log, LOG_MAGIC);
+    struct journal_figures figures;
+    journal_figures(log->journal, &figures);
+    *out = (struct audit_log_health){
+        .journal = journal_state(log->journal),
+        .size = journal_size(log->journal),
+        .published = publisher_size(log->publisher),
+        .last_sync_us = figures.last_sync_us,
+        .syncs = figures.syncs,
+        .bytes = figures.bytes,
+    };
+    struct statvfs fs;
+    if (statvfs(log->segments_dir, &fs) == 0)
+        out->free_bytes = (uint64_t)fs.f_bavail * fs.f_frsize;
+}

@@ -1,0 +1,295 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * audit/publisher.c - see publisher.h. */
+#include "audit/publisher.h"
+
+#include "lib/clock.h"
+#include "lib/file.h"
+#include "lib/log.h"
+#include "lib/must.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <time.h>
+
+#define PUBLISHER_MAGIC 0x5055424cu
+#define PUBLISH_EVERY_S 1
+
+struct publisher {
+    uint32_t magic;
+    struct publisher_options options;
+    pthread_t thread;
+    pthread_mutex_t lock;
+    pthread_cond_t work, done;
+    bool stop;
+    bool failed;            /* under lock: nothing more will be published */
+    uint64_t asked;         /* under lock: publish up to here now */
+    struct errinfo trouble; /* under lock: of the last attempt */
+    uint64_t attempts;      /* under lock */
+    _Atomic uint64_t published;
+    /* the publisher's thread */
+    struct audit_state state;
+    struct journal_reader *reader;
+    struct crypto_hash *hash;
+    uint32_t last_flags;
+};
+
+uint64_t publisher_size(const struct publisher *publisher)
+{
+    return publisher->published;
+}
+
+enum err publisher_write_checkpoint(const char *log_dir,
+    const struct note_signer *signer, uint64_t size,
+    const struct merkle_hash *root, struct errinfo *info)
+{
+    struct buf text, note;
+    buf_init(&text, NOTE_MAX);
+    buf_init(&note, NOTE_MAX);
+    struct checkpoint checkpoint = {
+        .origin = str_from(signer->key.name), .size = size, .root = *root};
+    checkpoint_format(&checkpoint, &text);
+    enum err err = text.failed
+                       ? errinfo_set(info, ERR_NOMEM, "out of memory")
+                       : note_sign(buf_str(&text), &signer, 1, &note, info);
+    char *path = file_join(log_dir, "checkpoint");
+    if (err == ERR_OK && path == NULL)
+        err = errinfo_set(info, ERR_NOMEM, "out of memory");
+    if (err == ERR_OK)
+        err = file_replace(path, buf_str(&note), 0644, info);
+    free(path);
+    buf_fini(&text);
+    buf_fini(&note);
+    return err;
+}
+
+/* --- Following the journal ------------------------------------------------
+ */
+
+static enum err fold_frame(struct publisher *publisher,
+    const struct frame *frame, struct errinfo *info)
+{
+    struct audit_state *state = &publisher->state;
+    size_t at = 0;
+    struct str entry;
+    uint64_t index = frame->first;
+    while (frame_next_entry(frame->payload, frame->length, &at, &entry)) {
+        struct merkle_hash leaf;
+        merkle_leaf(publisher->hash, entry, &leaf);
+        merkle_push(&state->tree, publisher->hash, &leaf, NULL, NULL);
+        struct errinfo why;
+        enum err err = replay_entry(state->replay, index++, entry, &why);
+        if (err == ERR_NOMEM)
+            return errinfo_set(info, err, "out of memory");
+        if (err != ERR_OK)
+            log_error("audit_entry_unreadable", "reason=\"%s\"", why.text);
+    }
+    return ERR_OK;
+}
+
+/* Takes in all that is durable by now. */
+static enum err catch_up(struct publisher *publisher, struct errinfo *info)
+{
+    struct audit_state *state = &publisher->state;
+    uint64_t limit = journal_size(publisher->options.journal);
+    enum err err = ERR_OK;
+    while (err == ERR_OK && state->tree.size < limit) {
+        struct frame frame;
+        err = journal_reader_next(publisher->reader, limit, &frame, info);
+        if (err == ERR_NOTFOUND)
+            err = errinfo_set(info, ERR_CORRUPT,
+                "entry %" PRIu64 " was durable and is not in the journal",
+                state->tree.size);
+        if (err != ERR_OK)
+            break;
+        publisher->last_flags = frame.flags;
+        err = fold_frame(publisher, &frame, info);
+        journal_reader_last(publisher->reader, &state->last);
+        journal_reader_place(publisher->reader, &state->place);
+    }
+    return err;
+}
+
+static enum err publish(struct publisher *publisher, struct errinfo *info)
+{
+    struct audit_state *state = &publisher->state;
+    enum err err = catch_up(publisher, info);
+    if (err != ERR_OK || state->tree.size == publisher->published)
+        return err;
+    state->signed_size = state->tree.size;
+    merkle_root(&state->tree, publisher->hash, &state->signed_root);
+    err = state_save(publisher->options.journal_dir, state, info);
+    if (err == ERR_OK)
+        err = publisher_write_checkpoint(publisher->options.log_dir,
+            publisher->options.signer, state->signed_size, &state->signed_root,
+            info);
+    if (err == ERR_OK)
+        publisher->published = state->signed_size;
+    return err;
+}
+
+/* --- The thread -----------------------------------------------------------
+ */
+
+/* True: publish; false: stop. */
+static bool wait_for_work(struct publisher *publisher)
+{
+    struct timespec until;
+    clock_gettime(CLOCK_MONOTONIC, &until);
+    until.tv_sec += PUBLISH_EVERY_S;
+    pthread_mutex_lock(&publisher->lock);
+    while (!publisher->stop && publisher->asked <= publisher->published)
+        if (pthread_cond_timedwait(
+                &publisher->work, &publisher->lock, &until) == ETIMEDOUT)
+            break;
+    bool stop = publisher->stop;
+    pthread_mutex_unlock(&publisher->lock);
+    return !stop;
+}
+
+static void tell(
+    struct publisher *publisher, enum err err, const struct errinfo *info)
+{
+    bool same;
+    pthread_mutex_lock(&publisher->lock);
+    same = strcmp(publisher->trouble.text, info->text) == 0;
+    publisher->trouble = *info;
+    publisher->attempts++;
+    publisher->asked = 0;
+    if (err == ERR_CORRUPT)
+        publisher->failed = true;
+    pthread_cond_broadcast(&publisher->done);
+    pthread_mutex_unlock(&publisher->lock);
+    if (err == ERR_CORRUPT && publisher->options.failed != NULL)
+        publisher->options.failed(publisher->options.context, info->text);
+    else if (err != ERR_OK && !same)
+        log_error("checkpoint_not_published", "reason=\"%s\"", info->text);
+}
+
+static void *publisher_main(void *argument)
+{
+    struct publisher *publisher = argument;
+    enum err err = ERR_OK;
+    struct errinfo info;
+    while (err != ERR_CORRUPT && wait_for_work(publisher)) {
+        info = (struct errinfo){0};
+        err = publish(publisher, &info);
+        tell(publisher, err, &info);
+    }
+    if (err == ERR_CORRUPT)
+        return NULL;
+    info = (struct errinfo){0};
+    err = publish(publisher, &info);
+    if (err == ERR_OK && (publisher->last_flags & FRAME_SEAL)) {
+        publisher->state.sealed = true;
+        err = state_save(
+            publisher->options.journal_dir, &publisher->state, &info);
+    }
+    tell(publisher, err, &info);
+    return NULL;
+}
+
+static void publisher_free(struct publisher **pointer)
+{
+    struct publisher *publisher = *pointer;
+    *pointer = NULL;
+    journal_reader_close(&publisher->reader);
+    crypto_hash_free(&publisher->hash);
+    state_fini(&publisher->state);
+    pthread_cond_destroy(&publisher->work);
+    pthread_cond_destroy(&publisher->done);
+    pthread_mutex_destroy(&publisher->lock);
+    publisher->magic = 0;
+    free(publisher);
+}
+
+enum err publisher_start(const struct publisher_options *options,
+    struct audit_state *state, struct publisher **out, struct errinfo *info)
+{
+    struct publisher *publisher = calloc(1, sizeof(*publisher));
+    if (publisher == NULL)
+        return errinfo_set(info, ERR_NOMEM, "out of memory");
+    publisher->magic = PUBLISHER_MAGIC;
+    publisher->options = *options;
+    publisher->state = *state;
+    state->replay = NULL;
+    /* Below the tree's size, so that a checkpoint is written in any case:
+     * the one on the disk may be older. */
+    publisher->published = UINT64_MAX;
+    pthread_mutex_init(&publisher->lock, NULL);
+    pthread_condattr_t attributes;
+    pthread_condattr_init(&attributes);
+    pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
+    pthread_cond_init(&publisher->work, &attributes);
+    pthread_cond_init(&publisher->done, &attributes);
+    pthread_condattr_destroy(&attributes);
+    publisher->hash = crypto_hash_new();
+    enum err err = publisher->hash == NULL
+                       ? errinfo_set(info, ERR_NOMEM, "out of memory")
+                       : journal_reader_open(options->segments_dir,
+                             publisher->state.identity, READER_CHAIN,
+                             &publisher->reader, info);
+    if (err == ERR_OK)
+        err = journal_reader_seek(publisher->reader,
+            publisher->state.place.index, &publisher->state.place, info);
+    if (err == ERR_OK) {
+        publisher->published = 0;
+        err = publish(publisher, info);
+    }
+    if (err == ERR_OK) {
+        sigset_t all, old;
+        sigfillset(&all);
+        pthread_sigmask(SIG_SETMASK, &all, &old);
+        int error =
+            pthread_create(&publisher->thread, NULL, publisher_main, publisher);
+        pthread_sigmask(SIG_SETMASK, &old, NULL);
+        if (error != 0) {
+            errno = error;
+            err = errinfo_errno(info, ERR_IO, "cannot start the publisher");
+        } else {
+            pthread_setname_np(publisher->thread, "publisher");
+        }
+    }
+    if (err == ERR_OK)
+        *out = publisher;
+    else
+        publisher_free(&publisher);
+    return err;
+}
+
+void publisher_stop(struct publisher **pointer)
+{
+    struct publisher *publisher = *pointer;
+    if (publisher == NULL)
+        return;
+    CHECK_MAGIC(publisher, PUBLISHER_MAGIC);
+    pthread_mutex_lock(&publisher->lock);
+    publisher->stop = true;
+    pthread_cond_signal(&publisher->work);
+    pthread_mutex_unlock(&publisher->lock);
+    pthread_join(publisher->thread, NULL);
+    publisher_free(pointer);
+}
+
+enum err publisher_await(
+    struct publisher *publisher, uint64_t size, struct errinfo *info)
+{
+    enum err err = ERR_OK;
+    pthread_mutex_lock(&publisher->lock);
+    uint64_t attempts = publisher->attempts;
+    while (publisher->published < size && !publisher->failed &&
+           !publisher->stop && publisher->attempts < attempts + 2) {
+        if (publisher->asked < size)
+            publisher->asked = size;
+        pthread_cond_signal(&publisher->work);
+        pthread_cond_wait(&publisher->done, &publisher->lock);
+    }
+    if (publisher->published < size)
+        err = errinfo_set(info, ERR_IO, "no checkpoint could be published: %s",
+            publisher->trouble.text);
+    pthread_mutex_unlock(&publisher->lock);
+    return err;
+}
