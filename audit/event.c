@@ -1,0 +1,424 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * audit/event.c - one parse, then a merge of sorted members with sorted names.
+ *
+ * Entries are canonical JSON, so the members of an object come in order and
+ * are found without searching. An entry whose members are out of order was not
+ * written by this program: what is then missed counts as missing. */
+#include "audit/event.h"
+
+#include "lib/json.h"
+
+#define LISTED_MAX 512 /* teams or rules of one entry */
+
+struct reading {
+    const struct json *json;
+    struct arena *arena;
+    bool bad;       /* a member has the wrong type */
+    bool no_memory; /* of the arena */
+};
+
+/* --- Members ----------------------------------------------------------------
+ */
+
+/* at[i] becomes the value of names[i] (sorted), or JSON_NONE. */
+static void find_members(struct reading *r, uint32_t object,
+    const struct str *names, size_t count, uint32_t *at)
+{
+    for (size_t i = 0; i < count; i++)
+        at[i] = JSON_NONE;
+    if (object == JSON_NONE || json_type(r->json, object) != JSON_OBJECT)
+        return;
+    size_t next = 0;
+    for (JSON_EACH_MEMBER(r->json, object, key)) {
+        struct str name = json_raw(r->json, key);
+        int order = -1;
+        while (next < count && (order = str_compare(names[next], name)) < 0)
+            next++;
+        if (next == count)
+            return;
+        if (order == 0)
+            at[next++] = key + 1;
+    }
+}
+
+static struct str text_at(struct reading *r, uint32_t at)
+{
+    struct str text = STR("");
+    if (at == JSON_NONE)
+        return text;
+    enum err err = json_text(r->json, at, r->arena, &text);
+    if (err == ERR_NOMEM)
+        r->no_memory = true;
+    else if (err != ERR_OK)
+        r->bad = true;
+    return err == ERR_OK ? text : STR("");
+}
+
+static int64_t number_at(struct reading *r, uint32_t at, int64_t missing)
+{
+    int64_t value = missing;
+    if (at != JSON_NONE && json_int64(r->json, at, &value) != ERR_OK)
+        r->bad = true;
+    return value;
+}
+
+static bool flag_at(struct reading *r, uint32_t at)
+{
+    if (at == JSON_NONE)
+        return false;
+    enum json_type type = json_type(r->json, at);
+    if (type != JSON_TRUE && type != JSON_FALSE)
+        r->bad = true;
+    return type == JSON_TRUE;
+}
+
+static int64_t time_at(struct reading *r, uint32_t at)
+{
+    int64_t time_us = 0;
+    if (at != JSON_NONE && clock_parse(text_at(r, at), &time_us) != ERR_OK)
+        r->bad = true;
+    return time_us;
+}
+
+static struct str span_at(struct reading *r, uint32_t at)
+{
+    return at == JSON_NONE ? STR("") : json_span(r->json, at);
+}
+
+/* Adds the strings of the array to items, each once. */
+static size_t add_texts(
+    struct reading *r, uint32_t array, struct str *items, size_t count)
+{
+    if (array == JSON_NONE)
+        return count;
+    if (json_type(r->json, array) != JSON_ARRAY) {
+        r->bad = true;
+        return count;
+    }
+    for (JSON_EACH_ELEMENT(r->json, array, item)) {
+        struct str text = text_at(r, item);
+        size_t i = 0;
+        while (i < count && !str_equal(items[i], text))
+            i++;
+        if (i == count && count < LISTED_MAX)
+            items[count++] = text;
+    }
+    return count;
+}
+
+/* Moves a list off the stack. */
+static struct audit_event_list keep_list(
+    struct reading *r, const struct str *items, size_t count)
+{
+    struct audit_event_list list = {0};
+    struct str *kept = ARENA_ARRAY(r->arena, count, struct str);
+    if (!kept) {
+        r->no_memory = true;
+        return list;
+    }
+    if (count > 0)
+        memcpy(kept, items, count * sizeof(*kept));
+    list.items = kept;
+    list.count = count;
+    return list;
+}
+
+#define NAMES(...)                                                             \
+    static const struct str names[] = {__VA_ARGS__};                           \
+    uint32_t at[sizeof(names) / sizeof(names[0])];                             \
+    enum { NAME_COUNT = sizeof(names) / sizeof(names[0]) }
+
+static void read_sealed(
+    struct reading *r, uint32_t object, struct audit_event *out)
+{
+    NAMES(STR_INIT("box"), STR_INIT("key"));
+    find_members(r, object, names, NAME_COUNT, at);
+    out->sealed_box = text_at(r, at[0]);
+    out->sealed_key = text_at(r, at[1]);
+}
+
+/* --- request.* --------------------------------------------------------------
+ */
+
+static void read_candidates(
+    struct reading *r, uint32_t array, struct audit_event *out)
+{
+    NAMES(STR_INIT("engine"), STR_INIT("errors"), STR_INIT("permitted"),
+        STR_INIT("policies"), STR_INIT("upstream"));
+    struct str rules[LISTED_MAX];
+    size_t count = 0;
+    if (array == JSON_NONE || json_type(r->json, array) != JSON_ARRAY) {
+        r->bad = true;
+        return;
+    }
+    for (JSON_EACH_ELEMENT(r->json, array, item)) {
+        find_members(r, item, names, NAME_COUNT, at);
+        bool permitted = flag_at(r, at[2]);
+        out->candidate_count++;
+        if (permitted && out->permitted_count++ == 0) {
+            out->engine = text_at(r, at[0]);
+            out->upstream = text_at(r, at[4]);
+            count = add_texts(r, at[3], rules, 0);
+        } else if (!permitted && out->permitted_count == 0) {
+            count = add_texts(r, at[3], rules, count);
+            count = add_texts(r, at[1], rules, count);
+        }
+    }
+    out->policies = keep_list(r, rules, count);
+}
+
+static void read_small_objects(struct reading *r, uint32_t auth, uint32_t input,
+    uint32_t model, uint32_t policy, struct audit_event *out)
+{
+    static const struct str auth_names[] = {
+        STR_INIT("key"), STR_INIT("method")};
+    static const struct str input_names[] = {
+        STR_INIT("body"), STR_INIT("bound")};
+    static const struct str model_names[] = {
+        STR_INIT("asked"), STR_INIT("name")};
+    static const struct str policy_names[] = {
+        STR_INIT("hash"), STR_INIT("version")};
+    uint32_t at[2];
+    find_members(r, auth, auth_names, 2, at);
+    out->key = text_at(r, at[0]);
+    out->method = text_at(r, at[1]);
+    find_members(r, input, input_names, 2, at);
+    out->body = number_at(r, at[0], 0);
+    out->input_bound = number_at(r, at[1], 0);
+    find_members(r, model, model_names, 2, at);
+    out->asked = text_at(r, at[0]);
+    out->model = text_at(r, at[1]);
+    find_members(r, policy, policy_names, 2, at);
+    out->policy_hash = text_at(r, at[0]);
+    out->policy_version = number_at(r, at[1], 0);
+}
+
+static void read_denied(
+    struct reading *r, uint32_t object, struct audit_event *out)
+{
+    NAMES(STR_INIT("code"), STR_INIT("message"), STR_INIT("quota"),
+        STR_INIT("stage"), STR_INIT("status"));
+    find_members(r, object, names, NAME_COUNT, at);
+    out->code = text_at(r, at[0]);
+    out->message = text_at(r, at[1]);
+    out->quota = text_at(r, at[2]);
+    out->stage = text_at(r, at[3]);
+    out->status = number_at(r, at[4], 0);
+}
+
+static void read_request(struct reading *r, struct audit_event *out)
+{
+    enum {
+        ACTION,
+        AUTH,
+        CALLER,
+        CANDIDATES,
+        CAP,
+        CAP_INJECTED,
+        DENIED,
+        DIALECT,
+        ENGINE,
+        INPUT,
+        MODEL,
+        POLICY,
+        ROUTE,
+        SEALED,
+        STREAM,
+        TEAMS
+    };
+    NAMES(STR_INIT("action"), STR_INIT("auth"), STR_INIT("caller"),
+        STR_INIT("candidates"), STR_INIT("cap"), STR_INIT("capInjected"),
+        STR_INIT("denied"), STR_INIT("dialect"), STR_INIT("engine"),
+        STR_INIT("input"), STR_INIT("model"), STR_INIT("policy"),
+        STR_INIT("route"), STR_INIT("sealed"), STR_INIT("stream"),
+        STR_INIT("teams"));
+    struct str teams[LISTED_MAX];
+    find_members(r, 0, names, NAME_COUNT, at);
+    out->action = text_at(r, at[ACTION]);
+    out->caller = text_at(r, at[CALLER]);
+    out->cap = number_at(r, at[CAP], -1);
+    out->cap_injected = flag_at(r, at[CAP_INJECTED]);
+    out->dialect = text_at(r, at[DIALECT]);
+    out->route = text_at(r, at[ROUTE]);
+    out->stream = flag_at(r, at[STREAM]);
+    read_candidates(r, at[CANDIDATES], out);
+    read_small_objects(r, at[AUTH], at[INPUT], at[MODEL], at[POLICY], out);
+    read_denied(r, at[DENIED], out);
+    read_sealed(r, at[SEALED], out);
+    out->teams = keep_list(r, teams, add_texts(r, at[TEAMS], teams, 0));
+    out->teams_json = span_at(r, at[TEAMS]);
+    if (out->kind == AUDIT_MEASURED)
+        out->engine = text_at(r, at[ENGINE]);
+    if (at[CALLER] == JSON_NONE || at[TEAMS] == JSON_NONE ||
+        (out->kind == AUDIT_DENIED && at[DENIED] == JSON_NONE))
+        r->bad = true;
+}
+
+static void read_attempt(struct reading *r, struct audit_event *out)
+{
+    NAMES(STR_INIT("engine"), STR_INIT("error"), STR_INIT("number"),
+        STR_INIT("status"), STR_INIT("upstream"));
+    find_members(r, 0, names, NAME_COUNT, at);
+    out->engine = text_at(r, at[0]);
+    out->error = text_at(r, at[1]);
+    out->number = number_at(r, at[2], 0);
+    out->status = number_at(r, at[3], 0);
+    out->upstream = text_at(r, at[4]);
+}
+
+static void read_usage(
+    struct reading *r, uint32_t object, struct audit_event *out)
+{
+    NAMES(STR_INIT("cached"), STR_INIT("input"), STR_INIT("output"),
+        STR_INIT("reasoning"), STR_INIT("source"));
+    find_members(r, object, names, NAME_COUNT, at);
+    out->cached = number_at(r, at[0], -1);
+    out->input = number_at(r, at[1], -1);
+    out->output = number_at(r, at[2], -1);
+    out->reasoning = number_at(r, at[3], -1);
+    out->usage_source = text_at(r, at[4]);
+}
+
+static void read_latency(
+    struct reading *r, uint32_t object, struct audit_event *out)
+{
+    NAMES(STR_INIT("durable"), STR_INIT("firstByte"), STR_INIT("total"));
+    find_members(r, object, names, NAME_COUNT, at);
+    out->durable_us = number_at(r, at[0], -1);
+    out->first_byte_us = number_at(r, at[1], -1);
+    out->total_us = number_at(r, at[2], -1);
+}
+
+static void read_completed(struct reading *r, struct audit_event *out)
+{
+    NAMES(STR_INIT("attempts"), STR_INIT("bytesOut"), STR_INIT("engine"),
+        STR_INIT("latency"), STR_INIT("outcome"), STR_INIT("reason"),
+        STR_INIT("status"), STR_INIT("upstream"), STR_INIT("usage"));
+    find_members(r, 0, names, NAME_COUNT, at);
+    out->attempts = number_at(r, at[0], 0);
+    out->bytes_out = number_at(r, at[1], 0);
+    out->engine = text_at(r, at[2]);
+    read_latency(r, at[3], out);
+    out->outcome = text_at(r, at[4]);
+    out->reason = text_at(r, at[5]);
+    out->status = number_at(r, at[6], 0);
+    out->upstream = text_at(r, at[7]);
+    read_usage(r, at[8], out);
+    if (out->outcome.len == 0)
+        r->bad = true;
+}
+
+static void read_withdrawn(struct reading *r, struct audit_event *out)
+{
+    NAMES(STR_INIT("reason"));
+    find_members(r, 0, names, NAME_COUNT, at);
+    out->reason = text_at(r, at[0]);
+    out->outcome = STR("withdrawn");
+}
+
+/* --- The others --------------------------------------------------------------
+ */
+
+static void read_auth_failed(struct reading *r, struct audit_event *out)
+{
+    NAMES(STR_INIT("count"), STR_INIT("first"), STR_INIT("key"),
+        STR_INIT("reason"), STR_INIT("route"), STR_INIT("sealed"));
+    find_members(r, 0, names, NAME_COUNT, at);
+    out->count = number_at(r, at[0], 1);
+    out->first_us = time_at(r, at[1]);
+    out->key = text_at(r, at[2]);
+    out->reason = text_at(r, at[3]);
+    out->route = text_at(r, at[4]);
+    read_sealed(r, at[5], out);
+}
+
+static void read_act(struct reading *r, struct audit_event *out)
+{
+    NAMES(STR_INIT("actor"), STR_INIT("after"), STR_INIT("before"),
+        STR_INIT("detail"), STR_INIT("object"), STR_INIT("outbox"),
+        STR_INIT("reason"), STR_INIT("sealed"));
+    static const struct str actor_names[] = {
+        STR_INIT("id"), STR_INIT("method")};
+    static const struct str object_names[] = {STR_INIT("id"), STR_INIT("kind")};
+    uint32_t in[2];
+    find_members(r, 0, names, NAME_COUNT, at);
+    find_members(r, at[0], actor_names, 2, in);
+    out->actor = text_at(r, in[0]);
+    out->actor_method = text_at(r, in[1]);
+    out->after = span_at(r, at[1]);
+    out->before = span_at(r, at[2]);
+    out->detail = span_at(r, at[3]);
+    find_members(r, at[4], object_names, 2, in);
+    out->object = text_at(r, in[0]);
+    out->object_kind = text_at(r, in[1]);
+    out->outbox = number_at(r, at[5], 0);
+    out->reason = text_at(r, at[6]);
+    read_sealed(r, at[7], out);
+    if (at[0] == JSON_NONE)
+        r->bad = true;
+}
+
+static const struct {
+    struct str type;
+    enum audit_kind kind;
+    void (*read)(struct reading *r, struct audit_event *out);
+} types[] = {
+    {STR_INIT("request.admitted"), AUDIT_ADMITTED, read_request},
+    {STR_INIT("request.completed"), AUDIT_COMPLETED, read_completed},
+    {STR_INIT("request.denied"), AUDIT_DENIED, read_request},
+    {STR_INIT("request.measured"), AUDIT_MEASURED, read_request},
+    {STR_INIT("request.attempt"), AUDIT_ATTEMPT, read_attempt},
+    {STR_INIT("request.withdrawn"), AUDIT_WITHDRAWN, read_withdrawn},
+    {STR_INIT("auth.failed"), AUDIT_AUTH_FAILED, read_auth_failed},
+};
+
+enum err audit_event_parse(struct arena *arena, struct str entry,
+    struct audit_event *out, struct errinfo *info)
+{
+    NAMES(STR_INIT("id"), STR_INIT("time"), STR_INIT("type"), STR_INIT("v"));
+    struct json json;
+    struct json_error error = {0};
+    *out = (struct audit_event){.kind = AUDIT_ACT,
+        .cap = -1,
+        .input = -1,
+        .output = -1,
+        .cached = -1,
+        .reasoning = -1,
+        .durable_us = -1,
+        .first_byte_us = -1,
+        .total_us = -1};
+    enum err err = json_parse(arena, entry, NULL, &json, &error);
+    if (err != ERR_OK)
+        return errinfo_set(info, err == ERR_NOMEM ? ERR_NOMEM : ERR_SYNTAX,
+            "the entry is no JSON: %s at byte %zu",
+            error.reason ? error.reason : "out of memory", error.offset);
+    struct reading r = {.json = &json, .arena = arena};
+    find_members(&r, 0, names, NAME_COUNT, at);
+    if (number_at(&r, at[3], 0) != 1)
+        return errinfo_set(info, ERR_SYNTAX,
+            "the entry's format (\"v\") is not 1: a newer Bailiff wrote it");
+    out->id = text_at(&r, at[0]);
+    out->time_us = time_at(&r, at[1]);
+    out->type = text_at(&r, at[2]);
+    if (out->id.len == 0 || at[1] == JSON_NONE || out->type.len == 0)
+        r.bad = true;
+    size_t i = 0, count = sizeof(types) / sizeof(types[0]);
+    while (i < count && !str_equal(types[i].type, out->type))
+        i++;
+    if (i < count) {
+        out->kind = types[i].kind;
+        types[i].read(&r, out);
+    } else if (str_starts(out->type, STR("request."))) {
+        r.bad = true;
+    } else {
+        read_act(&r, out);
+    }
+    if (r.no_memory)
+        return errinfo_set(info, ERR_NOMEM, "out of memory");
+    if (r.bad)
+        return errinfo_set(info, ERR_SYNTAX,
+            "the entry lacks a member of %.*s, or has one of the wrong type",
+            STR_ARG(out->type));
+    return ERR_OK;
+}

@@ -1,0 +1,110 @@
+-- The audit index: what the journal says, laid out for searching. Derived; it
+-- is rebuilt from the journal at will. One file covers the entries
+-- [first, first + span). A request is one row under the index of the entry
+-- that opened it (admitted or denied); its end may stand in a later range and
+-- is still written here. Times are microseconds since 1970 UTC and never
+-- decrease with seq, so that a range of time is a range of seq.
+-- Every index below ends in seq by itself: it is the rowid.
+
+CREATE TABLE state (
+    only       INTEGER PRIMARY KEY CHECK (only = 1),
+    first      INTEGER NOT NULL, -- the first entry this file covers
+    span       INTEGER NOT NULL, -- how many it is to cover
+    next       INTEGER NOT NULL, -- entries before this one are in
+    first_time INTEGER,          -- NULL: no rows yet
+    last_time  INTEGER,
+    clean      INTEGER NOT NULL, -- 1: closed and synced; 0: being written
+    boot       TEXT NOT NULL     -- the boot in which it was last written
+) STRICT;
+
+-- Every string that repeats, once.
+CREATE TABLE word (
+    id   INTEGER PRIMARY KEY,
+    text TEXT NOT NULL UNIQUE
+) STRICT;
+
+CREATE TABLE request (
+    seq            INTEGER PRIMARY KEY, -- index of the entry in the log
+    id             TEXT NOT NULL,       -- the request's ULID
+    time           INTEGER NOT NULL,
+    permitted      INTEGER NOT NULL,
+    caller         INTEGER NOT NULL,    -- word, as are all below where marked
+    key            INTEGER NOT NULL,    -- word
+    method         INTEGER NOT NULL,    -- word
+    teams          INTEGER NOT NULL,    -- word: a JSON array
+    action         INTEGER NOT NULL,    -- word
+    route          INTEGER NOT NULL,    -- word
+    model          INTEGER NOT NULL,    -- word
+    asked          INTEGER NOT NULL,    -- word
+    engine         INTEGER,             -- word; the first permitted, then the one that served
+    upstream       INTEGER,             -- word
+    policy_version INTEGER NOT NULL,
+    policies       INTEGER NOT NULL,    -- word: a JSON array of the rules that decided
+    stage          INTEGER,             -- word; denied only
+    code           INTEGER,             -- word; denied only
+    quota          INTEGER,             -- word; denied only
+    reason         TEXT,                -- message of a denial, words about the end
+    stream         INTEGER NOT NULL,
+    body           INTEGER NOT NULL,    -- bytes of the request's body
+    cap            INTEGER,
+    status         INTEGER,             -- sent to the caller
+    outcome        INTEGER,             -- word; NULL: denied, or no end yet
+    attempts       INTEGER,
+    input          INTEGER,             -- tokens
+    output         INTEGER,             -- tokens
+    bytes_out      INTEGER,
+    first_byte     INTEGER,             -- microseconds
+    total          INTEGER,             -- microseconds
+    end_seq        INTEGER,
+    end_time       INTEGER
+) STRICT;
+CREATE INDEX request_id ON request (id);
+CREATE INDEX request_caller ON request (caller);
+CREATE INDEX request_key ON request (key);
+CREATE INDEX request_model ON request (model);
+CREATE INDEX request_engine ON request (engine) WHERE engine IS NOT NULL;
+CREATE INDEX request_permitted ON request (permitted);
+CREATE INDEX request_route ON request (route);
+CREATE INDEX request_status ON request (status) WHERE status IS NOT NULL;
+CREATE INDEX request_outcome ON request (outcome) WHERE outcome IS NOT NULL;
+CREATE INDEX request_open ON request (seq) WHERE permitted = 1 AND end_seq IS NULL;
+
+CREATE TABLE request_team (
+    team INTEGER NOT NULL, -- word
+    seq  INTEGER NOT NULL,
+    PRIMARY KEY (team, seq)
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE request_policy (
+    policy INTEGER NOT NULL, -- word: @id
+    seq    INTEGER NOT NULL,
+    PRIMARY KEY (policy, seq)
+) STRICT, WITHOUT ROWID;
+
+-- Entries of a request beside the one that opened it and the one that ended it.
+CREATE TABLE part (
+    id   TEXT NOT NULL,
+    seq  INTEGER NOT NULL,
+    type INTEGER NOT NULL, -- word
+    PRIMARY KEY (id, seq)
+) STRICT, WITHOUT ROWID;
+
+-- Acts of administrators and of the program, failed authentications.
+CREATE TABLE event (
+    seq    INTEGER PRIMARY KEY,
+    id     TEXT NOT NULL,
+    time   INTEGER NOT NULL,
+    type   INTEGER NOT NULL, -- word
+    actor  INTEGER NOT NULL, -- word
+    method INTEGER NOT NULL, -- word
+    kind   INTEGER NOT NULL, -- word: of the object
+    object INTEGER NOT NULL, -- word
+    key    INTEGER NOT NULL, -- word: auth.failed
+    route  INTEGER NOT NULL, -- word: auth.failed
+    count  INTEGER NOT NULL, -- auth.failed: how many; else 1
+    reason TEXT NOT NULL
+) STRICT;
+CREATE INDEX event_id ON event (id);
+CREATE INDEX event_type ON event (type);
+CREATE INDEX event_actor ON event (actor);
+CREATE INDEX event_object ON event (object);
