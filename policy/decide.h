@@ -19,8 +19,10 @@
 /* --- The compiled policy set of one version ------------------------------ */
 struct policy_set;
 
-/* Parses, checks @id and @title (required, ids unique), annotations (unknown
- * obligation = error with suggestion; the list is in policy/annotations.c).
+/* Parses, checks types against schema/bailiff.cedarschema (Cedar's strict
+ * mode; a rule that can never apply is an error too), @id and @title
+ * (required, ids unique), annotations (unknown obligation = error with
+ * suggestion; the list is in policy/annotations.c).
  * All findings, one a line, each "NAME:LINE:COLUMN: what; remedy", are appended
  * to findings. gives *out. NAME is source_name ("rules.cedar"). ERR_SYNTAX:
  * something was found, info has the first. ERR_LIMIT, ERR_NOMEM. */

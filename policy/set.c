@@ -6,11 +6,16 @@
  * kept where (policy/store.c). */
 #include "policy/policy_priv.h"
 
+#include "policy/cedar/validate.h"
+
 #include "lib/must.h"
 
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
+
+extern const char schema_bailiff_cedarschema[];
+extern const size_t schema_bailiff_cedarschema_length;
 
 void policy_finding(
     struct policy_findings *findings, size_t offset, const char *format, ...)
@@ -34,8 +39,7 @@ static void take_diagnostics(struct policy_findings *findings,
 {
     for (size_t i = 0; i < diagnostics->count; i++) {
         const struct cedar_diagnostic *d = &diagnostics->items[i];
-        if (d->severity == CEDAR_ERROR)
-            policy_finding(findings, d->offset, "%s", d->text);
+        policy_finding(findings, d->offset, "%s", d->text);
     }
     if (diagnostics->dropped > 0)
         buf_printf(findings->out, "%s: and %zu more\n", findings->name,
@@ -194,6 +198,27 @@ static enum err parse(
     return err;
 }
 
+/* Against schema/bailiff.cedarschema, in the strict mode: what passes can fail
+ * at run time by little more than overflow. A rule that can never apply is an
+ * error here, not a warning: its author believes that it does something. */
+static enum err check_types(const struct policy_set *set, struct str text,
+    struct policy_findings *findings)
+{
+    struct cedar_diagnostics diagnostics = {0};
+    struct cedar_schema *schema = NULL;
+    enum err err = cedar_schema_parse_text(
+        str_make(schema_bailiff_cedarschema, schema_bailiff_cedarschema_length),
+        NULL, &schema);
+    MUST(err == ERR_OK || err == ERR_NOMEM); /* it is ours */
+    if (err == ERR_OK)
+        err = cedar_validate(set->all, schema, text, &diagnostics);
+    if (err == ERR_OK)
+        take_diagnostics(findings, &diagnostics);
+    cedar_diagnostics_fini(&diagnostics);
+    cedar_schema_free(&schema);
+    return err;
+}
+
 enum err policy_set_compile(struct str text, const char *source_name,
     struct policy_set **out, struct buf *findings_out, struct errinfo *info)
 {
@@ -205,6 +230,8 @@ enum err policy_set_compile(struct str text, const char *source_name,
     enum err err = parse(set, text, &findings);
     if (err == ERR_OK)
         err = read_rules(set, &findings);
+    if (err == ERR_OK)
+        err = check_types(set, text, &findings);
     if (err == ERR_OK && findings.count > 0)
         err = ERR_SYNTAX;
     if (err == ERR_OK)

@@ -59,6 +59,20 @@ static void test_findings(void **state)
         {"@id(\"a\") @title(\"t\")\npermit(principal, action, resource) when "
          "{ context.x == };",
             "rules.cedar:2:"},
+        {"@id(\"a\") @title(\"t\")\npermit(principal, action, resource)\n"
+         "when { context.input.token < 5 };",
+            "rules.cedar:3:"},
+        /* May be absent: ask for it first. */
+        {"@id(\"a\") @title(\"t\")\npermit(principal, action, resource)\n"
+         "when { context.params.maxTokens < 5 };",
+            "rules.cedar:3:"},
+        /* Can never apply. */
+        {"@id(\"a\") @title(\"t\")\nforbid(principal is Team, action, "
+         "resource);",
+            "rules.cedar:"},
+        {"@id(\"a\") @title(\"t\")\nforbid(principal, action == "
+         "Action::\"chta\", resource);",
+            "rules.cedar:2:"},
         {"@id(\"a\") @title(\"t\")\npermit(principal, action);",
             "rules.cedar:2:"},
     };
