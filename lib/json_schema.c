@@ -198,8 +198,7 @@ static bool is_equal(struct walk *w, uint32_t schema, uint32_t value)
         return str_equal(
             json_span(w->schema, schema), json_span(w->value, value));
     return json_text(w->schema, schema, w->work, &a) == ERR_OK &&
-           json_text(w->value, value, w->work, &b) == ERR_OK &&
-           str_equal(a, b);
+           json_text(w->value, value, w->work, &b) == ERR_OK && str_equal(a, b);
 }
 
 static enum err fits_type(struct walk *w, uint32_t schema, uint32_t value)
