@@ -18,6 +18,9 @@ bool cedar_is_ident_start(char c);
 bool cedar_is_ident_part(char c);
 /* Length of the white space (one character) at `at`, 0 when there is none. */
 unsigned cedar_white_space(struct str s, size_t at);
+/* "principal in Group::\"g\"" */
+void cedar_scope_print(
+    struct buf *out, const struct cedar_scope *scope, const char *variable);
 void cedar_pattern_print(struct buf *out, const struct cedar_pattern *pattern);
 
 /* --- lexer.c --- */

@@ -484,7 +484,7 @@ void cedar_expr_print(struct buf *out, const struct cedar_expr *expr)
 
 #define WIDTH 80
 
-static void print_scope(
+void cedar_scope_print(
     struct buf *out, const struct cedar_scope *scope, const char *variable)
 {
     buf_append_str(out, str_from(variable));
@@ -515,11 +515,11 @@ static void print_scopes(
 {
     const char *joint = lines ? ",\n  " : ", ";
     buf_append_str(out, lines ? STR("(\n  ") : STR("("));
-    print_scope(out, &policy->principal, "principal");
+    cedar_scope_print(out, &policy->principal, "principal");
     buf_append_str(out, str_from(joint));
-    print_scope(out, &policy->action, "action");
+    cedar_scope_print(out, &policy->action, "action");
     buf_append_str(out, str_from(joint));
-    print_scope(out, &policy->resource, "resource");
+    cedar_scope_print(out, &policy->resource, "resource");
     buf_append_str(out, lines ? STR("\n)") : STR(")"));
 }
 

@@ -265,6 +265,8 @@ static bool same_bytes(const char *a, const char *b, uint32_t len)
 const struct cedar_value *cedar_record_find(
     const struct cedar_record *record, struct cedar_key key)
 {
+    if (record->count == 0) /* fields may be NULL then */
+        return NULL;
     const struct cedar_field *at = record->fields;
     const struct cedar_field *end = at + record->count;
     for (uint32_t left = record->count; left > 1;) {
