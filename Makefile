@@ -135,7 +135,41 @@ deps-test: deps
 	@bash tests/install-packages.sh $(TEST_PACKAGES)
 
 test: deps-test ## everything; ends with "N passed, N failed"
-	@$(MAKE) --no-print-directory check
+	@$(MAKE) --no-print-directory -j$(JOBS) test-all
+
+# What `test` runs once the packages are there.
+test-all:
+	@$(MAKE) --no-print-directory lint-includes
+	@bash tests/run-all.sh $(BUILD)
+
+run: deps ## build, make a demo state, show Bailiff at work, keep serving
+	@$(MAKE) --no-print-directory -j$(JOBS) all
+	@bash scripts/tour.sh $(BUILD)/bailiff
+
+debug: ## build without optimisation, with all debug information
+	@$(MAKE) --no-print-directory DEBUG=1 BUILD=build/debug all
+asan: ## build with address and undefined sanitizers, and run the unit tests
+	@$(MAKE) --no-print-directory SAN=address BUILD=build/asan all check
+tsan: ## the same with the thread sanitizer
+	@$(MAKE) --no-print-directory SAN=thread BUILD=build/tsan all check
+
+SOURCES = $(shell git ls-files '*.c' '*.h')
+format: ## lay the sources out with clang-format
+	clang-format -i $(SOURCES)
+format-check:
+	@clang-format --dry-run --Werror $(SOURCES)
+lint: lint-includes ## clang-tidy and cppcheck
+	cppcheck --quiet --enable=warning,portability --inline-suppr \
+	    --error-exitcode=1 -D_GNU_SOURCE -I. $(FOLDERS)
+	clang-tidy --quiet $(foreach f,$(FOLDERS),$(call sources,$(f))) -- \
+	    -std=gnu11 $(CPPFLAGS) $(LIB_CFLAGS) -DBAILIFF_VERSION='"$(VERSION)"'
+lint-includes:
+	@bash tests/check-includes.sh
+
+install: all ## install under PREFIX (and DESTDIR)
+	install -D -m 0755 $(BUILD)/bailiff $(DESTDIR)$(PREFIX)/bin/bailiff
+
+JOBS := $(shell nproc 2>/dev/null || echo 1)
 
 clean: ## remove what was built
 	rm -rf build
@@ -143,6 +177,7 @@ clean: ## remove what was built
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  \1\t/' | expand -t 16
 
-.PHONY: all deps deps-test test check fuzz-replay clean help
+.PHONY: all deps deps-test test test-all run debug asan tsan format format-check lint lint-includes \
+    install check fuzz-replay clean help
 .SECONDARY:
 -include $(shell find $(BUILD) -name '*.d' 2>/dev/null)
