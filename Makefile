@@ -50,10 +50,10 @@ HARDEN   := -fstack-protector-strong -fstack-clash-protection -fPIE \
             -ftrivial-auto-var-init=zero $(if $(filter x86_64,$(shell uname -m)),-fcf-protection)
 HARDEN_LD := -pie -Wl,-z,relro -Wl,-z,now -Wl,-z,noexecstack
 ifeq ($(SAN),address)
-  OPT := -O1 -g -fno-omit-frame-pointer -fsanitize=address,undefined -fno-sanitize-recover=undefined
+  OPT := -O1 -g -fno-omit-frame-pointer -fsanitize=address,undefined -fno-sanitize-recover=undefined -Wno-format-truncation -Wno-maybe-uninitialized
   OPT_LD := -fsanitize=address,undefined
 else ifeq ($(SAN),thread)
-  OPT := -O1 -g -fno-omit-frame-pointer -fsanitize=thread
+  OPT := -O1 -g -fno-omit-frame-pointer -fsanitize=thread -Wno-format-truncation -Wno-maybe-uninitialized
   OPT_LD := -fsanitize=thread
 else ifneq ($(DEBUG),)
   OPT := -Og -g3
