@@ -3,7 +3,7 @@
  * audit/publisher.c - see publisher.h. */
 #include "audit/publisher.h"
 
-#include "lib/clock.h"
+#include "audit/tiles.h"
 #include "lib/file.h"
 #include "lib/log.h"
 #include "lib/must.h"
@@ -17,6 +17,8 @@
 
 #define PUBLISHER_MAGIC 0x5055424cu
 #define PUBLISH_EVERY_S 1
+/* Tiles that wait in memory while much is to be caught up. */
+#define TILES_WAITING_MOST (8u << 20)
 
 struct publisher {
     uint32_t magic;
@@ -33,7 +35,10 @@ struct publisher {
     /* the publisher's thread */
     struct audit_state state;
     struct journal_reader *reader;
+    struct journal_cursor cursor; /* over reader */
     struct crypto_hash *hash;
+    struct tile_writer *tiles;
+    bool resumed, prepared; /* the tiles have all that the tree has */
     uint32_t last_flags;
 };
 
@@ -69,55 +74,118 @@ enum err publisher_write_checkpoint(const char *log_dir,
 /* --- Following the journal ------------------------------------------------
  */
 
-static enum err fold_frame(struct publisher *publisher,
-    const struct frame *frame, struct errinfo *info)
+/* Half taken in, an entry can neither be passed over nor taken in again. */
+static enum err lost_count(struct errinfo *info)
 {
-    struct audit_state *state = &publisher->state;
-    size_t at = 0;
-    struct str entry;
-    uint64_t index = frame->first;
-    while (frame_next_entry(frame->payload, frame->length, &at, &entry)) {
-        struct merkle_hash leaf;
-        merkle_leaf(publisher->hash, entry, &leaf);
-        merkle_push(&state->tree, publisher->hash, &leaf, NULL, NULL);
-        struct errinfo why;
-        enum err err = replay_entry(state->replay, index++, entry, &why);
-        if (err == ERR_NOMEM)
-            return errinfo_set(info, err, "out of memory");
-        if (err != ERR_OK)
-            log_error("audit_entry_unreadable", "reason=\"%s\"", why.text);
-    }
-    return ERR_OK;
+    return errinfo_set(
+        info, ERR_CORRUPT, "out of memory while following the journal");
 }
 
-/* Takes in all that is durable by now. */
+static enum err add_tile(struct publisher *publisher,
+    const struct merkle_hash *leaf, struct str entry, struct errinfo *info)
+{
+    enum err err =
+        tile_writer_add(publisher->tiles, publisher->hash, leaf, entry, info);
+    if (err == ERR_NOMEM)
+        return lost_count(info);
+    if (err == ERR_OK &&
+        tile_writer_waiting(publisher->tiles) >= TILES_WAITING_MOST)
+        err = tile_writer_flush(publisher->tiles, info);
+    return err;
+}
+
+static enum err fold_entry(
+    struct publisher *publisher, struct str entry, struct errinfo *info)
+{
+    struct audit_state *state = &publisher->state;
+    struct merkle_hash leaf;
+    struct errinfo why;
+    enum err err = replay_entry(state->replay, state->tree.size, entry, &why);
+    if (err == ERR_NOMEM)
+        return lost_count(info);
+    if (err != ERR_OK)
+        log_error("audit_entry_unreadable", "reason=\"%s\"", why.text);
+    merkle_leaf(publisher->hash, entry, &leaf);
+    merkle_push(&state->tree, publisher->hash, &leaf, NULL, NULL);
+    return add_tile(publisher, &leaf, entry, info);
+}
+
+/* Takes in all that is durable by now: whole frames. */
 static enum err catch_up(struct publisher *publisher, struct errinfo *info)
 {
     struct audit_state *state = &publisher->state;
+    struct journal_cursor *cursor = &publisher->cursor;
     uint64_t limit = journal_size(publisher->options.journal);
-    enum err err = ERR_OK;
-    while (err == ERR_OK && state->tree.size < limit) {
-        struct frame frame;
-        err = journal_reader_next(publisher->reader, limit, &frame, info);
+    if (state->tree.size == limit)
+        return ERR_OK;
+    while (state->tree.size < limit) {
+        struct journal_entry entry;
+        enum err err = journal_cursor_next(cursor, limit, &entry, info);
         if (err == ERR_NOTFOUND)
             err = errinfo_set(info, ERR_CORRUPT,
                 "entry %" PRIu64 " was durable and is not in the journal",
                 state->tree.size);
+        if (err == ERR_OK)
+            err = fold_entry(publisher, entry.bytes, info);
+        if (err != ERR_OK)
+            return err;
+    }
+    publisher->last_flags = cursor->frame.flags;
+    journal_reader_last(publisher->reader, &state->last);
+    journal_reader_place(publisher->reader, &state->place);
+    return ERR_OK;
+}
+
+/* Brings the tiles to where the tree stands: from what an earlier run
+ * published, or, where that is not whole, from the first entry on. */
+static enum err prepare(struct publisher *publisher, struct errinfo *info)
+{
+    struct audit_state *state = &publisher->state;
+    enum err err;
+    if (!publisher->resumed) {
+        struct errinfo why = {0};
+        err = tile_writer_resume(
+            publisher->tiles, state->signed_size, &state->signed_root, &why);
+        if (err != ERR_OK)
+            log_warn("tiles_rebuilt", "reason=\"%s\"", why.text);
+        publisher->resumed = true;
+    }
+    struct journal_reader *reader;
+    struct journal_cursor cursor;
+    err = journal_reader_open(
+        publisher->options.segments_dir, state->identity, 0, &reader, info);
+    if (err != ERR_OK)
+        return err;
+    uint64_t next = tile_writer_next(publisher->tiles);
+    if (next < state->tree.size)
+        err = journal_cursor_init(&cursor, reader, next, info);
+    while (err == ERR_OK && next < state->tree.size) {
+        struct journal_entry entry;
+        struct merkle_hash leaf;
+        err = journal_cursor_next(&cursor, state->tree.size, &entry, info);
         if (err != ERR_OK)
             break;
-        publisher->last_flags = frame.flags;
-        err = fold_frame(publisher, &frame, info);
-        journal_reader_last(publisher->reader, &state->last);
-        journal_reader_place(publisher->reader, &state->place);
+        merkle_leaf(publisher->hash, entry.bytes, &leaf);
+        err = add_tile(publisher, &leaf, entry.bytes, info);
+        next = tile_writer_next(publisher->tiles);
     }
+    journal_reader_close(&reader);
+    publisher->prepared = err == ERR_OK;
     return err;
 }
 
 static enum err publish(struct publisher *publisher, struct errinfo *info)
 {
     struct audit_state *state = &publisher->state;
-    enum err err = catch_up(publisher, info);
+    enum err err = ERR_OK;
+    if (!publisher->prepared)
+        err = prepare(publisher, info);
+    if (err == ERR_OK)
+        err = catch_up(publisher, info);
     if (err != ERR_OK || state->tree.size == publisher->published)
+        return err;
+    err = tile_writer_flush(publisher->tiles, info);
+    if (err != ERR_OK)
         return err;
     state->signed_size = state->tree.size;
     merkle_root(&state->tree, publisher->hash, &state->signed_root);
@@ -174,11 +242,11 @@ static void *publisher_main(void *argument)
     struct publisher *publisher = argument;
     enum err err = ERR_OK;
     struct errinfo info;
-    while (err != ERR_CORRUPT && wait_for_work(publisher)) {
+    do {
         info = (struct errinfo){0};
         err = publish(publisher, &info);
         tell(publisher, err, &info);
-    }
+    } while (err != ERR_CORRUPT && wait_for_work(publisher));
     if (err == ERR_CORRUPT)
         return NULL;
     info = (struct errinfo){0};
@@ -198,6 +266,7 @@ static void publisher_free(struct publisher **pointer)
     *pointer = NULL;
     journal_reader_close(&publisher->reader);
     crypto_hash_free(&publisher->hash);
+    tile_writer_free(&publisher->tiles);
     state_fini(&publisher->state);
     pthread_cond_destroy(&publisher->work);
     pthread_cond_destroy(&publisher->done);
@@ -216,9 +285,6 @@ enum err publisher_start(const struct publisher_options *options,
     publisher->options = *options;
     publisher->state = *state;
     state->replay = NULL;
-    /* Below the tree's size, so that a checkpoint is written in any case:
-     * the one on the disk may be older. */
-    publisher->published = UINT64_MAX;
     pthread_mutex_init(&publisher->lock, NULL);
     pthread_condattr_t attributes;
     pthread_condattr_init(&attributes);
@@ -235,10 +301,11 @@ enum err publisher_start(const struct publisher_options *options,
     if (err == ERR_OK)
         err = journal_reader_seek(publisher->reader,
             publisher->state.place.index, &publisher->state.place, info);
-    if (err == ERR_OK) {
-        publisher->published = 0;
-        err = publish(publisher, info);
-    }
+    if (err == ERR_OK)
+        err = journal_cursor_init(&publisher->cursor, publisher->reader,
+            publisher->state.place.index, info);
+    if (err == ERR_OK)
+        err = tile_writer_new(options->log_dir, &publisher->tiles, info);
     if (err == ERR_OK) {
         sigset_t all, old;
         sigfillset(&all);

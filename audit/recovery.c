@@ -176,6 +176,10 @@ static enum err walk_tail(struct walk *walk, struct errinfo *info)
             " entries, and its signed checkpoint covers %" PRIu64
             ": entries were removed at its end, or an old copy was put back",
             size, most);
+    if (walk->has_checkpoint && walk->checkpoint.size > state->signed_size) {
+        state->signed_size = walk->checkpoint.size;
+        state->signed_root = walk->checkpoint.root;
+    }
     return ERR_OK;
 }
 
