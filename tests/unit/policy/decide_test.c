@@ -10,6 +10,7 @@
 #include <cmocka.h>
 
 #include "policy/policy_priv.h"
+#include "policy/starter.h"
 
 #include "policy/cedar/schema.h"
 
@@ -220,6 +221,35 @@ static void test_permit_and_forbid(void **state)
     assert_int_equal(d.reason, POLICY_NO_PERMIT);
     policy_set_free(&set);
     assert_null(set);
+}
+
+static void test_starter_rules(void **state)
+{
+    (void)state;
+    struct policy_set *set = compile(policy_starter_text().ptr);
+    struct policy_question intern = question_of("cal_i");
+    struct policy_question doctor = question_of("cal_d");
+    struct policy_question service = question_of("cal_s");
+    assert_true(decide(set, &intern, "small", "here").permitted);
+    struct policy_decision d = decide(set, &intern, "big", "here");
+    assert_int_equal(d.reason, POLICY_FORBIDDEN);
+    assert_true(str_equal(
+        policy_set_id(set, d.policies[0]), STR("interns-small-models")));
+    assert_true(d.message.len > 0);
+    intern.input_tokens = 4000;
+    assert_true(decide(set, &intern, "small", "here").permitted);
+    intern.input_tokens = 4001;
+    d = decide(set, &intern, "small", "here");
+    assert_int_equal(d.reason, POLICY_FORBIDDEN);
+    assert_int_equal(d.policy_count, 1);
+    /* One may see what one may not use. */
+    intern.action = STR("listModels");
+    assert_true(decide(set, &intern, "big", "").permitted);
+    doctor.input_tokens = 1000000;
+    assert_true(decide(set, &doctor, "big", "here").permitted);
+    d = decide(set, &service, "small", "here");
+    assert_int_equal(d.reason, POLICY_NO_PERMIT);
+    policy_set_free(&set);
 }
 
 /* Nobody knows them, so not even a permit for everybody helps. */
@@ -707,6 +737,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_default_is_deny),
         cmocka_unit_test(test_permit_and_forbid),
+        cmocka_unit_test(test_starter_rules),
         cmocka_unit_test(test_unknown_names),
         cmocka_unit_test(test_failing_rules),
         cmocka_unit_test(test_limits),
