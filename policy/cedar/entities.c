@@ -11,7 +11,7 @@
 #include <stdlib.h>
 
 /* Ancestors of all entities together; more is ERR_LIMIT. */
-#define ANCESTORS_MAX 100000000u
+#define ANCESTORS_MAX 50000000u
 #define ENTITIES_MAX 50000000u
 
 struct slot {
@@ -272,29 +272,49 @@ static void take(
     c->taken[(*count)++] = ancestor;
 }
 
-static enum err finish_node(struct closure *c, uint32_t at)
+/* All ancestors of `at` in c->taken, ascending. */
+static uint32_t collect(struct closure *c, uint32_t at)
 {
     struct cedar_entities_builder *b = c->b;
     const struct draft *draft = &b->drafts[at];
-    struct cedar_node *node = &b->nodes[at];
     uint32_t count = 0;
+    if (draft->parent_count == 1) {
+        /* The parent among its own ancestors, which are in order. */
+        const struct cedar_node *parent = &b->nodes[draft->parents[0]];
+        uint32_t before = 0;
+        while (before < parent->ancestor_count &&
+               parent->ancestors[before] < parent->number)
+            before++;
+        for (uint32_t i = 0; i < before; i++)
+            c->taken[count++] = parent->ancestors[i];
+        c->taken[count++] = parent->number;
+        for (uint32_t i = before; i < parent->ancestor_count; i++)
+            c->taken[count++] = parent->ancestors[i];
+        return count;
+    }
     for (uint32_t i = 0; i < draft->parent_count; i++) {
         const struct cedar_node *parent = &b->nodes[draft->parents[i]];
         take(c, parent->number, at, &count);
         for (uint32_t j = 0; j < parent->ancestor_count; j++)
             take(c, parent->ancestors[j], at, &count);
     }
+    cedar_sort(c->taken, count, sizeof c->taken[0], compare_numbers);
+    return count;
+}
+
+static enum err finish_node(struct closure *c, uint32_t at)
+{
+    uint32_t count = collect(c, at);
     c->total += count;
     if (c->total > ANCESTORS_MAX)
         return ERR_LIMIT;
-    cedar_sort(c->taken, count, sizeof c->taken[0], compare_numbers);
-    uint32_t *kept = ARENA_ARRAY(b->arena, count, uint32_t);
+    uint32_t *kept = ARENA_ARRAY(c->b->arena, count, uint32_t);
     if (!kept)
         return ERR_NOMEM;
     if (count)
         memcpy(kept, c->taken, count * sizeof kept[0]);
-    node->ancestors = kept;
-    node->ancestor_count = count;
+    c->b->nodes[at].ancestors = kept;
+    c->b->nodes[at].ancestor_count = count;
     c->state[at] = 2;
     return ERR_OK;
 }
