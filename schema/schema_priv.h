@@ -12,7 +12,7 @@
 struct db_schema {
     const char *what; /* for people: "control database" */
     int32_t application_id;
-    const char *create; /* NULL: this build has no tables for the kind */
+    const char *create;
     const char *const *migrations;
     int migration_count;
     const char *pragmas; /* journal, synchronous, secure_delete */
