@@ -209,26 +209,27 @@ static enum err translate(
     /* The codes that a caller can do something about; the rest is ERR_IO. */
     if (code == CURLE_OUT_OF_MEMORY) {
         err = ERR_NOMEM;
+    } else if (code == CURLE_WEIRD_SERVER_REPLY ||
+               (code == CURLE_UNSUPPORTED_PROTOCOL && words &&
+                   strstr(words, "HTTP/0.9"))) {
+        err = ERR_SYNTAX;
+        words = "what answers there does not speak HTTP/1";
     } else if (code == CURLE_URL_MALFORMAT ||
                code == CURLE_UNSUPPORTED_PROTOCOL) {
         err = ERR_INVALID;
         hint = " (the URL must be http:// or https://)";
     } else if (code == CURLE_COULDNT_RESOLVE_HOST) {
         err = ERR_NOTFOUND;
-    } else if (code == CURLE_COULDNT_CONNECT) {
-        err = ERR_CLOSED;
     } else if (code == CURLE_OPERATION_TIMEDOUT) {
         err = ERR_TIMEOUT;
     } else if (code == CURLE_PEER_FAILED_VERIFICATION ||
                code == CURLE_SSL_CACERT_BADFILE) {
         err = ERR_DENIED;
         hint = call->request->ca_file ? " (CA file: " : " (no CA file given)";
-    } else if (code == CURLE_GOT_NOTHING || code == CURLE_PARTIAL_FILE ||
-               code == CURLE_SEND_ERROR || code == CURLE_RECV_ERROR) {
+    } else if (code == CURLE_COULDNT_CONNECT || code == CURLE_GOT_NOTHING ||
+               code == CURLE_PARTIAL_FILE || code == CURLE_SEND_ERROR ||
+               code == CURLE_RECV_ERROR) {
         err = ERR_CLOSED;
-    } else if (code == CURLE_WEIRD_SERVER_REPLY ||
-               code == CURLE_UNSUPPORTED_PROTOCOL) {
-        err = ERR_SYNTAX;
     }
     bool names_file = err == ERR_DENIED && call->request->ca_file;
     return errinfo_set(info, err, "%s: %s%s%s%s%s%s", call->shown,
