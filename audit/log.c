@@ -344,6 +344,7 @@ enum err audit_log_start(struct audit_log *log,
         .log_dir = log->log_dir,
         .journal = log->journal,
         .signer = &log->signer,
+        .every_us = log->options.publish_us,
         .failed = on_failed,
         .context = log,
     };

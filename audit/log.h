@@ -18,6 +18,7 @@ struct audit_log_options {
     const char *state_dir;  /* DIR */
     uint64_t segment_bytes; /* 0: 64 MiB */
     bool without_index;     /* offline commands that only append */
+    int64_t publish_us;     /* between checkpoints; 0: one second */
     /* Names of administrators and callers for the index: borrowed id in,
      * NULL when unknown. May be NULL. Called on the indexer's thread. */
 };

@@ -4,6 +4,7 @@
 #include "audit/publisher.h"
 
 #include "audit/tiles.h"
+#include "lib/clock.h"
 #include "lib/file.h"
 #include "lib/log.h"
 #include "lib/must.h"
@@ -16,7 +17,6 @@
 #include <time.h>
 
 #define PUBLISHER_MAGIC 0x5055424cu
-#define PUBLISH_EVERY_S 1
 /* Tiles that wait in memory while much is to be caught up. */
 #define TILES_WAITING_MOST (8u << 20)
 
@@ -207,7 +207,10 @@ static bool wait_for_work(struct publisher *publisher)
 {
     struct timespec until;
     clock_gettime(CLOCK_MONOTONIC, &until);
-    until.tv_sec += PUBLISH_EVERY_S;
+    int64_t every_us = publisher->options.every_us;
+    until.tv_nsec += every_us % SECOND_US * 1000;
+    until.tv_sec += every_us / SECOND_US + until.tv_nsec / 1000000000;
+    until.tv_nsec %= 1000000000;
     pthread_mutex_lock(&publisher->lock);
     while (!publisher->stop && publisher->asked <= publisher->published)
         if (pthread_cond_timedwait(
@@ -283,6 +286,8 @@ enum err publisher_start(const struct publisher_options *options,
         return errinfo_set(info, ERR_NOMEM, "out of memory");
     publisher->magic = PUBLISHER_MAGIC;
     publisher->options = *options;
+    if (options->every_us <= 0)
+        publisher->options.every_us = SECOND_US;
     publisher->state = *state;
     state->replay = NULL;
     pthread_mutex_init(&publisher->lock, NULL);

@@ -20,6 +20,7 @@ struct publisher_options {
     const char *log_dir;      /* DIR/log */
     const struct journal *journal;
     const struct note_signer *signer;
+    int64_t every_us; /* between publications; 0: one second */
     /* Once: what was durable cannot be read back as it was written. */
     void (*failed)(void *context, const char *why);
     void *context;

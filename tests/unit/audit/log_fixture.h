@@ -73,7 +73,8 @@ static inline enum err fixture_open(
 {
     struct audit_log_options options = {.state_dir = fixture->dir,
         .segment_bytes = FIXTURE_SEGMENT,
-        .without_index = true};
+        .without_index = true,
+        .publish_us = HOUR_US}; /* only when asked */
     return audit_log_open(&options, log, info);
 }
 
