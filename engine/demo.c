@@ -17,17 +17,25 @@
 #define DIMENSIONS_DEFAULT 64
 #define DIMENSIONS_MAX 2048
 
-static void answer_json(struct http_call *call, int status, json_t *body)
+struct demo_call {
+    const struct http_request *request;
+    struct http_reply *reply;
+};
+
+static void answer_json(struct demo_call *call, int status, json_t *body)
 {
     char *text = json_dumps(body, JSON_COMPACT);
-    http_call_answer(
-        call, status, "application/json", str_from(text != NULL ? text : "{}"));
+    call->reply->status = status;
+    if (http_reply_header(
+            call->reply, "Content-Type", STR("application/json")) != ERR_OK)
+        call->reply->status = 500;
+    buf_append_str(&call->reply->body, str_from(text != NULL ? text : "{}"));
     free(text);
     json_decref(body);
 }
 
 static void answer_error(
-    struct http_call *call, int status, const char *code, const char *message)
+    struct demo_call *call, int status, const char *code, const char *message)
 {
     answer_json(call, status,
         json_pack("{s:{s:s, s:s, s:n, s:s}}", "error", "message", message,
@@ -63,7 +71,7 @@ static char *whole_choice(struct demo_engine *engine,
     return text;
 }
 
-static void answer_whole(struct demo_engine *engine, struct http_call *call,
+static void answer_whole(struct demo_engine *engine, struct demo_call *call,
     const struct demo_job *job)
 {
     json_t *choices = json_array(), *body;
@@ -103,9 +111,9 @@ static void answer_whole(struct demo_engine *engine, struct http_call *call,
     answer_json(call, 200, body);
 }
 
-static json_t *read_body(struct http_call *call)
+static json_t *read_body(struct demo_call *call)
 {
-    struct str body = http_call_body(call);
+    struct str body = call->request->body;
     json_error_t error;
     json_t *json =
         json_loadb(body.ptr, body.len, JSON_REJECT_DUPLICATES, &error);
@@ -119,7 +127,7 @@ static json_t *read_body(struct http_call *call)
 }
 
 static void generate(
-    struct demo_engine *engine, struct http_call *call, enum demo_shape shape)
+    struct demo_engine *engine, struct demo_call *call, enum demo_shape shape)
 {
     struct demo_job job;
     json_t *body = read_body(call);
@@ -136,7 +144,7 @@ static void generate(
         atomic_fetch_add(&engine->counters.requests, 1);
         atomic_fetch_add(&engine->counters.prompt_tokens, job.prompt_tokens);
         if (job.stream) {
-            demo_stream(engine, call, &job);
+            demo_stream(engine, call->reply, &job);
             return;
         }
         answer_whole(engine, call, &job);
@@ -186,7 +194,7 @@ static json_t *embedding(
     return value;
 }
 
-static void embeddings(struct demo_engine *engine, struct http_call *call)
+static void embeddings(struct demo_engine *engine, struct demo_call *call)
 {
     json_t *body = read_body(call), *one;
     size_t i;
@@ -244,7 +252,7 @@ static void embeddings(struct demo_engine *engine, struct http_call *call)
 
 /* --- The rest ------------------------------------------------------------ */
 
-static void list_models(struct demo_engine *engine, struct http_call *call)
+static void list_models(struct demo_engine *engine, struct demo_call *call)
 {
     json_t *data = json_array();
     for (size_t i = 0; i < engine->name_count; i++)
@@ -256,7 +264,7 @@ static void list_models(struct demo_engine *engine, struct http_call *call)
         call, 200, json_pack("{s:s, s:o}", "object", "list", "data", data));
 }
 
-static void tokenise(struct demo_engine *engine, struct http_call *call)
+static void tokenise(struct demo_engine *engine, struct demo_call *call)
 {
     json_t *body = read_body(call);
     if (body == NULL)
@@ -295,7 +303,7 @@ static void tokenise(struct demo_engine *engine, struct http_call *call)
     json_decref(body);
 }
 
-static void counters(struct demo_engine *engine, struct http_call *call)
+static void counters(struct demo_engine *engine, struct demo_call *call)
 {
     struct demo_counters *c = &engine->counters;
     answer_json(call, 200,
@@ -308,13 +316,17 @@ static void counters(struct demo_engine *engine, struct http_call *call)
             (json_int_t)atomic_load(&c->tokenising)));
 }
 
-static void handle(void *context, struct http_call *call)
+static void handle(
+    void *context, const struct http_request *request, struct http_reply *reply)
 {
     struct demo_engine *engine = context;
-    struct str method = http_call_method(call), path = http_call_path(call);
+    struct demo_call both = {request, reply}, *call = &both;
+    struct str method = request->method, path = request->path;
     bool post = str_equal(method, STR("POST"));
     bool get = str_equal(method, STR("GET"));
-    if (post && str_equal(path, STR("/v1/chat/completions")))
+    if (request->body_too_large)
+        answer_error(call, 413, "too_large", "the body is too large");
+    else if (post && str_equal(path, STR("/v1/chat/completions")))
         generate(engine, call, DEMO_CHAT);
     else if (post && str_equal(path, STR("/v1/completions")))
         generate(engine, call, DEMO_COMPLETION);
@@ -427,15 +439,16 @@ int demo_engine_main(int argc, char **argv)
     signal(SIGPIPE, SIG_IGN);
     pthread_sigmask(SIG_BLOCK, &set, NULL);
     engine.model = demo_model_new();
-    struct http_service_options options = {.host = host,
+    struct http_service_settings settings = {.host = host,
         .port = (uint16_t)port,
         .max_body = 64u << 20,
         .max_connections = 4096,
-        .timeout_s = 600,
+        .max_reply = 256u << 20,
+        .idle_us = 600 * SECOND_US,
         .handler = handle,
         .context = &engine};
     if (engine.model == NULL ||
-        http_service_start(&options, &service, &info) != ERR_OK) {
+        http_service_start(&settings, &service, &info) != ERR_OK) {
         fprintf(stderr, "demo-engine: %s\n",
             info.text[0] != '\0' ? info.text : "out of memory");
         return 1;

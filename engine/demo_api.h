@@ -66,7 +66,7 @@ void demo_choice_step(struct demo_engine *engine, const struct demo_job *job,
 
 /* demo_stream.c: answers as server-sent events. Takes the job. */
 void demo_stream(
-    struct demo_engine *engine, struct http_call *call, struct demo_job *job);
+    struct demo_engine *engine, struct http_reply *reply, struct demo_job *job);
 json_t *demo_usage(
     enum demo_shape shape, int64_t prompt_tokens, int64_t completion_tokens);
 json_t *demo_response_object(const struct demo_job *job, const char *status,

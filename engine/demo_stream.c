@@ -209,11 +209,11 @@ static void step_response(struct stream *s)
 static ssize_t pull(void *context, char *out, size_t n)
 {
     struct stream *s = context;
-    if (s->out.len == 0) {
+    while (s->out.len == 0) {
         if (s->ended)
+            return 0;
+        if (atomic_load(&s->engine->stopping) || s->out.failed)
             return -1;
-        if (atomic_load(&s->engine->stopping))
-            return -2;
         if (s->job.shape == DEMO_RESPONSES)
             step_response(s);
         else
@@ -240,7 +240,7 @@ static void close_stream(void *context, bool complete)
 }
 
 void demo_stream(
-    struct demo_engine *engine, struct http_call *call, struct demo_job *job)
+    struct demo_engine *engine, struct http_reply *reply, struct demo_job *job)
 {
     struct stream *s = calloc(1, sizeof(*s));
     if (s == NULL) {
@@ -256,6 +256,8 @@ void demo_stream(
         (unsigned long long)(s->job.seed ^ (uint64_t)clock_now()));
     buf_init(&s->out, 1u << 20);
     atomic_fetch_add(&engine->counters.active, 1);
-    http_call_stream(call, 200, "text/event-stream",
-        &(struct http_stream){pull, close_stream, s});
+    if (http_reply_header(reply, "Content-Type", STR("text/event-stream")) !=
+        ERR_OK)
+        reply->status = 500;
+    reply->stream = (struct http_stream){pull, close_stream, s};
 }

@@ -62,29 +62,42 @@ struct listener {
 
 /* --- Handling (libmicrohttpd's threads) --------------------------------- */
 
-static void handle_call(void *context, struct http_call *call)
+static void handle_call(
+    void *context, const struct http_request *call, struct http_reply *reply)
 {
     struct listener *listener = context;
-    uint64_t tag = http_call_tag(call);
     const struct admin_request request = {
-        .method = http_call_method(call),
-        .path = http_call_path(call),
-        .query = http_call_query(call),
-        .authorization = http_call_header(call, "Authorization"),
-        .body = http_call_body(call),
-        .uid = (tag & TAG_UNIX) ? (long)(tag & TAG_UID_MASK) : -1,
+        .method = call->method,
+        .path = call->path,
+        .query = call->query,
+        .authorization = http_request_header(call, "Authorization"),
+        .body = call->body,
+        .uid = (call->tag & TAG_UNIX) ? (long)(call->tag & TAG_UID_MASK) : -1,
     };
     struct admin_response response = {0};
 
     CHECK_MAGIC(listener, LISTENER_MAGIC);
     buf_init(&response.body, 64u << 20);
-    admin_handle(listener->admin, &request, &response);
-    http_call_set_header(call, "Connection", "close");
-    http_call_set_header(call, "Cache-Control", "no-store");
-    if (response.status == 401)
-        http_call_set_header(call, "WWW-Authenticate", "Bearer");
-    http_call_answer(
-        call, response.status, response.content_type, buf_str(&response.body));
+    if (call->body_too_large) {
+        response.status = 413;
+        response.content_type = "application/problem+json";
+        buf_append_str(&response.body,
+            STR("{\"status\":413,\"title\":\"The body is too large\"}"));
+    } else {
+        admin_handle(listener->admin, &request, &response);
+    }
+    reply->status = response.status;
+    enum err err = http_reply_header(
+        reply, "Content-Type", str_from(response.content_type));
+    if (err == ERR_OK)
+        err = http_reply_header(reply, "Connection", STR("close"));
+    if (err == ERR_OK)
+        err = http_reply_header(reply, "Cache-Control", STR("no-store"));
+    if (err == ERR_OK && response.status == 401)
+        err = http_reply_header(reply, "WWW-Authenticate", STR("Bearer"));
+    buf_append_str(&reply->body, buf_str(&response.body));
+    if (err != ERR_OK)
+        reply->body.failed = true; /* a bare 503 */
     buf_fini(&response.body);
 }
 
@@ -162,7 +175,7 @@ static bool look_at(struct listener *listener, const struct pending *p)
             "on the Unix socket");
         return true;
     }
-    if (http_service_hand_over(listener->service, p->fd, p->tag) != ERR_OK)
+    if (http_service_add(listener->service, p->fd, p->tag) != ERR_OK)
         log_warn("admin_connection_refused", "why=\"too many connections\"");
     return true;
 }
@@ -317,9 +330,9 @@ enum err listener_start(struct admin *admin, const struct settings *settings,
     struct listener **out, struct errinfo *info)
 {
     struct listener *listener = calloc(1, sizeof *listener);
-    const struct http_service_options options = {
+    const struct http_service_settings service = {
         .max_body = BODY_MAX,
-        .timeout_s = SERVICE_TIMEOUT_S,
+        .idle_us = SERVICE_TIMEOUT_S * SECOND_US,
         .handler = handle_call,
         .context = listener,
     };
@@ -340,7 +353,7 @@ enum err listener_start(struct admin *admin, const struct settings *settings,
     if (!err)
         err = open_metrics(listener, settings->metrics_listen, info);
     if (!err)
-        err = http_service_start(&options, &listener->service, info);
+        err = http_service_start(&service, &listener->service, info);
     if (!err && pthread_create(&listener->thread, NULL, run, listener) != 0)
         err = errinfo_set(info, ERR_NOMEM, "no thread for the admin listener");
     if (!err)
