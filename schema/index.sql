@@ -14,7 +14,8 @@ CREATE TABLE state (
     first_time INTEGER,          -- NULL: no rows yet
     last_time  INTEGER,
     clean      INTEGER NOT NULL, -- 1: closed and synced; 0: being written
-    boot       TEXT NOT NULL     -- the boot in which it was last written
+    boot       TEXT NOT NULL,    -- the boot in which it was last written
+    last       BLOB NOT NULL     -- SHA-256 of entry next - 1; empty: none is in
 ) STRICT;
 
 -- Every string that repeats, once.
@@ -67,7 +68,6 @@ CREATE INDEX request_permitted ON request (permitted);
 CREATE INDEX request_route ON request (route);
 CREATE INDEX request_status ON request (status) WHERE status IS NOT NULL;
 CREATE INDEX request_outcome ON request (outcome) WHERE outcome IS NOT NULL;
-CREATE INDEX request_open ON request (seq) WHERE permitted = 1 AND end_seq IS NULL;
 
 CREATE TABLE request_team (
     team INTEGER NOT NULL, -- word
