@@ -17,10 +17,6 @@
 
 #include <jansson.h>
 
-/* lib/json.h has a function of this name too: use json_stringn (admin_text),
- * and do not include both headers in one file. */
-#pragma GCC poison json_string
-
 /* Not in this build's answers: an answer grows at most to this. */
 #define ADMIN_ANSWER_MAX (64u << 20)
 #define ADMIN_BODY_MAX (4u << 20)

@@ -1,0 +1,445 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * proxy/cli/cli.c - finding the command, reading its options, help. What the
+ * commands are stands in commands_*.c. */
+#include "proxy/cli/cli.h"
+#include "proxy/cli/cli_priv.h"
+
+#include "lib/must.h"
+
+#include <signal.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#define NOUNS_MAX 64
+
+static const struct cli_commands *const tables[] = {&cli_state_commands,
+    &cli_directory_commands, &cli_register_commands, &cli_policy_commands,
+    &cli_audit_commands};
+#define TABLE_COUNT (sizeof tables / sizeof tables[0])
+
+/* Options that every command takes. */
+static const struct cli_option common[] = {
+    {"json", NULL, CLI_FLAG, NULL, "print the answer as JSON"},
+    {"token-file", "FILE", CLI_TEXT, NULL,
+        "the administrator's token (else BAILIFF_ADMIN_TOKEN)"},
+    {"help", NULL, CLI_FLAG, NULL, "this text"},
+};
+
+/* --- Saying ---------------------------------------------------------- */
+
+int cli_say(int code, const char *format, ...)
+{
+    char text[4096];
+    va_list arguments;
+
+    va_start(arguments, format);
+    vsnprintf(text, sizeof text, format, arguments);
+    va_end(arguments);
+    fputs("bailiff: ", stderr);
+    cli_print_safe(stderr, text);
+    fputc('\n', stderr);
+    return code;
+}
+
+static void print_name(FILE *out, const struct cli_command *command)
+{
+    fprintf(out, "%s%s%s", command->noun, command->verb ? " " : "",
+        command->verb ? command->verb : "");
+}
+
+int cli_usage(const struct cli *cli, const char *format, ...)
+{
+    char text[4096];
+    va_list arguments;
+
+    va_start(arguments, format);
+    vsnprintf(text, sizeof text, format, arguments);
+    va_end(arguments);
+    cli_say(2, "%s", text);
+    if (cli->command) {
+        fputs("usage: bailiff ", stderr);
+        print_name(stderr, cli->command);
+        fprintf(stderr, "%s%s%s   (--help says more)\n",
+            cli->command->arguments[0] ? " " : "", cli->command->arguments,
+            cli->command->option_count ? " [options]" : "");
+    }
+    return 2;
+}
+
+/* --- Help ------------------------------------------------------------ */
+
+static void print_overview(FILE *out)
+{
+    fputs("bailiff - a policy-enforcing access-control proxy for model APIs\n\n"
+          "usage: bailiff [-C DIR] COMMAND [ARGUMENTS] [--json] [--help]\n"
+          "DIR is the state directory; BAILIFF_STATE names it too.\n",
+        out);
+    for (size_t t = 0; t < TABLE_COUNT; t++) {
+        fputc('\n', out);
+        for (size_t i = 0; i < tables[t]->count; i++) {
+            const struct cli_command *c = &tables[t]->items[i];
+            int n = fprintf(out, "  %s%s%s%s%s", c->noun, c->verb ? " " : "",
+                c->verb ? c->verb : "", c->arguments[0] ? " " : "",
+                c->arguments);
+            fprintf(out, "%*s%s\n", n < 42 ? 42 - n : 2, "", c->summary);
+        }
+    }
+}
+
+static void print_options(
+    FILE *out, const struct cli_option *options, size_t count)
+{
+    for (size_t i = 0; i < count; i++) {
+        int n = fprintf(out, "  --%s%s%s", options[i].name,
+            options[i].argument ? " " : "",
+            options[i].argument ? options[i].argument : "");
+        fprintf(out, "%*s%s\n", n < 32 ? 32 - n : 2, "", options[i].help);
+    }
+}
+
+static void print_help(const struct cli_command *command)
+{
+    printf("usage: bailiff ");
+    print_name(stdout, command);
+    printf("%s%s%s\n\n%s.\n", command->arguments[0] ? " " : "",
+        command->arguments, command->option_count ? " [options]" : "",
+        command->summary);
+    if (command->details)
+        printf("\n%s\n", command->details);
+    printf("\noptions:\n");
+    print_options(stdout, command->options, command->option_count);
+    printf("  -C DIR                          the state directory (else "
+           "BAILIFF_STATE)\n");
+    print_options(stdout, common, CLI_COUNT(common));
+}
+
+/* --- Finding --------------------------------------------------------- */
+
+static const struct cli_command *find_command(
+    const char *noun, const char *verb, bool *noun_known, bool *has_verbs)
+{
+    *noun_known = *has_verbs = false;
+    for (size_t t = 0; t < TABLE_COUNT; t++)
+        for (size_t i = 0; i < tables[t]->count; i++) {
+            const struct cli_command *c = &tables[t]->items[i];
+            if (strcmp(c->noun, noun) != 0)
+                continue;
+            *noun_known = true;
+            *has_verbs |= c->verb != NULL;
+            if (!c->verb || (verb && strcmp(c->verb, verb) == 0))
+                return c;
+        }
+    return NULL;
+}
+
+/* What was meant by an unknown noun (or verb of a noun). */
+static void suggest_command(const char *noun, const char *verb)
+{
+    struct str words[256], near;
+    size_t count = 0;
+
+    for (size_t t = 0; t < TABLE_COUNT; t++)
+        for (size_t i = 0; i < tables[t]->count && count < 256; i++) {
+            const struct cli_command *c = &tables[t]->items[i];
+            if (verb && strcmp(c->noun, noun) == 0 && c->verb)
+                words[count++] = str_from(c->verb);
+            else if (!verb)
+                words[count++] = str_from(c->noun);
+        }
+    near = str_suggest(str_from(verb ? verb : noun), words, count);
+    if (near.len > 0)
+        cli_say(2, "there is no command \"%s%s%s\"; did you mean \"%s%s%.*s\"?",
+            noun, verb ? " " : "", verb ? verb : "", verb ? noun : "",
+            verb ? " " : "", STR_ARG(near));
+    else
+        cli_say(2, "there is no command \"%s%s%s\"", noun, verb ? " " : "",
+            verb ? verb : "");
+    if (!verb) {
+        fputs("`bailiff help` lists the commands\n", stderr);
+        return;
+    }
+    fprintf(stderr, "%s has:", noun);
+    for (size_t i = 0; i < count; i++)
+        fprintf(stderr, " %.*s", STR_ARG(words[i]));
+    fputc('\n', stderr);
+}
+
+/* --- Options --------------------------------------------------------- */
+
+static int option_index(const struct cli *cli, struct str name)
+{
+    for (size_t i = 0; i < cli->command->option_count; i++)
+        if (str_equal(str_from(cli->command->options[i].name), name))
+            return (int)i;
+    return -1;
+}
+
+bool cli_has(const struct cli *cli, const char *option)
+{
+    int i = option_index(cli, str_from(option));
+
+    MUST(i >= 0);
+    return cli->value_count[i] > 0;
+}
+
+const char *cli_value(const struct cli *cli, const char *option)
+{
+    int i = option_index(cli, str_from(option));
+
+    MUST(i >= 0);
+    return cli->value_count[i] ? cli->values[i][cli->value_count[i] - 1] : NULL;
+}
+
+static int unknown_option(const struct cli *cli, struct str name)
+{
+    struct str words[CLI_OPTIONS_MAX + 8], near;
+    size_t count = 0;
+
+    for (size_t i = 0; i < cli->command->option_count; i++)
+        words[count++] = str_from(cli->command->options[i].name);
+    for (size_t i = 0; i < CLI_COUNT(common); i++)
+        words[count++] = str_from(common[i].name);
+    near = str_suggest(name, words, count);
+    if (near.len > 0)
+        return cli_usage(cli, "unknown option --%.*s; did you mean --%.*s?",
+            STR_ARG(name), STR_ARG(near));
+    return cli_usage(cli, "unknown option --%.*s", STR_ARG(name));
+}
+
+/* Takes one "--name", "--name=value" or "--name value"; -1: help was asked
+ * for; else 0 or 2. */
+static int take_option(struct cli *cli, int *at)
+{
+    struct str text = str_from(cli->argv[*at] + 2), name, value;
+    bool attached = str_split(text, '=', &name, &value);
+    const struct cli_option *option;
+    const char *given = attached ? value.ptr : NULL;
+    int i;
+
+    if (str_equal(name, STR("help")))
+        return -1;
+    if (str_equal(name, STR("json")) && !attached) {
+        cli->json = true;
+        return 0;
+    }
+    i = option_index(cli, name);
+    option = i >= 0 ? &cli->command->options[i] : NULL;
+    if (!option && !str_equal(name, STR("token-file")))
+        return unknown_option(cli, name);
+    if (option && option->kind == CLI_FLAG) {
+        if (attached)
+            return cli_usage(cli, "--%s takes no value", option->name);
+        given = "true";
+    } else if (!attached) {
+        if (*at + 1 >= cli->argc)
+            return cli_usage(cli, "--%.*s wants a value", STR_ARG(name));
+        given = cli->argv[++*at];
+    }
+    if (!option) {
+        cli->token_file = given;
+        return 0;
+    }
+    if (cli->value_count[i] == CLI_REPEATS_MAX)
+        return cli_usage(cli, "--%s is given too often", option->name);
+    if (cli->value_count[i] > 0 && option->kind != CLI_LIST)
+        return cli_usage(cli, "--%s is given twice", option->name);
+    cli->values[i][cli->value_count[i]++] = given;
+    return 0;
+}
+
+/* Options and arguments behind the command's words. */
+static int read_arguments(struct cli *cli, int at)
+{
+    bool only_arguments = false;
+    int result;
+
+    for (; at < cli->argc; at++) {
+        const char *word = cli->argv[at];
+        if (!only_arguments && strcmp(word, "--") == 0) {
+            only_arguments = true;
+        } else if (!only_arguments && strcmp(word, "-h") == 0) {
+            return -1;
+        } else if (!only_arguments && strcmp(word, "-C") == 0) {
+            if (at + 1 >= cli->argc)
+                return cli_usage(cli, "-C wants a directory");
+            cli->dir = cli->argv[++at];
+        } else if (!only_arguments && strncmp(word, "--", 2) == 0) {
+            result = take_option(cli, &at);
+            if (result)
+                return result;
+        } else if (!only_arguments && word[0] == '-' && word[1] != '\0') {
+            return cli_usage(cli, "unknown option %s", word);
+        } else if (cli->arg_count == cli->command->most) {
+            return cli_usage(cli, "\"%s\" is one argument too many", word);
+        } else {
+            cli->args[cli->arg_count++] = word;
+        }
+    }
+    if (cli->arg_count < cli->command->least)
+        return cli_usage(
+            cli, "an argument is missing: %s", cli->command->arguments);
+    return 0;
+}
+
+bool cli_number(const char *option, const char *text, int64_t *out)
+{
+    struct str digits = str_from(text);
+    int64_t factor = 1;
+
+    if (digits.len > 1) {
+        char last = digits.ptr[digits.len - 1];
+        factor = last == 'k'   ? 1000
+                 : last == 'M' ? 1000000
+                 : last == 'G' ? 1000000000
+                               : 1;
+        if (factor > 1)
+            digits.len--;
+    }
+    if (str_to_i64(digits, out) == ERR_OK &&
+        !__builtin_mul_overflow(*out, factor, out))
+        return true;
+    cli_say(
+        2, "--%s: \"%s\" is no number (50000, or 50k, 2M, 1G)", option, text);
+    return false;
+}
+
+static json_t *list_value(struct cli *cli, int option)
+{
+    json_t *list = json_array();
+
+    for (int i = 0; i < cli->value_count[option]; i++) {
+        struct str rest = str_from(cli->values[option][i]), word;
+        while (rest.len > 0) {
+            str_split(rest, ',', &word, &rest);
+            word = str_trim(word);
+            if (word.len > 0)
+                json_array_append_new(list, json_stringn(word.ptr, word.len));
+        }
+    }
+    return list;
+}
+
+json_t *cli_body(struct cli *cli, const char *const *fields)
+{
+    json_t *body = json_object();
+    int64_t number;
+
+    for (int i = 0; fields && i < cli->arg_count; i++)
+        if (fields[i])
+            json_object_set_new(body, fields[i],
+                json_stringn(cli->args[i], strlen(cli->args[i])));
+    for (size_t i = 0; i < cli->command->option_count; i++) {
+        const struct cli_option *option = &cli->command->options[i];
+        const char *value;
+
+        if (!option->field || cli->value_count[i] == 0)
+            continue;
+        value = cli->values[i][cli->value_count[i] - 1];
+        switch (option->kind) {
+        case CLI_FLAG:
+            json_object_set_new(body, option->field, json_true());
+            break;
+        case CLI_TEXT:
+            json_object_set_new(
+                body, option->field, json_stringn(value, strlen(value)));
+            break;
+        case CLI_NUMBER:
+            if (!cli_number(option->name, value, &number)) {
+                json_decref(body);
+                return NULL;
+            }
+            json_object_set_new(body, option->field, json_integer(number));
+            break;
+        case CLI_LIST:
+            json_object_set_new(body, option->field, list_value(cli, (int)i));
+            break;
+        }
+    }
+    return body;
+}
+
+const char *cli_state_dir(struct cli *cli)
+{
+    if (!cli->dir || !cli->dir[0])
+        cli->dir = getenv("BAILIFF_STATE");
+    if (!cli->dir || !cli->dir[0]) {
+        cli_say(2, "which state directory? Give -C DIR, or set BAILIFF_STATE");
+        return NULL;
+    }
+    return cli->dir;
+}
+
+/* --- Running --------------------------------------------------------- */
+
+static int run_command(struct cli *cli, int at)
+{
+    int result;
+
+    if (cli->command->raw) {
+        cli->argc -= at - 1;
+        cli->argv += at - 1;
+        return cli->command->run(cli);
+    }
+    result = read_arguments(cli, at);
+    if (result < 0) {
+        print_help(cli->command);
+        return 0;
+    }
+    if (result > 0)
+        return result;
+    if (!cli->command->no_state && !cli_state_dir(cli))
+        return 2;
+    cli->arena = arena_new(65536, 64u << 20);
+    if (!cli->arena)
+        return cli_say(1, "out of memory");
+    result = cli->command->run ? cli->command->run(cli) : cli_run_rest(cli);
+    cli_session_close(cli);
+    arena_free(&cli->arena);
+    if (fflush(stdout) != 0 && result == 0)
+        result = cli_say(1, "standard output cannot be written");
+    return result;
+}
+
+int cli_main(int argc, char **argv)
+{
+    struct cli cli = {.argc = argc, .argv = argv};
+    const char *noun, *verb;
+    bool noun_known, has_verbs;
+    int at = 1;
+
+    signal(SIGPIPE, SIG_IGN);
+    while (at < argc && strcmp(argv[at], "-C") == 0) {
+        if (at + 1 >= argc)
+            return cli_usage(&cli, "-C wants a directory");
+        cli.dir = argv[at + 1];
+        at += 2;
+    }
+    if (at >= argc || strcmp(argv[at], "--help") == 0 ||
+        strcmp(argv[at], "-h") == 0 || strcmp(argv[at], "help") == 0) {
+        bool asked = at < argc;
+        print_overview(asked ? stdout : stderr);
+        return asked ? 0 : 2;
+    }
+    noun = strcmp(argv[at], "--version") == 0 ? "version" : argv[at];
+    verb = at + 1 < argc ? argv[at + 1] : NULL;
+    cli.command = find_command(noun, verb, &noun_known, &has_verbs);
+    if (!cli.command) {
+        bool help =
+            verb && (strcmp(verb, "--help") == 0 || strcmp(verb, "-h") == 0);
+        if (noun_known && (help || !verb)) {
+            FILE *out = help ? stdout : stderr;
+            for (size_t t = 0; t < TABLE_COUNT; t++)
+                for (size_t i = 0; i < tables[t]->count; i++) {
+                    const struct cli_command *c = &tables[t]->items[i];
+                    if (strcmp(c->noun, noun) == 0)
+                        fprintf(out, "  bailiff %s %s %s\n      %s\n", noun,
+                            c->verb, c->arguments, c->summary);
+                }
+            return help ? 0 : 2;
+        }
+        suggest_command(noun, noun_known ? verb : NULL);
+        return 2;
+    }
+    return run_command(&cli, at + (cli.command->verb ? 2 : 1));
+}

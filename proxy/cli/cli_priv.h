@@ -1,0 +1,141 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * proxy/cli/cli_priv.h - inside of the command line: commands as data, the
+ * session with the admin API, tables for people. One thread. */
+#ifndef PROXY_CLI_CLI_PRIV_H
+#define PROXY_CLI_CLI_PRIV_H
+
+#include "lib/arena.h"
+#include "lib/buf.h"
+
+#include <jansson.h>
+
+#define CLI_OPTIONS_MAX 24
+#define CLI_REPEATS_MAX 64
+
+enum cli_kind {
+    CLI_FLAG, /* no value; true */
+    CLI_TEXT,
+    CLI_NUMBER, /* digits; k, M, G for thousands and so on */
+    CLI_LIST    /* comma-separated and repeatable: an array of texts */
+};
+
+struct cli_option {
+    const char *name;     /* without "--" */
+    const char *argument; /* for the help: "N", "NAME"; NULL for flags */
+    enum cli_kind kind;
+    const char *field; /* member of the body or key of the query; NULL: the
+                          command reads the option itself */
+    const char *help;
+};
+
+enum cli_cell {
+    CELL_TEXT, /* strings, numbers, true/false, arrays with commas */
+    CELL_TIME,
+    CELL_DATE,
+    CELL_YES,  /* true: "yes", false: "-" */
+    CELL_COUNT /* right-aligned, digits in groups */
+};
+struct cli_column {
+    const char *heading, *field; /* field: "name", or "a.b" */
+    enum cli_cell cell;
+};
+
+/* A command that is one call of the admin API. */
+struct cli_rest {
+    const char *method;
+    const char *path; /* "/v1/teams/{0}": {N} is the N-th argument */
+    /* Member for each argument, NULL where it stands in the path. */
+    const char *const *fields;
+    const struct cli_column *columns; /* of a list */
+    size_t column_count;
+    const char *empty; /* said of an empty list */
+    const char *done;  /* "team {name} added": members of the answer */
+};
+
+struct cli;
+struct cli_command {
+    const char *noun, *verb; /* verb NULL: `bailiff status` */
+    const char *arguments;   /* "NAME [FILE]" */
+    int least, most;         /* how many */
+    const char *summary;
+    const char *details; /* further paragraphs of --help; may be NULL */
+    const struct cli_option *options;
+    size_t option_count;
+    int (*run)(struct cli *cli); /* NULL: rest */
+    const struct cli_rest *rest;
+    bool raw;      /* arguments are passed on as they are (demo-engine) */
+    bool no_state; /* needs no state directory */
+};
+
+struct cli_commands {
+    const struct cli_command *items;
+    size_t count;
+};
+extern const struct cli_commands cli_directory_commands, cli_register_commands,
+    cli_policy_commands, cli_audit_commands, cli_state_commands;
+
+struct cli_session;
+struct cli {
+    int argc; /* as main got them, from the command on (raw) */
+    char **argv;
+    const struct cli_command *command;
+    const char *args[16];
+    int arg_count;
+    const char *values[CLI_OPTIONS_MAX][CLI_REPEATS_MAX];
+    int value_count[CLI_OPTIONS_MAX];
+    const char *dir, *token_file;
+    bool json;
+    struct arena *arena;
+    struct cli_session *session;
+};
+
+/* --- Options --------------------------------------------------------- */
+bool cli_has(const struct cli *cli, const char *option);
+/* The last value; NULL: not given. */
+const char *cli_value(const struct cli *cli, const char *option);
+/* "1000", "50k", "2M". False after saying what is wrong. */
+bool cli_number(const char *option, const char *text, int64_t *out);
+/* The body that options (and arguments with fields) make. NULL: said. */
+json_t *cli_body(struct cli *cli, const char *const *fields);
+/* Standard error, "bailiff: " before it; gives `code`. */
+int cli_say(int code, const char *format, ...) PRINTFLIKE(2, 3);
+int cli_usage(const struct cli *cli, const char *format, ...) PRINTFLIKE(2, 3);
+const char *cli_state_dir(struct cli *cli); /* NULL: said */
+
+/* --- Session (session.c) --------------------------------------------- */
+/* One call of the admin API: through the server's socket where one answers,
+ * else in this process under DIR/lock. body is taken (may be NULL). 0 with
+ * *answer (given), or 1 after the problem was said; *status (may be NULL) is
+ * set in both cases (0: no answer at all). */
+int cli_call(struct cli *cli, const char *method, const char *path,
+    json_t *body, json_t **answer, int *status);
+/* The same for a text answer. */
+bool cli_session_is_online(struct cli *cli);
+void cli_session_close(struct cli *cli);
+/* Percent-encodes into the arena. */
+const char *cli_encode(struct cli *cli, const char *text);
+/* A command that is its rest row. */
+int cli_run_rest(struct cli *cli);
+/* Whole file, "-" for standard input. False: said. */
+bool cli_read_file(const char *path, struct buf *out);
+
+/* --- Printing (print.c) ---------------------------------------------- */
+void cli_print_json(const json_t *value);
+void cli_print_table(const json_t *items, const struct cli_column *columns,
+    size_t count, const char *empty);
+/* One "heading  value" line per column that the object has. */
+void cli_print_record(
+    const json_t *object, const struct cli_column *columns, size_t count);
+void cli_print_done(const char *done, const json_t *answer);
+/* Text without control characters (terminals obey them). */
+void cli_print_safe(FILE *out, const char *text);
+/* Secrets are shown once: in a frame of their own. */
+void cli_print_secret(const char *what, const char *secret);
+/* Local time of the terminal's user, "2026-11-23 09:15:30 +01:00". */
+void cli_format_time(struct buf *out, const char *rfc3339, bool date_only);
+json_t *cli_get(const json_t *object, const char *path); /* borrowed */
+
+#define CLI_COUNT(array) (sizeof(array) / sizeof((array)[0]))
+
+#endif

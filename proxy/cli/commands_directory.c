@@ -1,0 +1,282 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * proxy/cli/commands_directory.c - teams, callers, keys, administrators,
+ * onboarding: each command a row. */
+#include "proxy/cli/cli_priv.h"
+
+static const char *const name_field[] = {"name"};
+static const char *const handle_field[] = {"handle"};
+
+/* --- team ------------------------------------------------------------ */
+
+static const struct cli_column team_columns[] = {
+    {"NAME", "name", CELL_TEXT},
+    {"PARENT", "parent", CELL_TEXT},
+    {"TITLE", "title", CELL_TEXT},
+    {"CALLERS", "callers", CELL_COUNT},
+    {"CREATED", "created", CELL_TIME},
+};
+static const struct cli_option team_add_options[] = {
+    {"parent", "TEAM", CLI_TEXT, "parent", "the team that it is part of"},
+    {"title", "TEXT", CLI_TEXT, "title", "for people"},
+};
+static const struct cli_rest team_list = {.method = "GET",
+    .path = "/v1/teams",
+    .columns = team_columns,
+    .column_count = CLI_COUNT(team_columns),
+    .empty = "no teams; `bailiff team add NAME` makes one"};
+static const struct cli_rest team_add = {.method = "POST",
+    .path = "/v1/teams",
+    .fields = name_field,
+    .done = "team {name} added"};
+static const struct cli_rest team_remove = {
+    .method = "DELETE", .path = "/v1/teams/{0}", .done = "team removed"};
+
+/* --- caller ---------------------------------------------------------- */
+
+static const struct cli_column caller_columns[] = {
+    {"HANDLE", "handle", CELL_TEXT},
+    {"ID", "id", CELL_TEXT},
+    {"KIND", "kind", CELL_TEXT},
+    {"TEAMS", "teams", CELL_TEXT},
+    {"KEYS", "keys", CELL_COUNT},
+    {"DISABLED", "disabled", CELL_YES},
+    {"CREATED", "created", CELL_TIME},
+};
+static const struct cli_column caller_record[] = {
+    {"handle", "handle", CELL_TEXT},
+    {"id", "id", CELL_TEXT},
+    {"name", "name", CELL_TEXT},
+    {"kind", "kind", CELL_TEXT},
+    {"teams", "teams", CELL_TEXT},
+    {"keys in force", "keys", CELL_TEXT},
+    {"disabled", "disabled", CELL_YES},
+    {"created", "created", CELL_TIME},
+};
+static const struct cli_option caller_add_options[] = {
+    {"team", "TEAM", CLI_LIST, "teams", "a team that it is in (repeatable)"},
+    {"kind", "person|service", CLI_TEXT, "kind", "what it is (person)"},
+    {"name", "TEXT", CLI_TEXT, "name", "for people; erasable"},
+};
+static const struct cli_option caller_list_options[] = {
+    {"team", "TEAM", CLI_TEXT, "team", "only those in this team"},
+};
+static const struct cli_option caller_update_options[] = {
+    {"join", "TEAM", CLI_LIST, "join", "put it into a team (repeatable)"},
+    {"leave", "TEAM", CLI_LIST, "leave", "take it out of one (repeatable)"},
+    {"reason", "TEXT", CLI_TEXT, "reason", "goes on record"},
+};
+static const struct cli_option reason_options[] = {
+    {"reason", "TEXT", CLI_TEXT, "reason", "goes on record"},
+};
+static const struct cli_rest caller_list = {.method = "GET",
+    .path = "/v1/callers",
+    .columns = caller_columns,
+    .column_count = CLI_COUNT(caller_columns),
+    .empty = "no callers; `bailiff onboard HANDLE --team TEAM` makes one"};
+static const struct cli_rest caller_add = {.method = "POST",
+    .path = "/v1/callers",
+    .fields = handle_field,
+    .done = "caller {handle} added ({id}); `bailiff key issue {handle}` gives "
+            "it a key"};
+static const struct cli_rest caller_show = {.method = "GET",
+    .path = "/v1/callers/{0}",
+    .columns = caller_record,
+    .column_count = CLI_COUNT(caller_record)};
+static const struct cli_rest caller_update = {.method = "PATCH",
+    .path = "/v1/callers/{0}",
+    .done = "caller {handle} is now in: {teams}"};
+static const struct cli_rest caller_disable = {.method = "POST",
+    .path = "/v1/callers/{0}/disable",
+    .done = "caller {handle} disabled: its requests are refused from now on"};
+static const struct cli_rest caller_enable = {.method = "POST",
+    .path = "/v1/callers/{0}/enable",
+    .done = "caller {handle} enabled"};
+
+/* --- key ------------------------------------------------------------- */
+
+static const struct cli_column key_columns[] = {
+    {"ID", "id", CELL_TEXT},
+    {"CALLER", "handle", CELL_TEXT},
+    {"BEGINS", "hint", CELL_TEXT},
+    {"LABEL", "label", CELL_TEXT},
+    {"STATE", "state", CELL_TEXT},
+    {"CREATED", "created", CELL_TIME},
+    {"EXPIRES", "expires", CELL_TIME},
+};
+static const struct cli_option key_issue_options[] = {
+    {"label", "TEXT", CLI_TEXT, "label", "what it is for"},
+    {"expires", "TIME", CLI_TEXT, "expires", "2026-12-31, or a span: 90d"},
+};
+static const struct cli_option key_list_options[] = {
+    {"caller", "HANDLE", CLI_TEXT, "caller", "only those of this caller"},
+    {"all", NULL, CLI_FLAG, "all", "the revoked ones too"},
+};
+static const struct cli_rest key_list = {.method = "GET",
+    .path = "/v1/keys",
+    .columns = key_columns,
+    .column_count = CLI_COUNT(key_columns),
+    .empty = "no keys; `bailiff key issue HANDLE` makes one"};
+static const struct cli_rest key_revoke = {.method = "POST",
+    .path = "/v1/keys/{0}/revoke",
+    .done = "key {id} of {handle} revoked: it is refused from now on"};
+
+static int run_key_issue(struct cli *cli)
+{
+    json_t *body = cli_body(cli, NULL), *answer = NULL;
+    struct buf path;
+    int result;
+
+    if (!body)
+        return 2;
+    buf_init(&path, 4096);
+    buf_printf(&path, "/v1/callers/%s/keys", cli_encode(cli, cli->args[0]));
+    result = cli_call(cli, "POST", buf_cstr(&path), body, &answer, NULL);
+    buf_fini(&path);
+    if (result)
+        return result;
+    if (cli->json) {
+        cli_print_json(answer);
+    } else {
+        cli_print_done(
+            "key {id} issued to {handle}, expires: {expires}", answer);
+        cli_print_secret(
+            "The key", json_string_value(json_object_get(answer, "key")));
+    }
+    json_decref(answer);
+    return 0;
+}
+
+/* --- onboard --------------------------------------------------------- */
+
+static const struct cli_option onboard_options[] = {
+    {"team", "TEAM", CLI_TEXT, "team", "its team; made where it is not there"},
+    {"models", "MODELS", CLI_LIST, "models",
+        "models that it may use, with commas between them"},
+    {"tokens-per-day", "N", CLI_NUMBER, "tokensPerDay", "its daily budget"},
+    {"requests-per-minute", "N", CLI_NUMBER, "requestsPerMinute", "its rate"},
+    {"kind", "person|service", CLI_TEXT, "kind", "what it is (person)"},
+    {"name", "TEXT", CLI_TEXT, "name", "for people; erasable"},
+    {"label", "TEXT", CLI_TEXT, "label", "of the key"},
+    {"expires", "TIME", CLI_TEXT, "expires", "of the key: 2026-12-31, or 90d"},
+};
+
+static int run_onboard(struct cli *cli)
+{
+    json_t *body = cli_body(cli, handle_field), *answer = NULL;
+    const json_t *steps;
+    int result;
+
+    if (!body)
+        return 2;
+    result = cli_call(cli, "POST", "/v1/onboard", body, &answer, NULL);
+    if (result)
+        return result;
+    if (cli->json) {
+        cli_print_json(answer);
+    } else {
+        steps = json_object_get(answer, "steps");
+        for (size_t i = 0; i < json_array_size(steps); i++) {
+            fputs("  ", stdout);
+            cli_print_safe(stdout, json_string_value(json_array_get(steps, i)));
+            putchar('\n');
+        }
+        cli_print_secret("The key of the new caller",
+            json_string_value(cli_get(answer, "key.key")));
+    }
+    json_decref(answer);
+    return 0;
+}
+
+/* --- admin ----------------------------------------------------------- */
+
+static const struct cli_column admin_columns[] = {
+    {"NAME", "name", CELL_TEXT},
+    {"ID", "id", CELL_TEXT},
+    {"ROLE", "role", CELL_TEXT},
+    {"UID", "uid", CELL_TEXT},
+    {"TOKEN", "token", CELL_YES},
+    {"DISABLED", "disabled", CELL_YES},
+    {"CREATED", "created", CELL_TIME},
+};
+static const struct cli_option admin_add_options[] = {
+    {"role", "ROLE", CLI_TEXT, "role",
+        "admin, policy-author, approver, auditor or operator"},
+    {"uid", "N", CLI_NUMBER, "uid",
+        "a system user who is this administrator on the socket"},
+    {"no-token", NULL, CLI_FLAG, NULL, "by uid only"},
+};
+static const struct cli_rest admin_list = {.method = "GET",
+    .path = "/v1/administrators",
+    .columns = admin_columns,
+    .column_count = CLI_COUNT(admin_columns),
+    .empty = "no administrators"};
+static const struct cli_rest admin_disable = {.method = "POST",
+    .path = "/v1/administrators/{0}/disable",
+    .done = "administrator {name} disabled"};
+
+static int run_admin_add(struct cli *cli)
+{
+    json_t *body = cli_body(cli, name_field), *answer = NULL;
+    const char *secret;
+    int result;
+
+    if (!body)
+        return 2;
+    if (cli_has(cli, "no-token"))
+        json_object_set_new(body, "token", json_false());
+    result = cli_call(cli, "POST", "/v1/administrators", body, &answer, NULL);
+    if (result)
+        return result;
+    if (cli->json) {
+        cli_print_json(answer);
+    } else {
+        cli_print_done("administrator {name} added, role {role}", answer);
+        secret = json_string_value(json_object_get(answer, "secret"));
+        if (secret)
+            cli_print_secret("The token", secret);
+    }
+    json_decref(answer);
+    return 0;
+}
+
+#define OPTIONS(table) table, CLI_COUNT(table)
+static const struct cli_command commands[] = {
+    {"onboard", NULL, "HANDLE", 1, 1,
+        "A new caller with team, rule, quota and key, in one step",
+        "All or nothing. Where approvals are required the rule is submitted "
+        "and waits\nfor them; everything else is in force at once.",
+        OPTIONS(onboard_options), run_onboard, NULL, false, false},
+    {"team", "add", "NAME", 1, 1, "Make a team", NULL,
+        OPTIONS(team_add_options), NULL, &team_add, false, false},
+    {"team", "list", "", 0, 0, "The teams", NULL, NULL, 0, NULL, &team_list,
+        false, false},
+    {"team", "remove", "NAME", 1, 1, "Remove an empty team that no rule names",
+        NULL, NULL, 0, NULL, &team_remove, false, false},
+    {"caller", "add", "HANDLE", 1, 1, "Make a caller", NULL,
+        OPTIONS(caller_add_options), NULL, &caller_add, false, false},
+    {"caller", "list", "", 0, 0, "The callers", NULL,
+        OPTIONS(caller_list_options), NULL, &caller_list, false, false},
+    {"caller", "show", "HANDLE", 1, 1, "One caller", NULL, NULL, 0, NULL,
+        &caller_show, false, false},
+    {"caller", "update", "HANDLE", 1, 1, "Change a caller's teams", NULL,
+        OPTIONS(caller_update_options), NULL, &caller_update, false, false},
+    {"caller", "disable", "HANDLE", 1, 1, "Refuse a caller's requests", NULL,
+        OPTIONS(reason_options), NULL, &caller_disable, false, false},
+    {"caller", "enable", "HANDLE", 1, 1, "Take a caller's requests again", NULL,
+        OPTIONS(reason_options), NULL, &caller_enable, false, false},
+    {"key", "issue", "HANDLE", 1, 1, "A new API key, shown once", NULL,
+        OPTIONS(key_issue_options), run_key_issue, NULL, false, false},
+    {"key", "list", "", 0, 0, "The keys", NULL, OPTIONS(key_list_options), NULL,
+        &key_list, false, false},
+    {"key", "revoke", "KEY-ID", 1, 1, "Revoke a key, at once", NULL,
+        OPTIONS(reason_options), NULL, &key_revoke, false, false},
+    {"admin", "add", "NAME", 1, 1, "A new administrator with a token", NULL,
+        OPTIONS(admin_add_options), run_admin_add, NULL, false, false},
+    {"admin", "list", "", 0, 0, "The administrators", NULL, NULL, 0, NULL,
+        &admin_list, false, false},
+    {"admin", "disable", "NAME", 1, 1, "Take an administrator's rights away",
+        NULL, OPTIONS(reason_options), NULL, &admin_disable, false, false},
+};
+const struct cli_commands cli_directory_commands = {
+    commands, CLI_COUNT(commands)};
