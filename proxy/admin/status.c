@@ -66,8 +66,8 @@ static json_t *log_json(struct admin_call *call)
     struct audit_log_health health;
     json_t *object = json_object();
 
-    if (!log)
-        return object;
+    if (!log || !audit_log_journal(log))
+        return object; /* opened to be read only */
     audit_log_health(log, &health);
     admin_set_int(object, "entries", (int64_t)health.size);
     admin_set_int(object, "published", (int64_t)health.published);
