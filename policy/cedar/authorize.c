@@ -25,6 +25,7 @@ struct cedar_scratch {
     uint64_t steps;
     struct cedar_lookup lookup;
     size_t found_room[3], stamp_room[3], seen_room;
+    struct cedar_evaluation evaluation;
     struct numbers permits, forbids;
     struct cedar_failure *failures;
     size_t failure_count, failure_room;
@@ -133,7 +134,6 @@ static enum err prepare(
 struct deciding {
     const struct cedar_policies *policies;
     struct cedar_scratch *scratch;
-    struct cedar_evaluation evaluation;
 };
 
 static bool add_failure(
@@ -159,9 +159,9 @@ static enum err visit(void *context, uint32_t number)
     if (program->conditions) {
         struct cedar_failure failure = {
             .policy = number, .effect = (enum cedar_effect)program->effect};
-        d->evaluation.failure = &failure;
-        d->evaluation.steps = d->scratch->steps;
-        satisfied = cedar_eval_conditions(&d->evaluation,
+        d->scratch->evaluation.failure = &failure;
+        d->scratch->evaluation.steps = d->scratch->steps;
+        satisfied = cedar_eval_conditions(&d->scratch->evaluation,
             d->policies->code + program->start, program->conditions);
         if (satisfied < 0)
             return add_failure(d->scratch, &failure) ? ERR_OK : ERR_NOMEM;
@@ -186,6 +186,23 @@ static int compare_failures(const void *a, const void *b)
         &((const struct cedar_failure *)b)->policy);
 }
 
+/* Mostly few, and nearly in order. */
+static void sort_numbers(struct numbers *list)
+{
+    uint32_t *items = list->items;
+    if (list->count > 32) {
+        cedar_sort(items, list->count, sizeof items[0], compare_numbers);
+        return;
+    }
+    for (size_t i = 1; i < list->count; i++) {
+        uint32_t held = items[i];
+        size_t at = i;
+        for (; at > 0 && items[at - 1] > held; at--)
+            items[at] = items[at - 1];
+        items[at] = held;
+    }
+}
+
 enum err cedar_authorize(const struct cedar_policies *policies,
     const struct cedar_entities *entities, const struct cedar_request *request,
     struct cedar_scratch *scratch, struct cedar_answer *out)
@@ -194,16 +211,16 @@ enum err cedar_authorize(const struct cedar_policies *policies,
     if (err != ERR_OK)
         return err;
     struct deciding d = {.policies = policies, .scratch = scratch};
-    cedar_evaluation_init(&d.evaluation, entities, request, scratch->arena);
-    cedar_index_prepare(policies->index, entities, request, d.evaluation.nodes,
-        &scratch->lookup);
+    cedar_evaluation_init(
+        &scratch->evaluation, entities, request, scratch->arena);
+    cedar_index_prepare(policies->index, entities, request,
+        scratch->evaluation.nodes, &scratch->lookup);
     err = cedar_index_walk(policies->index, &scratch->lookup, visit, &d);
     if (err != ERR_OK)
         return err;
     bool allow = scratch->forbids.count == 0 && scratch->permits.count > 0;
     struct numbers *reasons = allow ? &scratch->permits : &scratch->forbids;
-    cedar_sort(reasons->items, reasons->count, sizeof reasons->items[0],
-        compare_numbers);
+    sort_numbers(reasons);
     cedar_sort(scratch->failures, scratch->failure_count,
         sizeof scratch->failures[0], compare_failures);
     *out = (struct cedar_answer){.decision = allow ? CEDAR_ALLOW : CEDAR_DENY,

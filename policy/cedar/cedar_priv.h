@@ -122,12 +122,17 @@ bool cedar_parse_string(
 bool cedar_parse_name(
     struct cedar_parser *p, struct str *name, bool *has_id, struct str *id);
 
+/* Attributes of the context that conditions name are looked up once per
+ * request: the first so many get a slot in the evaluation. */
+#define CEDAR_SLOTS 64
+
 /* --- code.c ---
  * Expressions as the evaluator walks them: one array in the order of
  * evaluation, a node's children right behind it. */
 struct cedar_code {
     uint8_t kind;   /* enum cedar_expr_kind; LITERAL: any constant */
-    uint8_t detail; /* enum cedar_variable or enum cedar_function */
+    uint8_t detail; /* enum cedar_variable or enum cedar_function; GET and HAS
+                       on the context: its slot + 1, or 0 */
     bool unless;    /* of a condition's first node */
     uint32_t count; /* of children; HAS: of names */
     uint32_t size;  /* nodes, with all below */
@@ -196,8 +201,10 @@ struct cedar_evaluation {
     struct cedar_value variables[4];
     const struct cedar_node *nodes[3]; /* of the request's uids */
     struct arena *arena;
-    uint64_t steps;                /* left */
-    struct cedar_failure *failure; /* where to tell why */
+    uint64_t steps;       /* left */
+    uint64_t slots_known; /* by slot: a bit when looked up */
+    const struct cedar_value *slots[CEDAR_SLOTS]; /* NULL: not there */
+    struct cedar_failure *failure;                /* where to tell why */
 };
 void cedar_evaluation_init(struct cedar_evaluation *e,
     const struct cedar_entities *entities, const struct cedar_request *request,

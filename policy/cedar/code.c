@@ -62,6 +62,8 @@ void cedar_code_write(struct cedar_code *code, const struct cedar_expr *expr)
 struct names {
     struct cedar_key *keys;
     uint32_t mask, count;
+    struct cedar_key slots[CEDAR_SLOTS]; /* of the context; interned */
+    uint8_t slot_count;
 };
 
 static bool grow_names(struct names *names)
@@ -101,11 +103,29 @@ static bool intern(struct names *names, struct cedar_key *key)
     return true;
 }
 
+/* Which slot the context's attribute `key` has; 0: none is left. */
+static uint8_t slot_of(struct names *names, struct cedar_key key)
+{
+    for (uint8_t i = 0; i < names->slot_count; i++)
+        if (names->slots[i].ptr == key.ptr)
+            return i + 1;
+    if (key.len == 0 || names->slot_count == CEDAR_SLOTS)
+        return 0;
+    names->slots[names->slot_count++] = key;
+    return names->slot_count;
+}
+
 static bool intern_node(struct names *names, struct cedar_code *code)
 {
     if (code->kind == CEDAR_EXPR_GET ||
-        (code->kind == CEDAR_EXPR_HAS && code->count == 1))
-        return intern(names, &code->key);
+        (code->kind == CEDAR_EXPR_HAS && code->count == 1)) {
+        if (!intern(names, &code->key))
+            return false;
+        if (code[1].kind == CEDAR_EXPR_VARIABLE &&
+            code[1].detail == CEDAR_CONTEXT)
+            code->detail = slot_of(names, code->key);
+        return true;
+    }
     if (code->kind != CEDAR_EXPR_IS)
         return true;
     struct cedar_key key = cedar_key_make(code->type);

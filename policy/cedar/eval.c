@@ -10,6 +10,8 @@
 
 #define BIT(kind) (1u << (kind))
 #define LIKELY(x) __builtin_expect(!!(x), 1)
+/* Keeps what is rare out of the walk, which then needs little stack. */
+#define APART __attribute__((noinline))
 
 /* Children stand behind their parent, each followed by its own. */
 static const struct cedar_code *first(const struct cedar_code *code)
@@ -38,7 +40,7 @@ static inline struct cedar_value eval(
 
 /* --- Failing --------------------------------------------------------------*/
 
-static struct cedar_value fail(struct cedar_evaluation *e,
+APART static struct cedar_value fail(struct cedar_evaluation *e,
     const struct cedar_code *code, struct cedar_failure failure)
 {
     failure.offset = code->offset;
@@ -48,7 +50,7 @@ static struct cedar_value fail(struct cedar_evaluation *e,
     return cedar_none();
 }
 
-static struct cedar_value fail_type(struct cedar_evaluation *e,
+APART static struct cedar_value fail_type(struct cedar_evaluation *e,
     const struct cedar_code *code, uint32_t wanted, struct cedar_value got)
 {
     if (got.kind == CEDAR_NONE)
@@ -160,9 +162,28 @@ static struct cedar_value eval_in(struct cedar_evaluation *e,
 
 /* --- Attributes and tags --------------------------------------------------*/
 
+/* An attribute of the context, which every policy sees alike. */
+static const struct cedar_value *context_slot(
+    struct cedar_evaluation *e, const struct cedar_code *code)
+{
+    unsigned slot = code->detail - 1u;
+    uint64_t bit = UINT64_C(1) << slot;
+    if (!(e->slots_known & bit)) {
+        e->slots_known |= bit;
+        e->slots[slot] =
+            cedar_record_find(e->variables[CEDAR_CONTEXT].record, code->key);
+    }
+    return e->slots[slot];
+}
+
 static struct cedar_value eval_get(
     struct cedar_evaluation *e, const struct cedar_code *code)
 {
+    if (code->detail) {
+        const struct cedar_value *found = context_slot(e, code);
+        if (LIKELY(found))
+            return *found;
+    }
     struct cedar_value from = eval(e, first(code));
     const struct cedar_record *record;
     if (from.kind == CEDAR_RECORD) {
@@ -190,6 +211,8 @@ static struct cedar_value eval_get(
 static struct cedar_value eval_has(
     struct cedar_evaluation *e, const struct cedar_code *code)
 {
+    if (code->detail)
+        return cedar_bool(context_slot(e, code) != NULL);
     struct cedar_value from = eval(e, first(code));
     const struct cedar_key *path = code->count == 1 ? &code->key : code->path;
     for (uint32_t i = 0; i < code->count; i++) {
@@ -212,7 +235,7 @@ static struct cedar_value eval_has(
     return cedar_bool(true);
 }
 
-static struct cedar_value eval_tag(
+APART static struct cedar_value eval_tag(
     struct cedar_evaluation *e, const struct cedar_code *code)
 {
     struct cedar_value from = eval(e, first(code));
@@ -324,7 +347,7 @@ static struct cedar_value eval_equal(
 
 /* --- Sets and records -----------------------------------------------------*/
 
-static struct cedar_value eval_set(
+APART static struct cedar_value eval_set(
     struct cedar_evaluation *e, const struct cedar_code *code)
 {
     struct cedar_value *items =
@@ -342,7 +365,7 @@ static struct cedar_value eval_set(
     return made(e, code, err, set);
 }
 
-static struct cedar_value eval_record(
+APART static struct cedar_value eval_record(
     struct cedar_evaluation *e, const struct cedar_code *code)
 {
     struct cedar_field *fields =
@@ -428,7 +451,7 @@ static struct cedar_value eval_is(
                             : eval_in(e, code, a, second(code));
 }
 
-static struct cedar_value eval_call(
+APART static struct cedar_value eval_call(
     struct cedar_evaluation *e, const struct cedar_code *code)
 {
     struct cedar_value few[2];
@@ -587,6 +610,7 @@ void cedar_evaluation_init(struct cedar_evaluation *e,
     e->request = request;
     e->arena = arena;
     e->steps = CEDAR_STEPS_DEFAULT;
+    e->slots_known = 0;
     e->failure = NULL;
     e->variables[CEDAR_PRINCIPAL] = cedar_entity(request->principal);
     e->variables[CEDAR_ACTION] = cedar_entity(request->action);

@@ -350,6 +350,44 @@ static void test_deep_values(void **state)
     buf_fini(&policy);
 }
 
+/* More attributes of the context than are remembered for a request, asked for
+ * by two policies each, some of them not there. */
+static void test_many_attributes(void **state)
+{
+    struct buf text;
+    buf_init(&text, 1 << 20);
+    struct cedar_field *fields = ARENA_ARRAY(arena, 150, struct cedar_field);
+    assert_non_null(fields);
+    for (unsigned i = 0; i < 300; i++) {
+        unsigned n = i % 150;
+        if (i < 150) {
+            char *name = arena_printf(arena, "a%u", n);
+            fields[n].key = cedar_key_make(str_from(name));
+            fields[n].value = cedar_long(n);
+        }
+        buf_printf(&text,
+            "permit(principal, action, resource) when { context.a%u == %u && "
+            "context has a%u && !(context has b%u) && {x: 1} has x };\n"
+            "forbid(principal, action, resource) when { context.b%u == 1 };\n",
+            n, n, n, n, n);
+    }
+    struct cedar_record context;
+    assert_int_equal(cedar_record_init(&context, fields, 150), ERR_OK);
+    struct cedar_policies *set = parse(buf_cstr(&text));
+    struct cedar_request asked = request;
+    asked.context = &context;
+    struct cedar_answer answer;
+    for (int round = 0; round < 2; round++) {
+        assert_int_equal(
+            cedar_authorize(set, entities, &asked, scratch, &answer), ERR_OK);
+        assert_int_equal(answer.reason_count, 300);
+        assert_int_equal(answer.failure_count, 300);
+        assert_int_equal(decide(set).reason_count, 0);
+    }
+    cedar_policies_free(&set);
+    buf_fini(&text);
+}
+
 /* --- The index against a plain loop ---------------------------------------*/
 
 static unsigned long long seed = 1;
@@ -510,6 +548,7 @@ int main(void)
         cmocka_unit_test(test_without_entities),
         cmocka_unit_test(test_step_limit),
         cmocka_unit_test(test_deep_values),
+        cmocka_unit_test(test_many_attributes),
         cmocka_unit_test(test_index),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);
