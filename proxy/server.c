@@ -502,8 +502,10 @@ int server_run(const char *dir)
     if (err == ERR_OK)
         err = start(s, &info);
     if (err == ERR_OK) {
+        struct snapshot *snapshot = current_snapshot(s);
         log_info("ready", "workers=%zu policy=%lld", s->worker_count,
-            (long long)snapshot_policy_version(s->shared.snapshot));
+            (long long)snapshot_policy_version(snapshot));
+        snapshot_unref(&snapshot);
         wait_for_end(s);
         if (atomic_load(&s->failed)) {
             /* Whatever a worker still holds can not be recorded any more. */
