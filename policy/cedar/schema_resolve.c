@@ -58,70 +58,76 @@ static const struct cedar_type *resolve_reference(struct resolver *r,
     return NULL;
 }
 
-struct placed_attribute {
-    struct cedar_attribute attribute;
+struct written_attribute {
+    struct cedar_key key;
     uint32_t place;
+    const struct raw_attribute *raw;
 };
 
 static int by_key_and_place(const void *a, const void *b)
 {
-    const struct placed_attribute *x = a, *y = b;
-    int order = cedar_key_compare(x->attribute.key, y->attribute.key);
+    const struct written_attribute *x = a, *y = b;
+    int order = cedar_key_compare(x->key, y->key);
     return order != 0 ? order : (x->place > y->place) - (x->place < y->place);
 }
 
-/* Sorts, and keeps of each name what was written last: the list is in
- * reverse, so that is the first. Gives the number that stay. */
-static uint32_t sort_attributes(
-    struct resolver *r, struct cedar_attribute *list, uint32_t count)
+/* Sorted, and of each name what was written last: the list is in reverse, so
+ * that is the first. What it replaces is not even looked up. The caller
+ * frees. */
+static struct written_attribute *sort_attributes(
+    struct resolver *r, const struct raw_type *raw, uint32_t *count)
 {
-    struct placed_attribute *placed = calloc(count + 1u, sizeof(*placed));
-    if (!placed) {
+    uint32_t n = 0;
+    for (const struct raw_attribute *a = raw->attributes; a; a = a->next) {
+        n++;
+    }
+    struct written_attribute *list = calloc(n + 1u, sizeof(*list));
+    if (!list) {
         resolver_no_memory(r);
-        return 0;
+        return NULL;
     }
-    for (uint32_t i = 0; i < count; i++) {
-        placed[i] = (struct placed_attribute){list[i], i};
+    n = 0;
+    for (const struct raw_attribute *a = raw->attributes; a; a = a->next) {
+        list[n] = (struct written_attribute){cedar_key_make(a->name), n, a};
+        n++;
     }
-    cedar_sort(placed, count, sizeof(*placed), by_key_and_place);
+    cedar_sort(list, n, sizeof(*list), by_key_and_place);
     uint32_t unique = 0;
-    for (uint32_t i = 0; i < count; i++) {
+    for (uint32_t i = 0; i < n; i++) {
         if (unique == 0 ||
-            !cedar_key_equal(list[unique - 1].key, placed[i].attribute.key)) {
-            list[unique++] = placed[i].attribute;
+            !cedar_key_equal(list[unique - 1].key, list[i].key)) {
+            list[unique++] = list[i];
         }
     }
-    free(placed);
-    return unique;
+    *count = unique;
+    return list;
 }
 
 static const struct cedar_type *resolve_record(struct resolver *r,
     const struct raw_type *raw, struct str space, unsigned depth)
 {
-    uint32_t count = 0, kept = 0;
-    for (const struct raw_attribute *a = raw->attributes; a; a = a->next) {
-        count++;
-    }
+    uint32_t count = 0;
+    bool complete = true;
+    struct written_attribute *written = sort_attributes(r, raw, &count);
     struct cedar_attribute *list =
         ARENA_ARRAY(r->arena, count + 1u, struct cedar_attribute);
-    if (!list) {
+    if (!written || !list) {
+        free(written);
         resolver_no_memory(r);
         return NULL;
     }
-    bool complete = true;
-    for (const struct raw_attribute *a = raw->attributes; a; a = a->next) {
-        const struct cedar_type *type =
-            resolve_type(r, a->type, space, depth + 1);
-        complete = complete && type;
-        list[kept++] = (struct cedar_attribute){
-            cedar_key_make(a->name), a->required, type};
+    for (uint32_t i = 0; i < count; i++) {
+        const struct raw_attribute *attribute = written[i].raw;
+        list[i] = (struct cedar_attribute){written[i].key, attribute->required,
+            resolve_type(r, attribute->type, space, depth + 1)};
+        complete = complete && list[i].type;
     }
+    free(written);
     if (!complete) {
         return NULL;
     }
-    uint32_t unique = sort_attributes(r, list, kept);
     struct cedar_type proto = {
-        .kind = CEDAR_TYPE_RECORD, .count = unique, .attributes = list};
+        .kind = CEDAR_TYPE_RECORD, .count = count, .attributes = list};
     const struct cedar_type *type = type_table_get(r->types, &proto);
     if (!type) {
         resolver_no_memory(r);

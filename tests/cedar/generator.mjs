@@ -9,6 +9,8 @@ import { World } from './world.mjs';
 import { Expressions, OPERATORS } from './expression.mjs';
 import { quote } from './values.mjs';
 import { mutateText, mutateJson } from './mutation.mjs';
+import { Syntax } from './syntax.mjs';
+import { CORNERS } from './corners.mjs';
 
 // --- Policies ---
 
@@ -105,8 +107,15 @@ export function makeCase(seed, number, oracle) {
   const rng = new Random(seed, number);
   const kind = rng.weighted([
     [50, 'typed'], [18, 'wrong'], [12, 'loose'], [10, 'mutated policy'],
-    [4, 'mutated schema'], [3, 'mutated entities'], [3, 'mutated json'],
+    [4, 'mutated schema'], [3, 'mutated entities'], [3, 'mutated json'], [15, 'syntax'],
+    ...Object.keys(CORNERS).map((name) => [6, name]),
   ]);
+  if (kind in CORNERS)
+    return { line: { id: `${seed}-${number}`, ...CORNERS[kind](rng) }, parts: null, kind, operator: null };
+  if (kind === 'syntax') {
+    const line = { id: `${seed}-${number}`, ...new Syntax(rng).line() };
+    return { line, parts: null, kind, operator: null };
+  }
   const world = new World(rng);
   const operator = OPERATORS[number % OPERATORS.length];
   const env = world.environment();

@@ -24,13 +24,25 @@ const failure = (stage, answer) => ({
   error: { stage, message: firstMessage(answer) },
 });
 
+const ESCAPES = { n: '\n', r: '\r', t: '\t', 0: '\0', '\\': '\\', "'": "'", '"': '"' };
+
+function unescape(text) {
+  let wrong = false;
+  const out = text.replace(/\\(?:x([0-7][0-9a-fA-F])|u\{([0-9a-fA-F]{1,6})\}|([^]))/g, (all, x, u, c) => {
+    if (x !== undefined) return String.fromCharCode(parseInt(x, 16));
+    if (u !== undefined) return String.fromCodePoint(parseInt(u, 16));
+    if (!(c in ESCAPES)) wrong = true;
+    return ESCAPES[c];
+  });
+  return wrong ? null : out;
+}
+
 // A reference of the protocol, as the engine takes it; null when it is wrong.
 export function reference(ref) {
   if (typeof ref !== 'string') return ref;
-  const match = /^((?:[_a-zA-Z][_a-zA-Z0-9]*::)+)"((?:[^"\\]|\\.)*)"$/s.exec(ref);
-  if (!match) return null;
-  // Only escapes that JSON knows too are generated.
-  return { type: match[1].slice(0, -2), id: JSON.parse('"' + match[2] + '"') };
+  const match = /^((?:[_a-zA-Z][_a-zA-Z0-9]*::)+)"((?:[^"\\]|\\[^])*)"$/.exec(ref);
+  const id = match && unescape(match[2]);
+  return id === null ? null : { type: match[1].slice(0, -2), id };
 }
 
 // The engine's policy set of a case. `parts` lists the policies of a text one
@@ -97,7 +109,13 @@ export function answer(line, parts) {
   }
   if (line.schema != null) {
     let schema = line.schema;
-    if (typeof schema === 'string' && /^\s*\{/.test(schema)) schema = JSON.parse(schema);
+    if (typeof schema === 'string' && /^\s*\{/.test(schema)) {
+      try {
+        schema = JSON.parse(schema);
+      } catch (error) {
+        return failure('schema', { errors: [error] });
+      }
+    }
     const parsed = withExactIntegers(() => {
       try {
         return engine.preparseSchema('schema', schema);

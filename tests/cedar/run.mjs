@@ -3,7 +3,7 @@
 // The differential test: the same cases to Bailiff and to the official engine,
 // and not one answer may differ.
 //
-//   node run.mjs [--cases N] [--seed S] [--from N] [--show N] [--only N]
+//   node run.mjs [--cases N] [--seed S] [--from N] [--show N] [--only N] [--kind WORDS]
 //                [--command "../../build/release/bailiff policy batch"]
 //
 // --only prints one case with both answers. Exit 1 when anything differs.
@@ -17,7 +17,7 @@ import { OPERATORS } from './expression.mjs';
 import { write } from './json.mjs';
 import { regressions } from './regressions.mjs';
 
-const options = { cases: 2000, seed: 1, from: 0, show: 10, only: null,
+const options = { cases: 2000, seed: 1, from: 0, show: 10, only: null, kind: null,
   command: fileURLToPath(new URL('../../build/release/bailiff', import.meta.url)) + ' policy batch' };
 for (let i = 2; i < process.argv.length; i += 2) {
   const name = process.argv[i].replace(/^--/, '');
@@ -25,7 +25,7 @@ for (let i = 2; i < process.argv.length; i += 2) {
     console.error(`run.mjs: what is ${process.argv[i]}? see the head of the file`);
     process.exit(2);
   }
-  options[name] = name === 'command' ? process.argv[i + 1] : Number(process.argv[i + 1]);
+  options[name] = name === 'command' || name === 'kind' ? process.argv[i + 1] : Number(process.argv[i + 1]);
 }
 
 // --- Bailiff, as a child process; answers come in order ---
@@ -144,7 +144,9 @@ const first = options.only ?? options.from;
 const last = options.only !== null ? first + 1 : first + options.cases;
 const window = [];
 for (let number = first; number < last; number++) {
-  window.push(check(batch, makeCase(options.seed, number, oracle)));
+  const made = makeCase(options.seed, number, oracle);
+  if (options.kind !== null && made.kind !== options.kind) continue;
+  window.push(check(batch, made));
   if (window.length >= 32) await window.shift();
 }
 await Promise.all(window);
