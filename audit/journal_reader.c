@@ -28,6 +28,8 @@ struct journal_reader {
     char *path;
     struct journal_place place, last;
     enum journal_fault fault;
+    bool loose;                  /* the next frame is taken as it is */
+    struct journal_place behind; /* where diagnose found good frames */
     struct crypto_hash *hash;
     /* bytes [window_offset, window_offset + window_len) of the segment */
     uint8_t *window;
@@ -162,7 +164,7 @@ static enum err enter_segment(
     reader->place.offset = SEGMENT_HEADER_SIZE;
     if (item->header.first != index)
         return ERR_OK; /* the caller walks up to index */
-    if ((reader->flags & READER_CHAIN) && index > 0 &&
+    if ((reader->flags & READER_CHAIN) && index > 0 && !reader->loose &&
         memcmp(item->header.previous, reader->place.previous, SHA256_SIZE) !=
             0) {
         reader->fault = JOURNAL_FAULT_CHAIN;
@@ -318,7 +320,10 @@ static enum err diagnose(struct journal_reader *reader, enum err found,
     enum err err = look_behind(reader, &after, info);
     if (err != ERR_OK)
         return err;
+    reader->behind = (struct journal_place){0};
     if (after.good) {
+        reader->behind.offset = after.offset;
+        reader->behind.index = after.first;
         reader->fault = JOURNAL_FAULT_DAMAGED;
         return errinfo_set(info, ERR_CORRUPT,
             "the frame at offset %" PRIu64 " of %s, from entry %" PRIu64
@@ -351,6 +356,11 @@ static enum err accept(struct journal_reader *reader, const struct frame *frame,
 {
     struct journal_place *place = &reader->place;
     const struct segment_item *item = &reader->list.items[reader->at];
+    if (reader->loose) {
+        reader->loose = false;
+        place->index = frame->first;
+        memcpy(place->previous, frame->previous, SHA256_SIZE);
+    }
     if (frame->first != place->index) {
         reader->fault = JOURNAL_FAULT_ORDER;
         return errinfo_set(info, ERR_CORRUPT,
@@ -424,6 +434,30 @@ enum err journal_reader_next(struct journal_reader *reader, uint64_t limit,
         if (err != ERR_OK)
             return err;
     }
+}
+
+enum err journal_reader_resync(
+    struct journal_reader *reader, struct errinfo *info)
+{
+    struct journal_place *place = &reader->place;
+    enum journal_fault fault = reader->fault;
+    reader->fault = JOURNAL_FAULT_NONE;
+    if (fault == JOURNAL_FAULT_NONE || fault == JOURNAL_FAULT_TORN)
+        return ERR_NOTFOUND;
+    reader->loose = true;
+    if (fault == JOURNAL_FAULT_CHAIN || fault == JOURNAL_FAULT_ORDER)
+        return ERR_OK;
+    if (reader->behind.offset != 0) {
+        place->offset = reader->behind.offset;
+        place->index = reader->behind.index;
+        reader->behind.offset = 0;
+        return ERR_OK;
+    }
+    /* Nothing good is left in this segment: the next one. */
+    place->index = reader->list.items[reader->at].end;
+    if (place->index == UINT64_MAX)
+        return ERR_NOTFOUND;
+    return enter_segment(reader, info);
 }
 
 /* --- Seeking --------------------------------------------------------------

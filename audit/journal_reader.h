@@ -55,6 +55,13 @@ enum err journal_reader_seek(struct journal_reader *reader, uint64_t index,
 enum err journal_reader_next(struct journal_reader *reader, uint64_t limit,
     struct frame *frame, struct errinfo *info) MUSTCHECK;
 
+/* After ERR_CORRUPT: goes on behind the damage (at the next good frame, or at
+ * the frame that does not fit as it is), without comparing with what was
+ * before. For verification, which tells of all faults. ERR_NOTFOUND: nothing
+ * follows. */
+enum err journal_reader_resync(
+    struct journal_reader *reader, struct errinfo *info) MUSTCHECK;
+
 /* Where the next frame begins, and where the last one given began. */
 void journal_reader_place(
     const struct journal_reader *reader, struct journal_place *out);
