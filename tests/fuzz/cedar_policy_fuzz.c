@@ -6,6 +6,8 @@
  * refused must say where and why. */
 #include "lib/must.h"
 #include "policy/cedar/ast.h"
+#include "policy/cedar/explain.h"
+#include "policy/cedar/format.h"
 
 #include <stdlib.h>
 
@@ -51,6 +53,43 @@ static void check_print(const struct cedar_policy *policy, size_t size)
     buf_fini(&text);
 }
 
+/* Formatting what was formatted changes nothing. */
+static void check_format(struct str text)
+{
+    struct buf once, twice;
+    buf_init(&once, text.len * 64 + 4096);
+    buf_init(&twice, text.len * 64 + 4096);
+    MUST(cedar_format(text, NULL, &once) == ERR_OK);
+    MUST(cedar_format(buf_str(&once), NULL, &twice) == ERR_OK);
+    MUST(str_equal(buf_str(&once), buf_str(&twice)));
+    buf_fini(&once);
+    buf_fini(&twice);
+}
+
+static void check_explanations(const struct cedar_policies *policies,
+    const struct cedar_entities *entities, const struct cedar_request *request,
+    const struct cedar_answer *answer)
+{
+    for (size_t i = 0; i < cedar_policies_count(policies) && i < 20; i++) {
+        struct arena *arena = arena_new(4096, 0);
+        struct cedar_explanation explanation;
+        struct buf line;
+        MUST(arena != NULL);
+        MUST(cedar_explain(policies, i, entities, request, arena,
+                 &explanation) == ERR_OK);
+        bool failed = false;
+        for (size_t j = 0; j < answer->failure_count; j++)
+            failed = failed || answer->failures[j].policy == i;
+        /* The steps of the decision were few, those here are not. */
+        MUST(!failed || explanation.outcome == CEDAR_FAILED ||
+             cedar_policies_bytes(policies) > 100000);
+        buf_init(&line, 1 << 20);
+        cedar_explanation_print(&line, &explanation, request);
+        buf_fini(&line);
+        arena_free(&arena);
+    }
+}
+
 static bool check_literal(void *context, const struct cedar_literal *literal)
 {
     const struct str *text = context;
@@ -75,6 +114,7 @@ static void check_decisions(const struct cedar_policies *policies,
         cedar_failure_print(&words, policies, &one.failures[i]);
     buf_fini(&words);
     MUST(one.decision == CEDAR_DENY || one.reason_count > 0);
+    check_explanations(policies, entities, &request, &one);
     MUST(
         cedar_authorize(policies, entities, &request, scratch, &two) == ERR_OK);
     MUST(one.decision == two.decision && one.reason_count == two.reason_count &&
@@ -103,6 +143,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         check_print(cedar_policies_at(policies, i), size);
     for (size_t i = 0; i < cedar_policies_template_count(policies); i++)
         check_print(cedar_policies_template_at(policies, i), size);
+    check_format(text);
     cedar_policies_each_entity_literal(policies, check_literal, &text);
     check_decisions(policies, NULL, scratch);
     check_decisions(policies, entities, scratch);
