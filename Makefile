@@ -128,7 +128,7 @@ fuzz-replay: $(foreach f,$(FUZZ),$(BUILD)/tests/fuzz/$(f)_fuzz) ## replay the fu
 # --- Packages ----------------------------------------------------------------
 BUILD_PACKAGES := gcc make pkg-config libc6-dev tzdata ca-certificates \
     $(foreach l,$(LIBRARIES),$(lastword $(subst :, ,$(l))))
-TEST_PACKAGES := libcmocka-dev
+TEST_PACKAGES := libcmocka-dev nodejs npm
 deps: ## install the Debian packages that the build needs
 	@bash tests/install-packages.sh $(BUILD_PACKAGES)
 deps-test: deps

@@ -29,6 +29,7 @@ part "unit tests" make --no-print-directory -j"$jobs" BUILD="$build" check
 part "unit tests, address and undefined sanitizers" \
     make --no-print-directory -j"$jobs" SAN=address BUILD=build/asan check
 if [ -x tests/e2e/run.sh ]; then
+    make --no-print-directory -j"$jobs" BUILD="$build" all | grep -vE '^  (CC|LD) '
     part "end to end" bash tests/e2e/run.sh "$build/bailiff"
 fi
 # A skip is for a stranger's machine; in CI nothing may be left out.
