@@ -28,6 +28,8 @@ struct forged {
     size_t frame_count;
     struct str entries[ENTRIES_MOST]; /* into copies */
     size_t entry_count;
+    char *owned[ENTRIES_MOST]; /* every entry's bytes, also of removed ones */
+    size_t owned_count;
     uint8_t genesis[SHA256_SIZE];
 };
 
@@ -55,6 +57,7 @@ static struct forged *take_apart(const struct fixture *fixture)
         while (frame_next_entry(frame.payload, frame.length, &in, &entry)) {
             char *copy = malloc(entry.len + 1);
             memcpy(copy, entry.ptr, entry.len);
+            forged->owned[forged->owned_count++] = copy;
             forged->entries[forged->entry_count++] = str_make(copy, entry.len);
         }
         at += frame_size(&frame);
@@ -109,8 +112,8 @@ static void forged_free(struct forged **pointer)
 {
     struct forged *forged = *pointer;
     free(forged->file);
-    for (size_t i = 0; i < forged->entry_count; i++)
-        free((void *)(uintptr_t)forged->entries[i].ptr);
+    for (size_t i = 0; i < forged->owned_count; i++)
+        free(forged->owned[i]);
     free(forged);
     *pointer = NULL;
 }
