@@ -12,7 +12,7 @@
 #include "lib/crypto.h"
 #include "lib/encode.h"
 #include "lib/file.h"
-#include "policy/decide.h"
+#include "policy/starter.h"
 #include "proxy/admin/admin.h"
 #include "proxy/control.h"
 #include "proxy/settings.h"
@@ -29,9 +29,6 @@
 
 #define CERTIFICATE_DAYS 825
 #define RULES_NAME "starter.cedar"
-
-extern const char schema_starter_cedar[];
-extern const size_t schema_starter_cedar_length;
 
 /* --- The directory --------------------------------------------------- */
 
@@ -254,98 +251,53 @@ static enum err admin_do(struct admin *admin, const char *method,
     return err;
 }
 
-struct naming {
-    json_t *teams, *groups; /* objects as sets, in order of appearance */
-};
-
-static void note_literal(void *context, const struct policy_literal *literal)
+/* The teams and groups of models that the starter rules name. */
+static enum err make_named(
+    struct admin *admin, struct init_result *result, struct errinfo *info)
 {
-    struct naming *naming = context;
-    json_t *set = str_equal(literal->type, STR("Team"))         ? naming->teams
-                  : str_equal(literal->type, STR("ModelGroup")) ? naming->groups
-                                                                : NULL;
-    char name[256];
-
-    if (!set || literal->id.len >= sizeof name)
-        return;
-    snprintf(name, sizeof name, "%.*s", STR_ARG(literal->id));
-    json_object_set_new(set, name, json_true());
-}
-
-/* The teams and groups that the starter rules name. The other teams are parts
- * of "everyone", so that what is open to everyone is open to them. */
-static enum err make_named(struct admin *admin, const struct policy_set *set,
-    struct init_result *result, struct errinfo *info)
-{
-    struct naming naming = {json_object(), json_object()};
-    const char *name;
-    json_t *ignored;
     enum err err = ERR_OK;
-    bool everyone;
 
-    policy_set_each_literal(set, note_literal, &naming);
-    everyone = json_object_get(naming.teams, "everyone") != NULL;
-    if (everyone) {
-        err = admin_do(admin, "POST", "/v1/teams",
-            json_pack("{s:s,s:s}", "name", "everyone", "title",
-                "All teams are part of it"),
+    for (size_t i = 0; i < policy_starter_team_count && !err; i++) {
+        const struct policy_starter_team *team = &policy_starter_teams[i];
+        json_t *body = json_pack("{s:s%,s:s%}", "name", team->name.ptr,
+            team->name.len, "title", team->title.ptr, team->title.len);
+        if (team->parent.len > 0)
+            json_object_set_new(body, "parent",
+                json_stringn(team->parent.ptr, team->parent.len));
+        err = admin_do(admin, "POST", "/v1/teams", body, NULL, info);
+        result->teams++;
+    }
+    for (size_t i = 0; i < policy_starter_group_count && !err; i++) {
+        err = admin_do(admin, "POST", "/v1/model-groups",
+            json_pack("{s:s%}", "name", policy_starter_groups[i].ptr,
+                policy_starter_groups[i].len),
             NULL, info);
-        json_object_del(naming.teams, "everyone");
-        result->teams++;
-    }
-    json_object_foreach(naming.teams, name, ignored)
-    {
-        if (!err)
-            err = admin_do(admin, "POST", "/v1/teams",
-                everyone
-                    ? json_pack("{s:s,s:s}", "name", name, "parent", "everyone")
-                    : json_pack("{s:s}", "name", name),
-                NULL, info);
-        result->teams++;
-    }
-    json_object_foreach(naming.groups, name, ignored)
-    {
-        if (!err)
-            err = admin_do(admin, "POST", "/v1/model-groups",
-                json_pack("{s:s}", "name", name), NULL, info);
         result->groups++;
     }
-    json_decref(naming.teams);
-    json_decref(naming.groups);
     return err;
 }
 
 static enum err put_starter(
     struct admin *admin, struct init_result *result, struct errinfo *info)
 {
-    struct str text =
-        str_make(schema_starter_cedar, schema_starter_cedar_length);
-    struct policy_set *set = NULL;
-    struct buf findings;
+    struct str text = policy_starter_text();
     json_t *put = NULL;
     char path[64];
-    enum err err;
+    enum err err = make_named(admin, result, info);
 
-    buf_init(&findings, 65536);
-    err = policy_set_compile(text, RULES_NAME, &set, &findings, info);
-    if (!err) {
-        result->rules = policy_set_count(set);
-        err = make_named(admin, set, result, info);
-    }
     if (!err)
         err = admin_do(admin, "POST", "/v1/policies",
-            json_pack("{s:o,s:s,s:s}", "text", json_stringn(text.ptr, text.len),
-                "name", RULES_NAME, "note", "starter rules"),
+            json_pack("{s:s%,s:s,s:s}", "text", text.ptr, text.len, "name",
+                RULES_NAME, "note", "starter rules"),
             &put, info);
     if (!err) {
+        result->rules = json_array_size(json_object_get(put, "rules"));
         snprintf(path, sizeof path, "/v1/policies/%lld/activate",
             (long long)json_integer_value(json_object_get(put, "version")));
         err = admin_do(admin, "POST", path,
             json_pack("{s:s}", "reason", "starter rules"), NULL, info);
     }
     json_decref(put);
-    policy_set_free(&set);
-    buf_fini(&findings);
     return err;
 }
 

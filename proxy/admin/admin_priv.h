@@ -170,6 +170,9 @@ enum err admin_resolve_model(
 /* Handle or id to the id; prefix "cal_" or "adm_". */
 enum err admin_resolve_person(struct admin_call *call, const char *prefix,
     struct str handle, struct str *id) MUSTCHECK;
+/* The handle that was meant, or empty. In the arena. */
+struct str admin_nearest_handle(
+    struct admin_call *call, const char *prefix, struct str handle);
 /* The handle of an id; empty when erased. In the arena. */
 struct str admin_handle_of(struct admin_call *call, struct str id);
 /* New person; ERR_EXISTS with words when the handle is taken. */
@@ -235,6 +238,11 @@ struct str rules_shown(struct admin_call *call, struct str text);
 /* Refuses rules that are not good: a problem with all findings. */
 enum err rules_refuse(
     struct admin_call *call, const struct rules *rules) MUSTCHECK;
+
+/* The same of findings alone; "a\nb\n" as an array of lines. */
+enum err rules_refuse_findings(
+    struct admin_call *call, const json_t *findings) MUSTCHECK;
+json_t *rules_lines(struct str text);
 
 /* Inside a change. */
 enum err admin_put_policy(struct admin_call *call, struct str text,

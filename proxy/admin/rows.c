@@ -5,7 +5,7 @@
  * organisation. */
 #include "proxy/admin/admin_priv.h"
 
-#include "policy/decide.h"
+#include "policy/names.h"
 
 #include <stdlib.h>
 
@@ -141,11 +141,7 @@ enum err admin_resolve_person(struct admin_call *call, const char *prefix,
         *id = admin_column(call, s, 0);
     db_reset(s);
     if (err == ERR_NOTFOUND) {
-        struct str near = suggest(call, call->persons,
-            is_caller
-                ? "SELECT handle FROM person WHERE substr(id, 1, 4) = 'cal_'"
-                : "SELECT handle FROM person WHERE substr(id, 1, 4) = 'adm_'",
-            handle);
+        struct str near = admin_nearest_handle(call, prefix, handle);
         if (near.len > 0)
             return FAIL(call, ERR_NOTFOUND,
                 "there is no %s \"%.*s\"; did you mean \"%.*s\"?", kind,
@@ -154,6 +150,16 @@ enum err admin_resolve_person(struct admin_call *call, const char *prefix,
             STR_ARG(handle));
     }
     return err;
+}
+
+struct str admin_nearest_handle(
+    struct admin_call *call, const char *prefix, struct str handle)
+{
+    return suggest(call, call->persons,
+        strcmp(prefix, "cal_") == 0
+            ? "SELECT handle FROM person WHERE substr(id, 1, 4) = 'cal_'"
+            : "SELECT handle FROM person WHERE substr(id, 1, 4) = 'adm_'",
+        handle);
 }
 
 struct str admin_handle_of(struct admin_call *call, struct str id)
@@ -202,61 +208,24 @@ enum err admin_add_person(
 
 /* --- Rules ----------------------------------------------------------- */
 
-struct naming {
-    struct str type, id;
-    struct str policy;
-    int line;
-    bool found;
-};
-
-static void look_at_literal(void *context, const struct policy_literal *literal)
-{
-    struct naming *naming = context;
-
-    if (naming->found || !str_equal(literal->type, naming->type) ||
-        !str_equal(literal->id, naming->id))
-        return;
-    naming->found = true;
-    naming->policy = literal->policy;
-    naming->line = literal->line;
-}
-
 enum err admin_refuse_if_named(
     struct admin_call *call, const char *type, struct str id)
 {
-    struct db_statement *s;
-    struct buf findings;
-    enum err err = db_prepare(call->db,
-        "SELECT version, state, text FROM policy_version "
-        "WHERE state IN ('active', 'approved', 'submitted') ORDER BY version",
-        &s, &call->info);
+    struct policy_naming naming;
+    enum err err =
+        policy_names_find(call->db, str_from(type), id, &naming, &call->info);
 
+    if (err == ERR_NOTFOUND) {
+        call->info = (struct errinfo){0};
+        return ERR_OK;
+    }
     if (err)
         return err;
-    buf_init(&findings, 65536);
-    while ((err = db_step(s, &call->info)) == ERR_OK) {
-        struct naming naming = {.type = str_from(type), .id = id};
-        struct policy_set *set = NULL;
-
-        buf_clear(&findings);
-        err = policy_set_compile(
-            db_column_text(s, 2), "rules.cedar", &set, &findings, &call->info);
-        if (!err)
-            policy_set_each_literal(set, look_at_literal, &naming);
-        if (naming.found)
-            err = FAIL(call, ERR_WRONG_STATE,
-                "%s::\"%.*s\" is named by rule \"%.*s\" (line %d) of policy "
-                "version %lld, which is %.*s; activate a version without it "
-                "first",
-                type, STR_ARG(id), STR_ARG(naming.policy), naming.line,
-                (long long)db_column_int(s, 0), STR_ARG(db_column_text(s, 1)));
-        policy_set_free(&set);
-        if (err)
-            break;
-    }
-    db_reset(s);
-    buf_fini(&findings);
-    return err == ERR_NOTFOUND ? ERR_OK : err;
+    return FAIL(call, ERR_WRONG_STATE,
+        "%s::\"%.*s\" is named by rule \"%s\" (line %d) of policy version "
+        "%lld, which is %s; activate a version without it first",
+        type, STR_ARG(id), naming.rule, naming.line, (long long)naming.version,
+        naming.state);
 }
 
 /* --- Settings of the organisation ------------------------------------ */

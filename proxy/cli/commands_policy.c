@@ -120,7 +120,6 @@ static int run_show(struct cli *cli)
         {"SHA-256", "hash", CELL_TEXT},
         {"author", "authorName", CELL_TEXT},
         {"created", "created", CELL_TIME},
-        {"activated", "activated", CELL_TIME},
         {"note", "note", CELL_TEXT},
     };
     static const struct cli_column act_columns[] = {
@@ -296,7 +295,6 @@ static const struct cli_column list_columns[] = {
     {"STATE", "state", CELL_TEXT},
     {"AUTHOR", "authorName", CELL_TEXT},
     {"CREATED", "created", CELL_TIME},
-    {"ACTIVATED", "activated", CELL_TIME},
     {"NOTE", "note", CELL_TEXT},
 };
 static const struct cli_option note_options[] = {
