@@ -4,6 +4,7 @@
 #include "audit/log.h"
 
 #include "audit/entry.h"
+#include "audit/indexer.h"
 #include "audit/journal_priv.h"
 #include "audit/publisher.h"
 #include "audit/recovery.h"
@@ -34,6 +35,7 @@ struct audit_log {
     struct journal *journal;
     struct journal_producer *sealer; /* holds the room of the last entry */
     struct publisher *publisher;
+    struct indexer *indexer; /* NULL: none, or it could not be started */
     void (*failed)(void *context, const char *why);
     void *context;
     _Atomic bool told;
@@ -283,7 +285,7 @@ enum err audit_log_open(const struct audit_log_options *options,
     }
     keep_result(log);
     if (!log->recovered.sealed)
-        log_warn("audit_recovered",
+        log_debug("audit_recovered",
             "entries=%llu rewritten=%llu torn_frame=%s "
             "reason=\"the last run ended without its seal\"",
             (unsigned long long)log->replayed.size,
@@ -310,6 +312,22 @@ static void on_failed(void *context, const char *why)
         log->failed(log->context, why);
 }
 
+static uint64_t durable_size(void *context)
+{
+    const struct audit_log *log = context;
+    return journal_size(log->journal);
+}
+
+/* Whatever becomes of the index never stops the log. */
+static void start_indexer(struct audit_log *log)
+{
+    struct indexer_options options = {
+        .state_dir = log->state_dir, .size = durable_size, .context = log};
+    struct errinfo info = {0};
+    if (indexer_start(&options, &log->indexer, &info) != ERR_OK)
+        log_error("index_not_started", "reason=\"%s\"", info.text);
+}
+
 enum err audit_log_start(struct audit_log *log,
     void (*failed)(void *context, const char *why), void *context,
     struct errinfo *info)
@@ -326,7 +344,11 @@ enum err audit_log_start(struct audit_log *log,
         .context = log,
     };
     memcpy(options.identity, log->identity, SHA256_SIZE);
-    enum err err = journal_start(&options, &log->journal, info);
+    /* From now on a stop is one without seal, until the seal is written. */
+    log->recovered.state.sealed = false;
+    enum err err = state_save(log->journal_dir, &log->recovered.state, info);
+    if (err == ERR_OK)
+        err = journal_start(&options, &log->journal, info);
     if (err != ERR_OK)
         return err;
     /* Room for the seal, whatever the disk does meanwhile. */
@@ -354,6 +376,8 @@ enum err audit_log_start(struct audit_log *log,
     if (err != ERR_OK) {
         journal_producer_free(&log->sealer);
         journal_stop(&log->journal);
+    } else if (!log->options.without_index) {
+        start_indexer(log);
     }
     return err;
 }
@@ -388,6 +412,7 @@ void audit_log_stop(struct audit_log **pointer)
     CHECK_MAGIC(log, LOG_MAGIC);
     if (log->journal != NULL) {
         seal(log);
+        indexer_stop(&log->indexer);
         journal_producer_free(&log->sealer);
         publisher_stop(&log->publisher);
         journal_stop(&log->journal);
@@ -399,6 +424,12 @@ struct journal *audit_log_journal(struct audit_log *log)
 {
     CHECK_MAGIC(log, LOG_MAGIC);
     return log->journal;
+}
+
+struct indexer *audit_log_indexer(struct audit_log *log)
+{
+    CHECK_MAGIC(log, LOG_MAGIC);
+    return log->indexer;
 }
 
 enum err audit_log_checkpoint(
@@ -423,6 +454,12 @@ void audit_log_health(struct audit_log *log, struct audit_log_health *out)
         .syncs = figures.syncs,
         .bytes = figures.bytes,
     };
+    out->index_failed =
+        log->options.without_index
+            ? false
+            : log->indexer == NULL || indexer_failed(log->indexer, NULL);
+    if (log->indexer != NULL)
+        out->indexed = indexer_position(log->indexer);
     struct statvfs fs;
     if (statvfs(log->segments_dir, &fs) == 0)
         out->free_bytes = (uint64_t)fs.f_bavail * fs.f_frsize;

@@ -43,6 +43,9 @@ enum err audit_log_start(struct audit_log *log,
 void audit_log_stop(struct audit_log **log);
 
 struct journal *audit_log_journal(struct audit_log *log);
+/* The running indexer (audit/indexer.h); NULL without index. */
+struct indexer;
+struct indexer *audit_log_indexer(struct audit_log *log);
 
 /* What the entries say, replayed up to the last one. */
 struct audit_bucket {

@@ -326,16 +326,18 @@ enum err audit_recover(const struct recovery_options *options,
     if (err == ERR_OK)
         err = walk_tail(&walk, info);
     if (err == ERR_OK) {
-        out->sealed =
-            out->state.sealed && !out->torn &&
-            (out->state.place.index == 0 || (walk.last_flags & FRAME_SEAL));
-        if (!out->sealed)
+        bool settled = out->state.sealed && !out->torn;
+        out->sealed = settled && (out->state.place.index == 0 ||
+                                     (walk.last_flags & FRAME_SEAL));
+        if (!settled) {
             err = rewrite_tail(&walk, info);
+            /* Durable as a whole now: a start that fails after this, and is
+             * tried again, need not do it again. */
+            out->state.sealed = true;
+            if (err == ERR_OK)
+                err = state_save(options->journal_dir, &out->state, info);
+        }
     }
-    /* From now on a stop is one without seal until the seal is written. */
-    out->state.sealed = false;
-    if (err == ERR_OK)
-        err = state_save(options->journal_dir, &out->state, info);
     journal_reader_close(&walk.reader);
     crypto_hash_free(&walk.hash);
     buf_fini(&walk.note);

@@ -18,7 +18,7 @@ struct audit_state {
     uint8_t identity[SHA256_SIZE];
     struct journal_place place; /* behind the last frame that is in here */
     struct journal_place last;  /* where that frame began; sequence 0: none */
-    bool sealed;
+    bool sealed; /* all of it is durable, and nothing was written since */
     struct merkle_frontier tree;
     uint64_t signed_size;
     struct merkle_hash signed_root;

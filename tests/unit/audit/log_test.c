@@ -108,17 +108,30 @@ static void test_orderly_stop(void **state)
     audit_log_stop(&log);
 }
 
-/* Opened and not stopped: nothing was written, still the seal is gone. */
-static void test_open_breaks_the_seal(void **state)
+/* Opened and not started: nothing was written, the seal holds. */
+static void test_open_keeps_the_seal(void **state)
 {
     struct fixture *fixture = *state;
     fixture_orderly(fixture, 0, 5, 100);
-    struct audit_log *log = fixture_open_ok(fixture);
-    audit_log_stop(&log);
-    log = fixture_open_ok(fixture);
-    assert_false(audit_log_replayed(log)->sealed);
-    assert_int_equal(audit_log_replayed(log)->size, 6);
-    audit_log_stop(&log);
+    for (int i = 0; i < 3; i++) {
+        struct audit_log *log = fixture_open_ok(fixture);
+        assert_true(audit_log_replayed(log)->sealed);
+        assert_int_equal(audit_log_replayed(log)->size, 6);
+        audit_log_stop(&log);
+    }
+    /* After a crash the tail is written anew once, not at every attempt. */
+    fixture_crash(fixture, 6, 20, 10, 100);
+    for (uint64_t i = 0; i < 3; i++) {
+        struct audit_log *log = fixture_open_ok(fixture);
+        assert_false(audit_log_replayed(log)->sealed);
+        assert_int_equal(audit_log_replayed(log)->size, 26);
+        assert_int_equal(
+            audit_log_replayed(log)->recovered_tail, i == 0 ? 10 : 0);
+        audit_log_stop(&log);
+    }
+    char path[160];
+    path_of(fixture, "journal/segments/00000003.seg", path);
+    assert_false(file_exists(path));
 }
 
 static void recover(const struct fixture *fixture, uint64_t size,
@@ -365,7 +378,7 @@ int main(void)
         TEST(test_created_is_sealed_and_signed),
         TEST(test_bad_origin),
         TEST(test_orderly_stop),
-        TEST(test_open_breaks_the_seal),
+        TEST(test_open_keeps_the_seal),
         TEST(test_crash_with_tail),
         TEST(test_crash_without_tail),
         TEST(test_crash_with_tail_over_segments),
