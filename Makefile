@@ -128,7 +128,10 @@ fuzz-replay: $(foreach f,$(FUZZ),$(BUILD)/tests/fuzz/$(f)_fuzz) ## replay the fu
 # --- Packages ----------------------------------------------------------------
 BUILD_PACKAGES := gcc make pkg-config libc6-dev tzdata ca-certificates \
     $(foreach l,$(LIBRARIES),$(lastword $(subst :, ,$(l))))
-TEST_PACKAGES := libcmocka-dev nodejs npm
+# Node.js that did not come from Debian brings its own npm, and Debian's npm
+# cannot be installed beside it.
+TEST_PACKAGES := libcmocka-dev \
+    $(if $(shell command -v node),,nodejs) $(if $(shell command -v npm),,npm)
 deps: ## install the Debian packages that the build needs
 	@bash tests/install-packages.sh $(BUILD_PACKAGES)
 deps-test: deps

@@ -1,379 +1,210 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * engine/demo_model.c - counting what follows what.
- *
- * There is no table of n-grams: the corpus is so small that its tokens, with
- * a chain through all places of each token, are the table. */
+ * engine/demo_model.c - trigrams with back-off to bigrams and to the start of
+ * a sentence, straight from the positions in the training text. */
 #include "engine/demo_model.h"
 
-#include "lib/must.h"
-
-#include <math.h>
 #include <stdlib.h>
 
-#define CONTEXT 3
-#define NONE UINT32_MAX
-/* Weight of a place whose last one, two, three tokens agree. */
-static const double agreement[CONTEXT + 1] = {0, 1, 12, 60};
-#define TOPIC_FACTOR 4.0   /* for words of the prompt */
-#define REPEAT_SLOTS 1024u /* pairs that were said already, hashed */
-#define OPENING 2          /* tokens taken over from the chosen sentence */
+extern const char demo_corpus[]; /* demo_corpus.c */
+
+#define PIECE_MAX 8
+#define CONTINUATIONS_MAX 256
 
 struct demo_model {
-    struct demo_vocabulary *vocabulary;
-    struct buf ids;        /* the corpus; DEMO_END between texts */
-    const uint32_t *at;    /* ids as an array */
-    uint32_t length;       /* of the corpus */
-    uint32_t *next_place;  /* the next place of the same token, or NONE */
-    uint32_t *first_place; /* by id */
-    uint32_t *places;      /* by id: how many */
-    uint32_t *word;        /* by id: its first spelling; 0: says little */
-    uint32_t *sentences;   /* places where one begins */
-    uint32_t sentence_count;
+    struct str *tokens; /* distinct, in order of first appearance */
+    int32_t token_count;
+    int32_t *ids; /* the text */
+    int32_t length;
 };
 
-struct demo_run {
-    const struct demo_model *model;
-    struct demo_sampling sampling;
-    uint64_t random;
-    uint32_t context[CONTEXT]; /* last token first */
-    uint32_t opening[OPENING];
-    unsigned opening_left;
-    bool *topic;       /* by id: the prompt used this word */
-    double *weights;   /* by id, zero between calls */
-    uint32_t *touched; /* ids with a weight */
-    uint8_t repeats[REPEAT_SLOTS];
-};
+/* --- Tokens -------------------------------------------------------------- */
 
-static bool ends_sentence(struct str piece)
+static bool is_letter(char c)
 {
-    return str_equal(piece, STR(".")) || str_equal(piece, STR("?"));
+    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z');
 }
 
-/* Finds the spellings of one word. Words of up to three letters ("the", "and",
- * "in") tell nothing about what a text is about. */
-static enum err index_words(struct demo_model *m)
+struct str demo_token_next(struct str *text)
 {
-    uint32_t words = demo_vocabulary_size(m->vocabulary);
-    m->word = calloc(words, sizeof *m->word);
-    if (!m->word)
-        return ERR_NOMEM;
-    for (uint32_t id = DEMO_SPECIALS; id < words; id++) {
-        struct str word = demo_vocabulary_piece(m->vocabulary, id);
-        char text[64];
-        size_t n = 0;
-        for (size_t i = 0; i < word.len && n < sizeof text; i++)
-            if (word.ptr[i] != ' ')
-                text[n++] = (char)(word.ptr[i] | 0x20);
-        if (n < 4)
-            continue;
-        struct buf ids;
-        buf_init(&ids, 1024);
-        (void)demo_tokenise(m->vocabulary, str_make(text, n), &ids);
-        bool known = !ids.failed && demo_ids_count(&ids) == 1 &&
-                     demo_ids(&ids)[0] < words;
-        if (known)
-            m->word[id] = demo_ids(&ids)[0];
-        buf_fini(&ids);
+    struct str token = {text->ptr, 0};
+    size_t at = 0;
+    if (text->len == 0)
+        return token;
+    if (text->ptr[0] == ' ' && text->len > 1 && is_letter(text->ptr[1]))
+        at = 1;
+    size_t letters = at;
+    while (letters < text->len && is_letter(text->ptr[letters]) &&
+           letters - at < PIECE_MAX)
+        letters++;
+    if (letters > at) {
+        token.len = letters;
+    } else {
+        token.len = 1; /* one character, with its UTF-8 tail */
+        while (token.len < text->len && token.len < 4 &&
+               ((unsigned char)text->ptr[0] & 0xc0) == 0xc0 &&
+               ((unsigned char)text->ptr[token.len] & 0xc0) == 0x80)
+            token.len++;
     }
-    return ERR_OK;
+    text->ptr += token.len;
+    text->len -= token.len;
+    return token;
 }
 
-static enum err index_corpus(struct demo_model *m)
+int64_t demo_token_count(struct str text)
 {
-    uint32_t words = demo_vocabulary_size(m->vocabulary);
-    m->at = demo_ids(&m->ids);
-    m->length = (uint32_t)demo_ids_count(&m->ids);
-    m->next_place = calloc(m->length, sizeof *m->next_place);
-    m->sentences = calloc(m->length, sizeof *m->sentences);
-    m->first_place = calloc(words, sizeof *m->first_place);
-    m->places = calloc(words, sizeof *m->places);
-    if (!m->next_place || !m->sentences || !m->first_place || !m->places)
-        return ERR_NOMEM;
-    for (uint32_t id = 0; id < words; id++)
-        m->first_place[id] = NONE;
-    for (uint32_t i = m->length; i > 0; i--) {
-        uint32_t id = m->at[i - 1];
-        m->next_place[i - 1] = m->first_place[id];
-        m->first_place[id] = i - 1;
-        m->places[id]++;
-    }
-    for (uint32_t i = 0; i + 1 < m->length; i++)
-        if (m->at[i + 1] != DEMO_END &&
-            (m->at[i] == DEMO_END ||
-                ends_sentence(demo_vocabulary_piece(m->vocabulary, m->at[i]))))
-            m->sentences[m->sentence_count++] = i + 1;
-    MUST(m->sentence_count > 0);
-    return ERR_OK;
+    int64_t count = 0;
+    while (demo_token_next(&text).len > 0)
+        count++;
+    return count;
 }
 
-enum err demo_model_new(struct demo_model **out)
+static int32_t id_of(const struct demo_model *m, struct str token)
 {
-    struct demo_model *m = calloc(1, sizeof *m);
-    if (!m)
-        return ERR_NOMEM;
-    buf_init(&m->ids, 1 << 24);
-    enum err err =
-        demo_vocabulary_new(demo_corpus, demo_corpus_count, &m->vocabulary);
-    if (!err) {
-        demo_ids_append(&m->ids, DEMO_END);
-        for (size_t i = 0; i < demo_corpus_count; i++) {
-            (void)demo_tokenise(
-                m->vocabulary, str_from(demo_corpus[i]), &m->ids);
-            demo_ids_append(&m->ids, DEMO_END);
-        }
-        err = m->ids.failed ? ERR_NOMEM : index_corpus(m);
-        if (!err)
-            err = index_words(m);
+    for (int32_t i = 0; i < m->token_count; i++) {
+        if (str_equal(m->tokens[i], token))
+            return i;
     }
-    if (err)
+    return -1;
+}
+
+/* --- Training ------------------------------------------------------------ */
+
+struct demo_model *demo_model_new(void)
+{
+    struct str text = str_from(demo_corpus);
+    size_t count = (size_t)demo_token_count(text);
+    struct demo_model *m = calloc(1, sizeof(*m));
+    if (m == NULL)
+        return NULL;
+    m->tokens = calloc(count + 1, sizeof(*m->tokens));
+    m->ids = calloc(count + 1, sizeof(*m->ids));
+    if (m->tokens == NULL || m->ids == NULL) {
         demo_model_free(&m);
-    else
-        *out = m;
-    return err;
+        return NULL;
+    }
+    for (;;) {
+        struct str token = demo_token_next(&text);
+        if (token.len == 0)
+            break;
+        int32_t id = id_of(m, token);
+        if (id < 0) {
+            id = m->token_count;
+            m->tokens[m->token_count++] = token;
+        }
+        m->ids[m->length++] = id;
+    }
+    return m;
 }
 
 void demo_model_free(struct demo_model **model)
 {
-    struct demo_model *m = *model;
-    if (!m)
+    if (*model == NULL)
         return;
-    demo_vocabulary_free(&m->vocabulary);
-    buf_fini(&m->ids);
-    free(m->next_place);
-    free(m->first_place);
-    free(m->places);
-    free(m->word);
-    free(m->sentences);
-    free(m);
+    free((*model)->tokens);
+    free((*model)->ids);
+    free(*model);
     *model = NULL;
 }
 
-const struct demo_vocabulary *demo_model_vocabulary(
-    const struct demo_model *model)
+/* --- Generating ---------------------------------------------------------- */
+
+/* xorshift64*: small, and good enough to choose a continuation. */
+static uint64_t next_random(uint64_t *state)
 {
-    return model->vocabulary;
+    uint64_t x = *state;
+    x ^= x >> 12;
+    x ^= x << 25;
+    x ^= x >> 27;
+    *state = x;
+    return x * UINT64_C(2685821657736338717);
 }
 
-/* splitmix64 (public domain, Vigna), then 53 bits as [0, 1). */
-static double random_unit(struct demo_run *run)
+void demo_run_begin(const struct demo_model *model, struct demo_run *run,
+    struct str prompt, uint64_t seed, uint32_t temperature)
 {
-    uint64_t z = (run->random += UINT64_C(0x9e3779b97f4a7c15));
-    z = (z ^ z >> 30) * UINT64_C(0xbf58476d1ce4e5b9);
-    z = (z ^ z >> 27) * UINT64_C(0x94d049bb133111eb);
-    return (double)((z ^ z >> 31) >> 11) * 0x1p-53;
-}
-
-/* Rare words say more about what a text is about. */
-static double rarity(const struct demo_model *m, uint32_t id)
-{
-    return 1.0 / (1.0 + m->places[id]);
-}
-
-/* Marks the words of the prompt, however they are spelled. */
-static void mark_topic(
-    struct demo_run *run, const uint32_t *prompt, size_t count)
-{
-    const struct demo_model *m = run->model;
-    uint32_t words = demo_vocabulary_size(m->vocabulary);
-    for (size_t i = 0; i < count; i++)
-        if (prompt[i] < words && m->word[prompt[i]] != 0)
-            run->topic[m->word[prompt[i]]] = true;
-    /* From the word's first spelling to all others. */
-    for (uint32_t id = 0; id < words; id++)
-        if (m->word[id] != 0 && run->topic[m->word[id]])
-            run->topic[id] = true;
-}
-
-/* The sentence to begin with: by chance, or the likeliest at temperature 0,
- * weighted by the words that it shares with the prompt. */
-static uint32_t choose_sentence(struct demo_run *run)
-{
-    const struct demo_model *m = run->model;
-    double total = 0, best = 0, target = -1;
-    uint32_t chosen = m->sentences[0];
-    for (int round = 0; round < 2; round++) {
-        double sum = 0;
-        for (uint32_t i = 0; i < m->sentence_count; i++) {
-            uint32_t end =
-                i + 1 < m->sentence_count ? m->sentences[i + 1] : m->length;
-            double weight = 0.01;
-            for (uint32_t p = m->sentences[i]; p < end; p++)
-                if (run->topic[m->at[p]])
-                    weight += rarity(m, m->at[p]);
-            weight *= weight;
-            sum += weight;
-            if (round == 0 && weight > best) {
-                best = weight;
-                if (run->sampling.temperature <= 0)
-                    chosen = m->sentences[i];
-            }
-            if (round == 1 && sum > target)
-                return m->sentences[i];
-        }
-        if (run->sampling.temperature <= 0)
-            return chosen;
-        total = sum;
-        target = random_unit(run) * total;
-    }
-    return m->sentences[m->sentence_count - 1];
-}
-
-static void begin_sentence(struct demo_run *run)
-{
-    uint32_t place = choose_sentence(run);
-    run->context[0] = run->model->at[place - 1];
-    run->context[1] = run->context[2] = DEMO_END;
-    run->opening_left = 0;
-    for (uint32_t i = OPENING; i > 0; i--) {
-        uint32_t p = place + i - 1;
-        if (p < run->model->length && run->model->at[p] != DEMO_END)
-            run->opening[run->opening_left++] = run->model->at[p];
+    *run = (struct demo_run){.model = model, .last = {-1, -1}};
+    run->random = seed * UINT64_C(0x9e3779b97f4a7c15) + 1;
+    if (run->random == 0)
+        run->random = 1;
+    run->temperature = temperature;
+    /* What the prompt ends in leads into the text, where the text has it. */
+    if (prompt.len > 64)
+        prompt = str_make(prompt.ptr + prompt.len - 64, 64);
+    for (;;) {
+        struct str token = demo_token_next(&prompt);
+        if (token.len == 0)
+            break;
+        run->last[0] = run->last[1];
+        run->last[1] = id_of(model, token);
     }
 }
 
-enum err demo_run_new(const struct demo_model *model, const uint32_t *prompt,
-    size_t prompt_count, const struct demo_sampling *sampling,
-    struct demo_run **out)
-{
-    uint32_t words = demo_vocabulary_size(model->vocabulary);
-    struct demo_run *run = calloc(1, sizeof *run);
-    if (!run)
-        return ERR_NOMEM;
-    run->model = model;
-    run->sampling = *sampling;
-    run->random = sampling->seed;
-    run->topic = calloc(words, sizeof *run->topic);
-    run->weights = calloc(words, sizeof *run->weights);
-    run->touched = calloc(words, sizeof *run->touched);
-    if (!run->topic || !run->weights || !run->touched) {
-        demo_run_free(&run);
-        return ERR_NOMEM;
-    }
-    mark_topic(run, prompt, prompt_count);
-    for (size_t i = 0; i < CONTEXT; i++)
-        run->context[i] =
-            i < prompt_count ? prompt[prompt_count - 1 - i] : DEMO_END;
-    /* A text that ends in a word never read has nothing to go on with. */
-    uint32_t last = run->context[0];
-    if (sampling->answer || last >= words || last == DEMO_END ||
-        model->first_place[last] == NONE)
-        begin_sentence(run);
-    *out = run;
-    return ERR_OK;
-}
-
-void demo_run_free(struct demo_run **run)
-{
-    if (!*run)
-        return;
-    free((*run)->topic);
-    free((*run)->weights);
-    free((*run)->touched);
-    free(*run);
-    *run = NULL;
-}
-
-static uint8_t *repeats_of(struct demo_run *run, uint32_t before, uint32_t id)
-{
-    return &run->repeats[(before * 2654435761u ^ id * 40503u) % REPEAT_SLOTS];
-}
-
-/* Weighs each token that ever followed the last one; gives how many. */
-static uint32_t weigh(struct demo_run *run)
+/* Positions whose preceding `depth` tokens are the run's last ones. */
+static int continuations(
+    const struct demo_run *run, int depth, int32_t out[CONTINUATIONS_MAX])
 {
     const struct demo_model *m = run->model;
-    uint32_t count = 0;
-    for (uint32_t p = m->first_place[run->context[0]]; p != NONE;
-         p = m->next_place[p]) {
-        if (p + 1 >= m->length)
+    int count = 0;
+    for (int32_t i = 2; i < m->length && count < CONTINUATIONS_MAX; i++) {
+        if (m->ids[i - 1] != run->last[1])
             continue;
-        unsigned agrees = 1;
-        while (agrees < CONTEXT && p >= agrees &&
-               m->at[p - agrees] == run->context[agrees])
-            agrees++;
-        uint32_t id = m->at[p + 1];
-        if (run->weights[id] == 0)
-            run->touched[count++] = id;
-        run->weights[id] += agreement[agrees];
-    }
-    for (uint32_t i = 0; i < count; i++) {
-        uint32_t id = run->touched[i];
-        if (run->topic[id])
-            run->weights[id] *= TOPIC_FACTOR;
-        run->weights[id] /= 1.0 + 2.0 * *repeats_of(run, run->context[0], id);
+        if (depth == 2 && m->ids[i - 2] != run->last[0])
+            continue;
+        out[count++] = i;
     }
     return count;
 }
 
-/* Sorts the touched ids by weight, the heaviest first; equal ones by id. */
-static void sort_touched(struct demo_run *run, uint32_t count)
+static int sentence_starts(
+    const struct demo_run *run, int32_t out[CONTINUATIONS_MAX])
 {
-    for (uint32_t i = 1; i < count; i++) {
-        uint32_t id = run->touched[i], at = i;
-        for (; at > 0; at--) {
-            uint32_t other = run->touched[at - 1];
-            if (run->weights[other] > run->weights[id] ||
-                (run->weights[other] == run->weights[id] && other < id))
-                break;
-            run->touched[at] = other;
-        }
-        run->touched[at] = id;
+    const struct demo_model *m = run->model;
+    int count = 0;
+    for (int32_t i = 1; i < m->length && count < CONTINUATIONS_MAX; i++) {
+        if (m->tokens[m->ids[i - 1]].ptr[0] == '\n')
+            out[count++] = i;
     }
+    return count;
 }
 
-static uint32_t choose(struct demo_run *run, uint32_t count)
+/* With temperature 0 the continuation that occurs most often. */
+static int32_t most_frequent(
+    const struct demo_model *m, const int32_t *positions, int count)
 {
-    sort_touched(run, count);
-    uint32_t chosen = run->touched[0];
-    if (run->sampling.temperature > 0) {
-        double heaviest = run->weights[chosen], total = 0, kept = 0;
-        uint32_t most = 0;
-        for (uint32_t i = 0; i < count; i++) {
-            double *w = &run->weights[run->touched[i]];
-            *w = pow(*w / heaviest, 1.0 / run->sampling.temperature);
-            total += *w;
-        }
-        while (most < count && kept < run->sampling.top_p * total)
-            kept += run->weights[run->touched[most++]];
-        double target = random_unit(run) * kept, sum = 0;
-        for (uint32_t i = 0; i < most; i++) {
-            chosen = run->touched[i];
-            sum += run->weights[chosen];
-            if (sum > target)
-                break;
+    int32_t best = m->ids[positions[0]];
+    int best_count = 0;
+    for (int i = 0; i < count; i++) {
+        int same = 0;
+        for (int k = 0; k < count; k++)
+            same += m->ids[positions[k]] == m->ids[positions[i]];
+        if (same > best_count) {
+            best_count = same;
+            best = m->ids[positions[i]];
         }
     }
-    for (uint32_t i = 0; i < count; i++)
-        run->weights[run->touched[i]] = 0;
-    return chosen;
+    return best;
 }
 
-static void remember(struct demo_run *run, uint32_t id)
+struct str demo_run_next(struct demo_run *run)
 {
-    uint8_t *repeats = repeats_of(run, run->context[0], id);
-    if (*repeats < UINT8_MAX)
-        ++*repeats;
-    for (size_t i = CONTEXT - 1; i > 0; i--)
-        run->context[i] = run->context[i - 1];
-    run->context[0] = id;
-}
-
-bool demo_run_next(struct demo_run *run, uint32_t *id)
-{
-    uint32_t chosen;
-    if (run->opening_left == 0) {
-        uint32_t count = weigh(run);
-        chosen = count ? choose(run, count) : DEMO_END;
-        if (chosen == DEMO_END) {
-            if (!run->sampling.ignore_end)
-                return false;
-            begin_sentence(run);
-        }
-    }
-    if (run->opening_left > 0)
-        chosen = run->opening[--run->opening_left];
-    remember(run, chosen);
-    *id = chosen;
-    return true;
+    const struct demo_model *m = run->model;
+    int32_t positions[CONTINUATIONS_MAX] = {0};
+    int count = 0;
+    if (run->last[0] >= 0 && run->last[1] >= 0)
+        count = continuations(run, 2, positions);
+    if (count == 0 && run->last[1] >= 0)
+        count = continuations(run, 1, positions);
+    if (count == 0)
+        count = sentence_starts(run, positions);
+    if (count == 0)
+        return STR("");
+    int32_t id =
+        run->temperature == 0
+            ? most_frequent(m, positions, count)
+            : m->ids[positions[next_random(&run->random) % (uint64_t)count]];
+    run->last[0] = run->last[1];
+    run->last[1] = id;
+    struct str token = m->tokens[id];
+    return token.ptr[0] == '\n' ? STR("") : token; /* a paragraph's end */
 }

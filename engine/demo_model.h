@@ -1,44 +1,34 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * engine/demo_model.h - a small n-gram language model, trained at start on
- * the text compiled in (demo_corpus).
+ * engine/demo_model.h - tokeniser and n-gram model of the demonstration
+ * engine. Immutable after demo_model_new; any thread.
  *
- * It continues with what followed the last one, two and three tokens in what
- * it has read, preferring words that the prompt used. A toy: for showing and
- * testing what stands before an engine. The model is immutable and belongs to
- * any thread; a run is one text in the making and belongs to one. */
+ * A token is a word piece of at most eight letters with the blank before it, a
+ * digit, or one other character: no text has more tokens than bytes. */
 #ifndef ENGINE_DEMO_MODEL_H
 #define ENGINE_DEMO_MODEL_H
 
-#include "engine/demo_tokens.h"
-
-extern const char *const demo_corpus[];
-extern const size_t demo_corpus_count;
+#include "lib/buf.h"
 
 struct demo_model;
-
-enum err demo_model_new(struct demo_model **out) MUSTCHECK; /* gives */
+/* Trains on the text that is compiled in. gives; NULL: out of memory. */
+struct demo_model *demo_model_new(void);
 void demo_model_free(struct demo_model **model);
-const struct demo_vocabulary *demo_model_vocabulary(
-    const struct demo_model *model);
 
-struct demo_sampling {
-    double temperature; /* 0: always the likeliest token */
-    double top_p;       /* 0 < top_p <= 1 */
-    uint64_t seed;
-    bool ignore_end; /* begin a new text instead of ending */
-    bool answer;     /* begin with a new sentence: chat. Else continue */
+/* Cuts the first token off *text; an empty one at the end. Pure. */
+struct str demo_token_next(struct str *text);
+int64_t demo_token_count(struct str text);
+
+/* A run of generation. Zero is not valid: demo_run_begin. */
+struct demo_run {
+    const struct demo_model *model;
+    uint64_t random;
+    int32_t last[2];      /* ids of the last two tokens; -1: unknown */
+    uint32_t temperature; /* thousandths; 0: the most frequent continuation */
 };
-
-struct demo_run;
-
-/* keeps model; borrows prompt. gives *out. The same prompt and sampling give
- * the same tokens. */
-enum err demo_run_new(const struct demo_model *model, const uint32_t *prompt,
-    size_t prompt_count, const struct demo_sampling *sampling,
-    struct demo_run **out) MUSTCHECK;
-void demo_run_free(struct demo_run **run);
-/* The next token, never a special one; false: the text is at its end. */
-bool demo_run_next(struct demo_run *run, uint32_t *id);
+void demo_run_begin(const struct demo_model *model, struct demo_run *run,
+    struct str prompt, uint64_t seed, uint32_t temperature);
+/* The next token's text; empty: the model has come to an end. */
+struct str demo_run_next(struct demo_run *run);
 
 #endif

@@ -52,7 +52,8 @@ bool admin_is_name(struct str text)
         unsigned char c = (unsigned char)text.ptr[i];
         bool letter = (c >= '0' && c <= '9') || (c >= 'A' && c <= 'Z') ||
                       (c >= 'a' && c <= 'z') || c >= 0x80;
-        if (!letter && (i == 0 || !strchr("._:/@+-", c)))
+        /* (strchr finds the NUL that ends the list, too.) */
+        if (!letter && (i == 0 || c == '\0' || !strchr("._:/@+-", c)))
             return false;
     }
     return true;
