@@ -429,6 +429,8 @@ static void test_inserted(void **state)
     static const char text[] =
         "{\"id\":\"01J00000000000000000999999\",\"type\":\"system.test\"}";
     forged->entries[8] = str_make(strdup(text), sizeof(text) - 1);
+    forged->owned[forged->owned_count++] =
+        (char *)(uintptr_t)forged->entries[8].ptr;
     forged->frames[2].count++;
     put_together(forged, true);
     struct seen *seen = verify(fixture->dir, NULL);
