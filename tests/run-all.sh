@@ -32,6 +32,7 @@ if [ -x tests/e2e/run.sh ]; then
     make --no-print-directory -j"$jobs" BUILD="$build" all | grep -vE '^  (CC|LD) '
     part "end to end" bash tests/e2e/run.sh "$build/bailiff"
 fi
+part "cedar, against the official engine" bash tests/cedar/run.sh "$build/bailiff"
 # A skip is for a stranger's machine; in CI nothing may be left out.
 [ -n "${CI:-}" ] && [ "$skipped" -gt 0 ] && failed=$((failed + skipped))
 echo "$passed passed, $failed failed, $skipped skipped"

@@ -82,5 +82,6 @@ for (let number = 0; number < options.cases; number++) {
   }
 }
 child.stdin.end();
-console.log(JSON.stringify(count));
+console.log(`formats: ${JSON.stringify(count)}`);
+console.log(`${count.differences > 0 ? 0 : 1} passed, ${count.differences > 0 ? 1 : 0} failed`);
 process.exit(count.differences > 0 ? 1 : 0);

@@ -2,7 +2,8 @@
 //
 // Cases of the batch protocol from a seed and a number: the same two give the
 // same case. Each is {line, parts, kind, operator}: `parts` lists the policies
-// of a text, `operator` is what decides the first policy.
+// of a text, `operator` is what decides the first policy, and `opposite` tells
+// that the second is its opposite.
 
 import { Random } from './random.mjs';
 import { World } from './world.mjs';
@@ -70,7 +71,8 @@ class Policies {
       const condition = expressions.boolean(depth, operator).s;
       const clauses = r.chance(0.85) ? ['when', 'unless'] : ['unless', 'when'];
       // Its opposite: whatever the condition says, it decides.
-      if (r.chance(0.6))
+      this.opposite = r.chance(0.6);
+      if (this.opposite)
         this.parts.push({ text: `${text}\n${clauses[1]} { ${condition} };`, template: false });
       text += `\n${clauses[0]} { ${condition} }`;
     }
@@ -139,7 +141,7 @@ export function makeCase(seed, number, oracle) {
   for (let n = rng.range(6, 14); n > 0; n--)
     line.requests.push(world.makeRequest(rng.chance(0.92) ? env : world.environment(),
       kind === 'wrong' ? 0.2 : 0.03, !withSchema));
-  const made = { line, parts: policies.parts, kind, operator };
+  const made = { line, parts: policies.parts, kind, operator, opposite: policies.opposite };
   transform(made, rng, oracle);
   return made;
 }

@@ -4,9 +4,10 @@
 // and not one answer may differ.
 //
 //   node run.mjs [--cases N] [--seed S] [--from N] [--show N] [--only N] [--kind WORDS]
-//                [--command "../../build/release/bailiff policy batch"]
+//                [--stop 1] [--regressions 0] [--command "../../build/release/bailiff policy batch"]
 //
-// --only prints one case with both answers. Exit 1 when anything differs.
+// --only prints one case with both answers, --stop ends at the first
+// difference. Exit 1 when anything differs.
 
 import { spawn } from 'child_process';
 import { createInterface } from 'readline';
@@ -17,7 +18,7 @@ import { OPERATORS } from './expression.mjs';
 import { write } from './json.mjs';
 import { regressions } from './regressions.mjs';
 
-const options = { cases: 2000, seed: 1, from: 0, show: 10, only: null, kind: null,
+const options = { cases: 2000, seed: 1, from: 0, show: 10, only: null, kind: null, stop: 0, regressions: 1,
   command: fileURLToPath(new URL('../../build/release/bailiff', import.meta.url)) + ' policy batch' };
 for (let i = 2; i < process.argv.length; i += 2) {
   const name = process.argv[i].replace(/^--/, '');
@@ -55,7 +56,15 @@ class Batch {
 // --- Comparing ---
 const sorted = (list) => [...list].sort().join(',');
 
-export function difference(ours, theirs) {
+// Where Bailiff refuses on purpose what the engine lets through: escapes of
+// the wrong shape (the protocol says so), and arrays in the place of objects.
+const STRICTER = [/reference has to look like/, /__extn has to look like/,
+  /has to be the only key/, /has to be an object, not array/, /no 64-bit integer/,
+  /extension value has to look like/];
+const isStricter = (ours, theirs) => Boolean(ours?.error && !theirs?.error &&
+  STRICTER.some((words) => words.test(ours.error.message)));
+
+function difference(ours, theirs) {
   if (ours === null) return 'no answer';
   if (theirs.error || ours.error) {
     if (!theirs.error || !ours.error) return 'error on one side';
@@ -64,6 +73,7 @@ export function difference(ours, theirs) {
   if ((ours.valid ?? null) !== (theirs.valid ?? null)) return 'valid';
   for (let i = 0; i < (theirs.results ?? []).length; i++) {
     const a = ours.results[i], b = theirs.results[i];
+    if (isStricter(a, b)) { count.stricter++; continue; }
     if (!a.error !== !b.error) return `request ${i}: error on one side`;
     if (a.error) continue;
     if (a.decision !== b.decision) return `request ${i}: decision`;
@@ -73,17 +83,11 @@ export function difference(ours, theirs) {
   return null;
 }
 
-// Where Bailiff refuses on purpose what the engine lets through: escapes of
-// the wrong shape (the protocol says so), and arrays in the place of objects.
-const STRICTER = [/reference has to look like/, /__extn has to look like/,
-  /has to be the only key/, /has to be an object, not array/, /no 64-bit integer/,
-  /extension value has to look like/];
-const isStricter = (ours, theirs) => Boolean(ours?.error && !theirs.error &&
-  STRICTER.some((words) => words.test(ours.error.message)));
-
+// What an operator decided: requests in which the policy that is built upon it
+// was satisfied (yes), or that policy's opposite was (no), or it failed.
 const count = { cases: 0, skipped: 0, stricter: 0, differences: 0, requests: 0, allow: 0, deny: 0, refused: 0,
-  failing: 0, valid: 0, invalid: 0, stages: {}, kinds: {} };
-const decided = Object.fromEntries(OPERATORS.map((o) => [o, { allow: 0, deny: 0, error: 0 }]));
+  failing: 0, valid: 0, invalid: 0, stages: {}, kinds: {}, differing: {} };
+const decided = Object.fromEntries(OPERATORS.map((o) => [o, { yes: 0, no: 0, failed: 0 }]));
 
 function tally(made, theirs) {
   count.cases++;
@@ -99,10 +103,10 @@ function tally(made, theirs) {
     count[result.decision]++;
     if (result.errors.length > 0) count.failing++;
     const d = decided[made.operator];
-    if (!d) continue;
-    if (result.errors.includes('policy0')) d.error++;
-    else if (result.reason.includes('policy0')) d.allow++;
-    else d.deny++;
+    if (!d || made.kind.startsWith('mutated')) continue;
+    if (result.errors.includes('policy0')) d.failed++;
+    else if (result.reason.includes('policy0')) d.yes++;
+    else if (made.opposite && result.reason.includes('policy1')) d.no++;
   }
 }
 
@@ -126,6 +130,7 @@ async function check(batch, made) {
   if (options.only !== null) show(made, ours, theirs, why ?? 'the same');
   if (why) {
     count.differences++;
+    count.differing[made.kind] = (count.differing[made.kind] ?? 0) + 1;
     if (options.only === null && count.differences <= options.show) show(made, ours, theirs, why);
   }
   if (ours === null) throw new Error(`${made.line.id}: the command ended`);
@@ -133,7 +138,7 @@ async function check(batch, made) {
 
 const batch = new Batch(options.command);
 console.log(`Cedar ${oracle.version()}, seed ${options.seed}`);
-if (options.only === null) {
+if (options.only === null && options.regressions) {
   for (const [name, line] of Object.entries(regressions)) {
     const before = count.differences;
     await check(batch, { line: { id: name, ...line.line }, parts: line.parts ?? null, kind: 'regression' });
@@ -144,6 +149,7 @@ const first = options.only ?? options.from;
 const last = options.only !== null ? first + 1 : first + options.cases;
 const window = [];
 for (let number = first; number < last; number++) {
+  if (options.stop && count.differences > 0) break;
   const made = makeCase(options.seed, number, oracle);
   if (options.kind !== null && made.kind !== options.kind) continue;
   window.push(check(batch, made));
@@ -152,8 +158,16 @@ for (let number = first; number < last; number++) {
 await Promise.all(window);
 batch.end();
 
+const answered = count.allow + count.deny;
 console.log(JSON.stringify(count));
-console.log('least decided:', OPERATORS.map((o) => [o, decided[o].allow + decided[o].deny,
-    Math.min(decided[o].allow, decided[o].deny)])
-  .sort((a, b) => a[1] - b[1]).slice(0, 8).map(([o, n, m]) => `${o} ${n} (${m})`).join(', '));
+console.log(`${answered} decisions, ${(count.allow / answered * 100).toFixed(1)} % allowed; ` +
+  `${count.valid + count.invalid} verdicts, ${(count.valid / (count.valid + count.invalid) * 100).toFixed(1)} % valid`);
+if (options.only === null && options.kind === null) {
+  console.log('what each operator decided, as yes/no (failed):');
+  console.log(OPERATORS.map((o) => `${o} ${decided[o].yes}/${decided[o].no} (${decided[o].failed})`).join(', '));
+  const [least, n] = OPERATORS.map((o) => [o, decided[o].yes + decided[o].no]).sort((a, b) => a[1] - b[1])[0];
+  console.log(`the least: ${least} with ${n}`);
+}
+const kinds = Object.keys(count.kinds).length, bad = Object.keys(count.differing).length;
+console.log(`${kinds - bad} passed, ${bad} failed`); // kinds of cases
 process.exit(count.differences > 0 ? 1 : 0);
