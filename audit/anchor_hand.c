@@ -87,11 +87,12 @@ static enum err hand_to_file(
 enum err anchor_last_note(struct str file, struct str *note)
 {
     static const struct str mark = STR_INIT("\n\n\xE2\x80\x94 ");
-    while (file.len > 0 && file.ptr[file.len - 1] == '\n')
+    /* To the newline of the last signature line, and no further. */
+    while (file.len > 1 && file.ptr[file.len - 1] == '\n' &&
+           file.ptr[file.len - 2] == '\n')
         file.len--;
     if (file.len <= mark.len)
         return ERR_SYNTAX;
-    file.len++; /* the newline of the last signature line */
     size_t signatures = file.len - mark.len;
     while (signatures > 0 &&
            memcmp(file.ptr + signatures, mark.ptr, mark.len) != 0)

@@ -46,6 +46,31 @@ struct audit_filter {
     size_t limit;   /* 0: AUDIT_LIMIT_DEFAULT */
 };
 
+/* X(name, what its value is, help), for tables of options. */
+#define AUDIT_FILTERS(X)                                                       \
+    X("since", "TIME", "not before: 2026-11-23, 2026-11-23T08:00:00Z, or 24h") \
+    X("until", "TIME", "before; a bare date means the whole day")              \
+    X("caller", "WHO", "who asked")                                            \
+    X("key", "ID", "the API key")                                              \
+    X("team", "NAME", "the caller's team, or one above it")                    \
+    X("model", "NAME", "the registered model")                                 \
+    X("engine", "NAME", "the engine that served it")                           \
+    X("decision", "permit|deny", "what was decided")                           \
+    X("policy", "ID", "a rule that decided, by its @id")                       \
+    X("status", "CODE", "the answer's status: 403, or a class: 4xx")           \
+    X("outcome", "WORD",                                                       \
+        "how it ended: ok, cut, client_gone, engine_error, interrupted, "      \
+        "withdrawn; open: not yet")                                            \
+    X("type", "TYPE",                                                          \
+        "request, request.denied, auth.failed, admin, admin.team.added ...")   \
+    X("route", "PATH", "/v1/chat/completions ...")                             \
+    X("action", "WORD", "chat, complete, embed ...")                           \
+    X("id", "ID", "a request's id, or an event's")                             \
+    X("actor", "WHO", "the administrator who acted")                           \
+    X("object", "NAME", "what was acted on")                                   \
+    X("order", "newest|oldest", "which comes first (newest)")                  \
+    X("after", "SEQ", "go on after this row of the page before")               \
+    X("limit", "N", "rows of a page (50), at most 10000")
 struct audit_filter_field {
     const char *name;  /* "since" */
     const char *value; /* "TIME" */

@@ -7,31 +7,8 @@
 
 #include <stddef.h>
 
-static const struct audit_filter_field fields[] = {
-    {"since", "TIME", "not before: 2026-11-23, 2026-11-23T08:00:00Z, or 24h"},
-    {"until", "TIME", "before; a bare date means the whole day"},
-    {"caller", "WHO", "who asked"},
-    {"key", "ID", "the API key"},
-    {"team", "NAME", "the caller's team, or one above it"},
-    {"model", "NAME", "the registered model"},
-    {"engine", "NAME", "the engine that served it"},
-    {"decision", "permit|deny", "what was decided"},
-    {"policy", "ID", "a rule that decided, by its @id"},
-    {"status", "CODE", "the answer's status: 403, or a class: 4xx"},
-    {"outcome", "WORD",
-        "how it ended: ok, cut, client_gone, engine_error, interrupted, "
-        "withdrawn; open: not yet"},
-    {"type", "TYPE",
-        "request, request.denied, auth.failed, admin, admin.team.added ..."},
-    {"route", "PATH", "/v1/chat/completions ..."},
-    {"action", "WORD", "chat, complete, embed ..."},
-    {"id", "ID", "a request's id, or an event's"},
-    {"actor", "WHO", "the administrator who acted"},
-    {"object", "NAME", "what was acted on"},
-    {"order", "newest|oldest", "which comes first (newest)"},
-    {"after", "SEQ", "go on after this row of the page before"},
-    {"limit", "N", "rows of a page (50), at most 10000"},
-};
+#define FIELD(name, value, help) {name, value, help},
+static const struct audit_filter_field fields[] = {AUDIT_FILTERS(FIELD)};
 #define FIELD_COUNT (sizeof(fields) / sizeof(fields[0]))
 
 const struct audit_filter_field *audit_filter_fields(size_t *count)

@@ -92,6 +92,11 @@ static enum err rebuild(void *context, unsigned what, struct errinfo *info)
 {
     struct server *s = context;
     struct snapshot *fresh;
+    if (what & CHANGED_ANCHORS) {
+        enum err failed = server_anchors_load(s, info);
+        if (failed != ERR_OK || what == CHANGED_ANCHORS)
+            return failed;
+    }
     struct snapshot_sources sources = {.control = control_db(s->control),
         .persons = control_persons(s->control),
         .keyring = control_keyring(s->control),
@@ -323,6 +328,8 @@ static enum err start(struct server *s, struct errinfo *info)
     if (err == ERR_OK)
         err = pool_start(s->shared.pool, info);
     if (err == ERR_OK)
+        err = server_anchors_start(s, info);
+    if (err == ERR_OK)
         err = admin_new(s->control, &s->admin_server, &s->admin, info);
     if (err == ERR_OK)
         err = listener_start(s->admin, s->settings, &s->listener, info);
@@ -444,6 +451,7 @@ static void stop(struct server *s)
     stop_workers(s);
     pool_free(&s->shared.pool);
     admin_free(&s->admin);
+    anchors_stop(&s->anchors);
     control_close(&s->control);
     quota_ledger_free(&s->shared.ledger);
     snapshot_unref(&s->shared.snapshot);

@@ -4,6 +4,7 @@
 #ifndef PROXY_SERVER_PRIV_H
 #define PROXY_SERVER_PRIV_H
 
+#include "audit/anchors.h"
 #include "audit/entry.h"
 #include "proxy/admin/admin.h"
 #include "proxy/worker.h"
@@ -24,6 +25,7 @@ struct server {
     struct admin_server admin_server;
     struct admin *admin;
     struct listener *listener;
+    struct anchors *anchors;
     int signal_fd, event_fd;
     _Atomic bool failed, stopping;
 };
@@ -32,5 +34,14 @@ struct server {
 void server_write_status(void *context, struct buf *out);
 void server_write_metrics(void *context, struct buf *out);
 bool server_is_ready(void *context, struct buf *reasons);
+
+/* server_anchors.c: starts the thread; reads the rows anew (inside the
+ * control's lock); writes "anchors":[...] with how each is doing. */
+enum err server_anchors_start(struct server *s, struct errinfo *info) MUSTCHECK;
+enum err server_anchors_load(struct server *s, struct errinfo *info) MUSTCHECK;
+struct json_writer;
+void server_anchors_write(struct server *s, struct json_writer *w);
+/* How many anchors failed at their last attempt. */
+size_t server_anchors_failing(struct server *s);
 
 #endif

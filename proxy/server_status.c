@@ -102,6 +102,7 @@ void server_write_status(void *context, struct buf *out)
     struct json_writer w;
     json_write_init(&w, out);
     json_write_object(&w);
+    server_anchors_write(s, &w);
     json_write_member_int(
         &w, STR("callers"), (int64_t)snapshot_caller_count(snapshot));
     json_write_member_int(
@@ -159,11 +160,15 @@ void server_write_metrics(void *context, struct buf *out)
         "bailiff_log_syncs_total %llu\n"
         "# HELP bailiff_log_index_lag_entries Entries not yet in the index\n"
         "# TYPE bailiff_log_index_lag_entries gauge\n"
-        "bailiff_log_index_lag_entries %llu\n",
+        "bailiff_log_index_lag_entries %llu\n"
+        "# HELP bailiff_anchors_failing Anchors whose last attempt failed\n"
+        "# TYPE bailiff_anchors_failing gauge\n"
+        "bailiff_anchors_failing %zu\n",
         (unsigned long long)health.size, (unsigned long long)health.syncs,
         (unsigned long long)(health.size > health.indexed
                                  ? health.size - health.indexed
-                                 : 0));
+                                 : 0),
+        server_anchors_failing(s));
     struct snapshot *snapshot = snapshot_of(s);
     buf_append_str(
         out, STR("# HELP bailiff_engine_up Whether the engine's health check "

@@ -27,7 +27,8 @@ enum {
     CHANGED_QUOTAS = 16,   /* quota */
     CHANGED_SETTINGS = 32, /* organisation_setting */
     CHANGED_SEALING = 64,  /* sealing keys: a new month, an erasure */
-    CHANGED_ALL = 127
+    CHANGED_ANCHORS = 128, /* anchor; not in the snapshot */
+    CHANGED_ALL = 255
 };
 
 struct snapshot_sources {

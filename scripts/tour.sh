@@ -4,7 +4,7 @@
 # Ctrl-C. With CI set it stops after the tour; non-zero if a step went otherwise.
 #
 #   scripts/tour.sh [BAILIFF]
-set -u
+set -u -o pipefail
 cd "$(dirname "$0")/.." || exit 1
 bailiff=$(realpath "${1:-build/release/bailiff}")
 state=$PWD/demo-state
@@ -40,11 +40,18 @@ command -v curl >/dev/null || bash tests/install-packages.sh curl ca-certificate
 
 say "1. The state directory"
 if [ ! -f "$state/control.db" ]; then
-    "$bailiff" init "$state" --admin you | sed 's/^/   /' || die "init failed"
+    # The token stays in a file here so that the tour can act as you.
+    "$bailiff" init "$state" --admin you --write-token "$PWD/demo-admin.token" |
+        sed 's/^/   /' || die "init failed"
+    mv "$PWD/demo-admin.token" "$state/admin.token"
     fresh=yes
 else
     echo "   $state is there already and is used again"
     fresh=
+fi
+if [ -f "$state/admin.token" ]; then
+    BAILIFF_ADMIN_TOKEN=$(cat "$state/admin.token")
+    export BAILIFF_ADMIN_TOKEN
 fi
 mkdir -p "$log"
 https=$(free_port 8443)

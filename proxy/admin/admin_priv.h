@@ -56,6 +56,8 @@ struct admin {
     const struct admin_server *server; /* NULL: offline */
     int64_t refused_us;                /* when a refusal was last recorded */
     int64_t refused_more;
+    int64_t followed_us; /* when following was last recorded, and whose */
+    char follower[40];
 };
 
 struct admin_call {
@@ -280,8 +282,8 @@ admin_handler handle_policy_list, handle_policy_show, handle_policy_validate,
     handle_policy_format;
 admin_handler handle_quota_list, handle_quota_put, handle_quota_remove,
     handle_quota_usage;
-admin_handler handle_audit_query, handle_audit_show, handle_audit_verify,
-    handle_audit_checkpoint, handle_audit_tail;
+admin_handler handle_audit_query, handle_audit_show, handle_audit_checkpoint,
+    handle_audit_tail;
 admin_handler handle_anchor_list, handle_anchor_add, handle_anchor_remove;
 admin_handler handle_administrator_list, handle_administrator_add,
     handle_administrator_disable;

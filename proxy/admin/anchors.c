@@ -103,7 +103,7 @@ enum err handle_anchor_add(struct admin_call *call)
     if (!err)
         err = admin_record(call, "admin.anchor.added", "anchor", body.name,
             NULL, json_incref(anchor), NULL, STR(""));
-    if (err || (err = admin_commit(call, 0)))
+    if (err || (err = admin_commit(call, CHANGED_ANCHORS)))
         return err;
     return admin_answer(call, 201, anchor);
 }
@@ -131,7 +131,7 @@ enum err handle_anchor_remove(struct admin_call *call)
     err = admin_record(call, "admin.anchor.removed", "anchor", call->params[0],
         before, NULL, NULL, STR(""));
     if (!err)
-        err = admin_commit(call, 0);
+        err = admin_commit(call, CHANGED_ANCHORS);
     return err ? err
                : admin_answer(call, 200, json_pack("{s:b}", "removed", 1));
 }

@@ -1,10 +1,339 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * proxy/admin/audit.c - reading the log. Every reading is itself an event
- * (audit.queried): who looked at whose requests is part of the record. */
+ * (audit.queried, audit.shown, audit.followed): who looked at whose requests
+ * is part of the record, and is durable before anything is shown.
+ *
+ * These operations run without the control's lock, which is taken only to
+ * turn handles into ids and ids into handles: a long search holds no change
+ * up. */
 #include "proxy/admin/admin_priv.h"
 
+#include "audit/indexer.h"
 #include "audit/log.h"
+#include "audit/query.h"
+#include "audit/show.h"
+#include "lib/json_write.h"
+
+#define INDEX_WAIT_US (5 * SECOND_US)
+#define TAIL_DEFAULT 100
+#define TAIL_MAX 1000
+/* Following is recorded once in this time, not with each look. */
+#define FOLLOWED_US (5 * MINUTE_US)
+
+/* --- Names of persons ------------------------------------------------ */
+
+static bool find_name(void *context, struct str id, struct buf *out)
+{
+    struct admin_call *call = context;
+    struct str handle;
+
+    control_lock(call->control);
+    handle = admin_handle_of(call, id);
+    control_unlock(call->control);
+    buf_append_str(out, handle);
+    return handle.len > 0;
+}
+
+/* What the log names a person by. The id of one who was removed is taken as it
+ * is: the log still knows it. */
+static enum err person_id(
+    struct admin_call *call, const char *prefix, struct str *who)
+{
+    if (who->len == 0 || str_starts(*who, str_from(prefix)))
+        return ERR_OK;
+    return admin_resolve_person(call, prefix, *who, who);
+}
+
+/* A caller or an administrator may be what was acted on; so may be anything
+ * else, which goes by its own name. */
+static void object_id(struct admin_call *call, struct str *object)
+{
+    static const char *const prefixes[] = {"cal_", "adm_"};
+    struct errinfo kept = call->info;
+
+    for (size_t i = 0; i < 2 && object->len > 0; i++)
+        if (admin_resolve_person(call, prefixes[i], *object, object) == ERR_OK)
+            break;
+    call->info = kept;
+}
+
+/* --- The index ------------------------------------------------------- */
+
+/* Brings the index up to what is durable now, so that a question sees what
+ * was just done. *behind: it could not, in the time there is. */
+static enum err await_index(
+    struct admin_call *call, uint64_t *size, bool *behind)
+{
+    struct audit_log *log = control_log(call->control);
+    struct indexer *indexer = log ? audit_log_indexer(log) : NULL;
+
+    *behind = false;
+    if (!log)
+        return FAIL(call, ERR_WRONG_STATE, "the log is not open");
+    *size = journal_size(audit_log_journal(log));
+    if (!indexer)
+        return FAIL(call, ERR_WRONG_STATE,
+            "the index is not running; the server's log says why");
+    *behind = indexer_wait(indexer, *size, INDEX_WAIT_US) != ERR_OK;
+    return ERR_OK;
+}
+
+/* A damaged file is built anew from the journal; an answer without it would
+ * look like "nothing found". */
+static enum err index_failed(
+    struct admin_call *call, enum err err, uint64_t damaged)
+{
+    struct audit_log *log = control_log(call->control);
+
+    if (err != ERR_CORRUPT)
+        return err;
+    indexer_rebuild(audit_log_indexer(log), damaged);
+    admin_problem(call, 503, "index-damaged",
+        "%s; the index is being built anew from the log, ask again in a "
+        "moment",
+        call->info.text);
+    return ERR_OK;
+}
+
+static enum err answer_text(struct admin_call *call, const struct buf *text)
+{
+    struct admin_response *response = call->response;
+
+    if (text->failed)
+        return FAIL(call, ERR_NOMEM,
+            "the answer does not fit into memory; ask for less of it");
+    buf_clear(&response->body);
+    buf_append_str(&response->body, buf_str(text));
+    buf_append_char(&response->body, '\n');
+    response->status = 200;
+    response->content_type = "application/json";
+    call->answered = true;
+    return ERR_OK;
+}
+
+/* --- Query ----------------------------------------------------------- */
+
+/* The filters as they were applied, for the event: ids, never handles. */
+static json_t *filters_json(
+    const struct audit_filter *filter, struct str *names, size_t count)
+{
+    json_t *filters = json_object();
+    const struct {
+        const char *name;
+        struct str value;
+    } resolved[] = {
+        {"caller", filter->caller},
+        {"actor", filter->actor},
+        {"object", filter->object},
+    };
+
+    for (size_t i = 0; i < count; i += 2) {
+        struct str value = names[i + 1];
+        char name[64];
+
+        for (size_t k = 0; k < sizeof resolved / sizeof resolved[0]; k++)
+            if (str_equal(names[i], str_from(resolved[k].name)))
+                value = resolved[k].value;
+        snprintf(name, sizeof name, "%.*s", STR_ARG(names[i]));
+        admin_set_text(filters, name, value);
+    }
+    return filters;
+}
+
+#define PAIRS_MAX 64 /* names and values: 32 filters */
+static enum err read_filters(struct admin_call *call,
+    struct audit_filter *filter, struct str pairs[PAIRS_MAX], size_t *count)
+{
+    struct str rest = call->request->query, one, name, value;
+    int64_t now = clock_now();
+    enum err err = ERR_OK;
+
+    *count = 0;
+    while (!err && rest.len > 0) {
+        str_split(rest, '&', &one, &rest);
+        if (one.len == 0)
+            continue;
+        str_split(one, '=', &name, &value);
+        name = admin_decode(call->arena, name, true);
+        value = admin_decode(call->arena, value, true);
+        if (!name.ptr || !value.ptr)
+            return FAIL(call, ERR_INVALID,
+                "the query is not percent-encoded as a URL wants it");
+        if (*count == PAIRS_MAX)
+            return FAIL(call, ERR_INVALID, "too many filters: at most %d",
+                PAIRS_MAX / 2);
+        for (size_t i = 0; i < *count; i += 2)
+            if (str_equal(pairs[i], name))
+                return FAIL(
+                    call, ERR_INVALID, "%.*s is given twice", STR_ARG(name));
+        err = audit_filter_set(filter, name, value, now, NULL, &call->info);
+        pairs[(*count)++] = name;
+        pairs[(*count)++] = value;
+    }
+    return err;
+}
+
+enum err handle_audit_query(struct admin_call *call)
+{
+    struct audit_names names = {find_name, call};
+    struct audit_filter filter = {0};
+    struct audit_index *index = NULL;
+    struct audit_result *result = NULL;
+    struct str pairs[PAIRS_MAX];
+    uint64_t size, damaged = 0;
+    struct buf out;
+    json_t *detail;
+    size_t count;
+    bool behind;
+    enum err err = read_filters(call, &filter, pairs, &count);
+
+    buf_init(&out, ADMIN_ANSWER_MAX);
+    control_lock(call->control);
+    if (!err)
+        err = person_id(call, "cal_", &filter.caller);
+    if (!err)
+        err = person_id(call, "adm_", &filter.actor);
+    if (!err)
+        object_id(call, &filter.object);
+    control_unlock(call->control);
+    if (!err)
+        err = await_index(call, &size, &behind);
+    if (!err)
+        err = audit_index_open(control_dir(call->control), &index, &call->info);
+    if (!err)
+        err = audit_query(index, &filter, &result, &damaged, &call->info);
+    if (err) {
+        err = index_failed(call, err, damaged);
+        goto out;
+    }
+    result->incomplete = result->incomplete || behind;
+    detail = json_object();
+    admin_set(detail, "filters", filters_json(&filter, pairs, count));
+    admin_set_int(detail, "rows", (int64_t)result->count);
+    err = admin_event(call, "audit.queried", "log", STR(""), detail, STR(""));
+    if (!err) {
+        audit_result_json(result, &names, &out);
+        err = answer_text(call, &out);
+    }
+out:
+    audit_result_free(&result);
+    audit_index_close(&index);
+    buf_fini(&out);
+    return err;
+}
+
+/* --- One record ------------------------------------------------------ */
+
+enum err handle_audit_show(struct admin_call *call)
+{
+    struct audit_names names = {find_name, call};
+    struct audit_index *index = NULL;
+    struct audit_reader *reader = NULL;
+    uint64_t size = 0, damaged = 0;
+    struct buf out;
+    bool behind;
+    enum err err = await_index(call, &size, &behind);
+
+    buf_init(&out, ADMIN_ANSWER_MAX);
+    if (!err)
+        err = audit_index_open(control_dir(call->control), &index, &call->info);
+    if (!err)
+        err =
+            audit_reader_open(control_dir(call->control), &reader, &call->info);
+    if (!err)
+        err = audit_show(reader, index, size, call->params[0], &names, &out,
+            &damaged, &call->info);
+    if (err == ERR_NOTFOUND && behind) {
+        admin_problem(call, 503, "index-behind",
+            "the index is behind the log, and \"%.*s\" is not in it yet; ask "
+            "again in a moment",
+            STR_ARG(call->params[0]));
+        err = ERR_OK;
+    } else if (err) {
+        err = index_failed(call, err, damaged);
+    } else {
+        err = admin_event(
+            call, "audit.shown", "record", call->params[0], NULL, STR(""));
+        if (!err)
+            err = answer_text(call, &out);
+    }
+    audit_reader_close(&reader);
+    audit_index_close(&index);
+    buf_fini(&out);
+    return err;
+}
+
+/* --- Following ------------------------------------------------------- */
+
+struct tail_query {
+    int64_t from, limit;
+};
+
+/* Recorded where it begins, and then once in a while: an event for each look
+ * would itself be the next thing to be seen. */
+static enum err record_following(struct admin_call *call, int64_t from)
+{
+    struct admin *admin = call->admin;
+    int64_t now = clock_monotonic();
+    json_t *detail;
+    bool fresh;
+
+    control_lock(call->control);
+    fresh = from < 0 || now - admin->followed_us >= FOLLOWED_US ||
+            strcmp(admin->follower, call->actor.id) != 0;
+    if (fresh) {
+        admin->followed_us = now;
+        memcpy(admin->follower, call->actor.id, sizeof admin->follower);
+    }
+    control_unlock(call->control);
+    if (!fresh)
+        return ERR_OK;
+    detail = json_object();
+    if (from >= 0)
+        admin_set_int(detail, "from", from);
+    return admin_event(call, "audit.followed", "log", STR(""), detail, STR(""));
+}
+
+enum err handle_audit_tail(struct admin_call *call)
+{
+    static const struct admin_field fields[] = {
+        {"from", FIELD_INT, false, offsetof(struct tail_query, from), 0,
+            INT64_MAX, NULL},
+        {"limit", FIELD_INT, false, offsetof(struct tail_query, limit), 1,
+            TAIL_MAX, NULL},
+    };
+    struct audit_names names = {find_name, call};
+    struct tail_query query = {.from = -1, .limit = TAIL_DEFAULT};
+    struct audit_log *log = control_log(call->control);
+    struct audit_reader *reader = NULL;
+    uint64_t size, from;
+    struct buf out;
+    enum err err = admin_read_query(call, fields, FIELD_COUNT(fields), &query);
+
+    if (!err && !log)
+        err = FAIL(call, ERR_WRONG_STATE, "the log is not open");
+    if (!err)
+        err = record_following(call, query.from);
+    if (err)
+        return err;
+    buf_init(&out, ADMIN_ANSWER_MAX);
+    size = journal_size(audit_log_journal(log));
+    from = (uint64_t)query.from;
+    if (query.from < 0)
+        from = size > (uint64_t)query.limit ? size - (uint64_t)query.limit : 0;
+    err = audit_reader_open(control_dir(call->control), &reader, &call->info);
+    if (!err)
+        err = audit_tail(reader, size, &from, (size_t)query.limit, &names, &out,
+            &call->info);
+    if (!err)
+        err = answer_text(call, &out);
+    audit_reader_close(&reader);
+    buf_fini(&out);
+    return err;
+}
+
+/* --- Checkpoints ----------------------------------------------------- */
 
 enum err handle_audit_checkpoint(struct admin_call *call)
 {

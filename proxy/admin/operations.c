@@ -74,6 +74,10 @@ const struct admin_operation admin_operations[] = {
     {"GET", "/v1/quotas/usage", ALL, 0, handle_quota_usage},
     {"DELETE", "/v1/quotas/{quota}", A, 0, handle_quota_remove},
 
+    {"GET", "/v1/audit/records", A | U, OPERATION_UNLOCKED, handle_audit_query},
+    {"GET", "/v1/audit/records/{record}", A | U, OPERATION_UNLOCKED,
+        handle_audit_show},
+    {"GET", "/v1/audit/entries", A | U, OPERATION_UNLOCKED, handle_audit_tail},
     {"POST", "/v1/audit/checkpoint", A | U | O, OPERATION_UNLOCKED,
         handle_audit_checkpoint},
 

@@ -260,6 +260,9 @@ static int read_arguments(struct cli *cli, int at)
             only_arguments = true;
         } else if (!only_arguments && strcmp(word, "-h") == 0) {
             return -1;
+        } else if (!only_arguments && strcmp(word, "-f") == 0 &&
+                   option_index(cli, STR("follow")) >= 0) {
+            cli->value_count[option_index(cli, STR("follow"))] = 1;
         } else if (!only_arguments && strcmp(word, "-C") == 0) {
             if (at + 1 >= cli->argc)
                 return cli_usage(cli, "-C wants a directory");

@@ -115,6 +115,9 @@ bool cli_session_is_online(struct cli *cli);
 void cli_session_close(struct cli *cli);
 /* Percent-encodes into the arena. */
 const char *cli_encode(struct cli *cli, const char *text);
+/* The path with the body's members as its query. In the arena. */
+const char *cli_with_query(
+    struct cli *cli, const char *path, const json_t *body);
 /* A command that is its rest row. */
 int cli_run_rest(struct cli *cli);
 /* Whole file, "-" for standard input. False: said. */
@@ -135,6 +138,12 @@ void cli_print_secret(const char *what, const char *secret);
 /* Local time of the terminal's user, "2026-11-23 09:15:30 +01:00". */
 void cli_format_time(struct buf *out, const char *rfc3339, bool date_only);
 json_t *cli_get(const json_t *object, const char *path); /* borrowed */
+/* The zone of whoever reads; NULL: none loads. */
+const struct clock_zone *cli_zone(void);
+
+/* --- Commands in files of their own ---------------------------------- */
+extern const struct cli_option cli_verify_options[2];
+int cli_run_verify(struct cli *cli);
 
 #define CLI_COUNT(array) (sizeof(array) / sizeof((array)[0]))
 

@@ -4,7 +4,10 @@
  * checkpoints and anchors. */
 #include "proxy/cli/cli_priv.h"
 
-#include <stdlib.h>
+#include "audit/query.h"
+#include "lib/clock.h"
+
+#include <time.h>
 
 /* --- anchor ---------------------------------------------------------- */
 
@@ -51,8 +54,306 @@ static int run_checkpoint(struct cli *cli)
     return 0;
 }
 
+/* --- query ----------------------------------------------------------- */
+
+#define FILTER_OPTION(name, value, help) {name, value, CLI_TEXT, name, help},
+static const struct cli_option query_options[] = {AUDIT_FILTERS(FILTER_OPTION)};
+
+static const struct cli_column record_columns[] = {
+    {"TIME", "time", CELL_TIME},
+    {"WHO", "who", CELL_TEXT},
+    {"WHAT", "what", CELL_TEXT},
+    {"OF", "of", CELL_TEXT},
+    {"RESULT", "result", CELL_TEXT},
+    {"TOKENS", "tokens", CELL_TEXT},
+    {"ID", "id", CELL_TEXT},
+};
+
+static const char *text_of(const json_t *row, const char *key)
+{
+    const char *text = json_string_value(json_object_get(row, key));
+    return text && text[0] ? text : NULL;
+}
+
+static const char *first_text(
+    const json_t *row, const char *a, const char *b, const char *otherwise)
+{
+    const char *text = text_of(row, a);
+    if (!text)
+        text = text_of(row, b);
+    return text ? text : otherwise;
+}
+
+/* "403 by no-large-for-interns", "200 ok", "running" */
+static void append_result(struct buf *out, const json_t *row)
+{
+    const json_t *status = json_object_get(row, "status");
+    const json_t *policies = json_object_get(row, "policies");
+    const char *outcome = text_of(row, "outcome");
+    const char *stage = text_of(row, "stage");
+
+    if (strcmp(text_of(row, "decision"), "deny") != 0) {
+        if (json_is_integer(status))
+            buf_printf(out, "%lld ", (long long)json_integer_value(status));
+        buf_printf(out, "%s", outcome ? outcome : "running");
+        return;
+    }
+    buf_printf(out, "%lld ", (long long)json_integer_value(status));
+    if (text_of(row, "quota"))
+        buf_printf(out, "by quota %s", text_of(row, "quota"));
+    else if (json_array_size(policies) > 0)
+        for (size_t i = 0; i < json_array_size(policies); i++)
+            buf_printf(out, "%s%s", i ? ", " : "by ",
+                json_string_value(json_array_get(policies, i)));
+    else if (stage && strcmp(stage, "decide") == 0)
+        buf_append_str(out, STR("no rule permits it"));
+    else
+        buf_printf(out, "%s", first_text(row, "code", "stage", "denied"));
+}
+
+static json_t *request_line(const json_t *row)
+{
+    const json_t *input = json_object_get(row, "inputTokens");
+    const json_t *output = json_object_get(row, "outputTokens");
+    struct buf result, tokens;
+    json_t *line;
+
+    buf_init(&result, 65536);
+    buf_init(&tokens, 128);
+    append_result(&result, row);
+    if (json_is_integer(input) || json_is_integer(output))
+        buf_printf(&tokens, "%lld+%lld", (long long)json_integer_value(input),
+            (long long)json_integer_value(output));
+    line = json_pack("{s:s, s:s, s:s, s:s, s:s, s:s, s:s}", "time",
+        first_text(row, "time", "time", "-"), "who",
+        first_text(row, "callerName", "caller", "-"), "what",
+        first_text(row, "action", "route", "-"), "of",
+        first_text(row, "model", "asked", "-"), "result", buf_cstr(&result),
+        "tokens", buf_cstr(&tokens), "id", first_text(row, "id", "id", "-"));
+    buf_fini(&result);
+    buf_fini(&tokens);
+    return line;
+}
+
+static json_t *event_line(const json_t *row)
+{
+    json_int_t count = json_integer_value(json_object_get(row, "count"));
+    const char *reason = first_text(row, "reason", "reason", "");
+    struct buf result;
+    json_t *line;
+
+    buf_init(&result, 65536);
+    if (count > 1)
+        buf_printf(
+            &result, "%lld times%s", (long long)count, reason[0] ? ": " : "");
+    buf_append_str(&result, str_from(reason));
+    line = json_pack("{s:s, s:s, s:s, s:s, s:s, s:s, s:s}", "time",
+        first_text(row, "time", "time", "-"), "who",
+        first_text(row, "actorName", "actor", "-"), "what",
+        first_text(row, "type", "type", "-"), "of",
+        first_text(row, "objectName", "object", "-"), "result",
+        buf_cstr(&result), "tokens", "", "id",
+        first_text(row, "id", "id", "-"));
+    buf_fini(&result);
+    return line;
+}
+
+static void print_page(const json_t *answer)
+{
+    const json_t *rows = json_object_get(answer, "rows");
+    const char *note = text_of(answer, "note");
+    json_t *lines = json_array();
+
+    for (size_t i = 0; i < json_array_size(rows); i++) {
+        const json_t *row = json_array_get(rows, i);
+        const char *kind = first_text(row, "kind", "kind", "");
+        json_array_append_new(lines,
+            strcmp(kind, "event") == 0 ? event_line(row) : request_line(row));
+    }
+    cli_print_table(lines, record_columns, CLI_COUNT(record_columns), NULL);
+    if (json_array_size(lines) == 0)
+        printf("nothing on record matches%s%s\n", note ? ": " : "",
+            note ? note : "");
+    if (json_is_true(json_object_get(answer, "more")))
+        fprintf(stderr, "there is more: go on with --after %lld\n",
+            (long long)json_integer_value(json_object_get(answer, "next")));
+    if (json_is_true(json_object_get(answer, "incomplete")))
+        cli_say(0,
+            "the index is still being built; entries from %lld on may be "
+            "missing above",
+            (long long)json_integer_value(json_object_get(answer, "indexed")));
+    json_decref(lines);
+}
+
+/* A bare date means the day of whoever asks, so times are made exact here. */
+static bool exact_time(struct cli *cli, json_t *body, const char *name)
+{
+    const char *given = json_string_value(json_object_get(body, name));
+    struct audit_filter filter = {0};
+    struct errinfo info = {0};
+    char text[CLOCK_TEXT_LENGTH];
+
+    if (!given)
+        return true;
+    if (audit_filter_set(&filter, str_from(name), str_from(given), clock_now(),
+            cli_zone(), &info) != ERR_OK) {
+        cli_usage(cli, "--%s", info.text);
+        return false;
+    }
+    clock_format(text, filter.since_us ? filter.since_us : filter.until_us);
+    json_object_set_new(body, name, json_stringn(text, sizeof text));
+    return true;
+}
+
+static int run_query(struct cli *cli)
+{
+    json_t *body = cli_body(cli, NULL), *answer = NULL;
+    const char *path;
+    int result = 2;
+
+    if (body && exact_time(cli, body, "since") &&
+        exact_time(cli, body, "until")) {
+        path = cli_with_query(cli, "/v1/audit/records", body);
+        result = cli_call(cli, "GET", path, NULL, &answer, NULL);
+    }
+    json_decref(body);
+    if (result)
+        return result;
+    if (cli->json)
+        cli_print_json(answer);
+    else
+        print_page(answer);
+    json_decref(answer);
+    return 0;
+}
+
+/* --- show ------------------------------------------------------------ */
+
+static int run_show(struct cli *cli)
+{
+    const json_t *entries;
+    json_t *answer = NULL;
+    struct buf path;
+    int result;
+
+    buf_init(&path, 65536);
+    buf_printf(&path, "/v1/audit/records/%s", cli_encode(cli, cli->args[0]));
+    result = cli_call(cli, "GET", buf_cstr(&path), NULL, &answer, NULL);
+    buf_fini(&path);
+    if (result)
+        return result;
+    if (cli->json) {
+        cli_print_json(answer);
+        json_decref(answer);
+        return 0;
+    }
+    cli_print_safe(stdout, first_text(answer, "sentence", "id", ""));
+    putchar('\n');
+    entries = json_object_get(answer, "entries");
+    for (size_t i = 0; i < json_array_size(entries); i++) {
+        const json_t *entry = json_array_get(entries, i);
+        printf("\nentry %lld of the log:\n",
+            (long long)json_integer_value(json_object_get(entry, "index")));
+        /* ASCII: what a caller sent cannot talk to the terminal. */
+        json_dumpf(json_object_get(entry, "entry"), stdout,
+            JSON_INDENT(2) | JSON_ENSURE_ASCII);
+        putchar('\n');
+    }
+    json_decref(answer);
+    return 0;
+}
+
+/* --- tail ------------------------------------------------------------ */
+
+#define FOLLOW_NAP_MS 500
+static const struct cli_option tail_options[] = {
+    {"follow", NULL, CLI_FLAG, NULL,
+        "go on as entries come (-f), until Ctrl-C"},
+    {"entries", "N", CLI_NUMBER, NULL, "how many to begin with (20)"},
+};
+
+static void print_entries(struct cli *cli, const json_t *answer)
+{
+    const json_t *entries = json_object_get(answer, "entries");
+    struct buf time;
+
+    buf_init(&time, 256);
+    for (size_t i = 0; i < json_array_size(entries); i++) {
+        const json_t *one = json_array_get(entries, i);
+        const json_t *entry = json_object_get(one, "entry");
+
+        if (cli->json) {
+            json_dumpf(entry, stdout, JSON_COMPACT);
+            putchar('\n');
+            continue;
+        }
+        buf_clear(&time);
+        cli_format_time(&time, first_text(entry, "time", "time", "-"), false);
+        printf("%lld  %s  ",
+            (long long)json_integer_value(json_object_get(one, "index")),
+            buf_cstr(&time));
+        cli_print_safe(stdout, first_text(one, "text", "text", "(unreadable)"));
+        putchar('\n');
+    }
+    fflush(stdout);
+    buf_fini(&time);
+}
+
+static int run_tail(struct cli *cli)
+{
+    const char *count = cli_value(cli, "entries");
+    struct timespec nap = {0, FOLLOW_NAP_MS * 1000000L};
+    bool follow = cli_has(cli, "follow");
+    int64_t entries = 20;
+    char path[128];
+    int result = 0;
+
+    if (count && !cli_number("entries", count, &entries))
+        return 2;
+    if (entries < 1 || entries > 1000)
+        return cli_usage(cli, "--entries: from 1 to 1000");
+    snprintf(
+        path, sizeof path, "/v1/audit/entries?limit=%lld", (long long)entries);
+    do {
+        json_t *answer = NULL;
+        size_t got;
+
+        result = cli_call(cli, "GET", path, NULL, &answer, NULL);
+        if (result)
+            return result;
+        if (follow && !cli_session_is_online(cli)) {
+            json_decref(answer);
+            return cli_say(1, "no server is running, so nothing will come");
+        }
+        print_entries(cli, answer);
+        got = json_array_size(json_object_get(answer, "entries"));
+        snprintf(path, sizeof path, "/v1/audit/entries?limit=1000&from=%lld",
+            (long long)json_integer_value(json_object_get(answer, "next")));
+        json_decref(answer);
+        if (follow && got == 0)
+            nanosleep(&nap, NULL);
+    } while (follow && !ferror(stdout));
+    return 0;
+}
+
 #define OPTIONS(table) table, CLI_COUNT(table)
 static const struct cli_command commands[] = {
+    {"audit", "query", "", 0, 0, "Search the record, newest first",
+        "Requests, acts of administrators, failed logins. Filters are all to "
+        "be met. The\nquery itself goes on record.",
+        OPTIONS(query_options), run_query, NULL, false, false},
+    {"audit", "show", "ID", 1, 1,
+        "What happened to one request, in a sentence and in full",
+        "ID is that of a request (callers get it as x-request-id), of an "
+        "event, or the\nindex of an entry in the log.",
+        NULL, 0, run_show, NULL, false, false},
+    {"audit", "tail", "", 0, 0, "The newest entries of the log, in words", NULL,
+        OPTIONS(tail_options), run_tail, NULL, false, false},
+    {"audit", "verify", "", 0, 0,
+        "Is the log whole? Names what was altered, removed or put in",
+        "Reads the state directory (or a copy of one) itself; needs no server "
+        "and disturbs\nnone. Exit status 0 only if all of it holds.",
+        OPTIONS(cli_verify_options), cli_run_verify, NULL, false, false},
     {"audit", "checkpoint", "", 0, 0,
         "The newest signed checkpoint; keep it somewhere else", NULL, NULL, 0,
         run_checkpoint, NULL, false, false},

@@ -29,7 +29,7 @@ json_t *cli_get(const json_t *object, const char *path)
 /* --- Time ------------------------------------------------------------ */
 
 /* The zone of whoever reads: TZ, else the system's; UTC where neither loads. */
-static const struct clock_zone *local_zone(void)
+const struct clock_zone *cli_zone(void)
 {
     static struct clock_zone *zone;
     char link[ZONE_MAX + 64], *name = NULL, *found;
@@ -57,7 +57,7 @@ static const struct clock_zone *local_zone(void)
 
 void cli_format_time(struct buf *out, const char *rfc3339, bool date_only)
 {
-    const struct clock_zone *zone = local_zone();
+    const struct clock_zone *zone = cli_zone();
     struct clock_civil civil;
     int64_t time_us;
     int offset;

@@ -353,8 +353,7 @@ static const char *expand_path(struct cli *cli, const char *pattern)
     return path;
 }
 
-/* Options of a GET or DELETE go into the query. */
-static const char *with_query(
+const char *cli_with_query(
     struct cli *cli, const char *path, const json_t *body)
 {
     struct buf out;
@@ -397,7 +396,7 @@ int cli_run_rest(struct cli *cli)
     if (!body)
         return 2;
     if (!has_body) {
-        path = with_query(cli, path, body);
+        path = cli_with_query(cli, path, body);
         json_decref(body);
         body = NULL;
     }

@@ -1,0 +1,237 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * proxy/cli/commands_verify.c - `audit verify`: reads the state directory by
+ * itself, needs neither a server nor its word. */
+#include "proxy/cli/cli_priv.h"
+
+#include "audit/anchors.h"
+#include "audit/verify.h"
+#include "lib/encode.h"
+#include "lib/file.h"
+
+#include <dirent.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#define NOTES_MAX (256u << 20) /* a file that notes were appended to */
+#define FINDINGS_SHOWN 200     /* the rest is counted */
+
+const struct cli_option cli_verify_options[] = {
+    {"against", "FILE", CLI_TEXT, NULL,
+        "a checkpoint that was kept elsewhere, or an anchor's file or folder"},
+    {"key", "KEY", CLI_TEXT, NULL,
+        "the log's verifier key, or a file with it (DIR/log.vkey)"},
+};
+
+struct verifying {
+    json_t *findings;
+    size_t count;
+    bool json, terminal;
+};
+
+/* --- What is compared with ------------------------------------------- */
+
+/* The newest of an anchor's folder: checkpoint-SIZE with the largest size. */
+static const char *newest_in(struct cli *cli, const char *folder)
+{
+    static const struct str prefix = STR_INIT("checkpoint-");
+    DIR *dir = opendir(folder);
+    const struct dirent *entry;
+    uint64_t size, largest = 0;
+    const char *path = NULL;
+    struct buf out;
+
+    if (!dir) {
+        cli_say(1, "%s cannot be opened", folder);
+        return NULL;
+    }
+    while ((entry = readdir(dir))) {
+        struct str name = str_from(entry->d_name);
+        if (!str_starts(name, prefix) ||
+            str_to_u64(str_make(name.ptr + prefix.len, name.len - prefix.len),
+                &size) != ERR_OK ||
+            (path && size < largest))
+            continue;
+        largest = size;
+        buf_init(&out, 65536);
+        buf_printf(&out, "%s/%s", folder, entry->d_name);
+        path = arena_cstr(cli->arena, buf_str(&out));
+        buf_fini(&out);
+    }
+    closedir(dir);
+    if (!path)
+        cli_say(1, "%s holds no checkpoint-SIZE", folder);
+    return path;
+}
+
+/* False: said. */
+static bool read_against(struct cli *cli, struct buf *file, struct str *note)
+{
+    const char *path = cli_value(cli, "against");
+    struct stat status;
+
+    if (!path)
+        return true;
+    if (strcmp(path, "-") != 0 && stat(path, &status) == 0 &&
+        S_ISDIR(status.st_mode)) {
+        path = newest_in(cli, path);
+        if (!path)
+            return false;
+    }
+    if (!cli_read_file(path, file))
+        return false;
+    if (anchor_last_note(buf_str(file), note) == ERR_OK)
+        return true;
+    cli_say(1, "%s holds no signed checkpoint", path);
+    return false;
+}
+
+/* KEY itself has two '+' and no file has such a name by accident. */
+static bool read_key(struct cli *cli, struct buf *file, struct str *key)
+{
+    const char *given = cli_value(cli, "key");
+
+    if (!given)
+        return true;
+    *key = str_from(given);
+    if (access(given, F_OK) != 0)
+        return true;
+    if (!cli_read_file(given, file))
+        return false;
+    *key = str_trim(buf_str(file));
+    return true;
+}
+
+/* --- What is found --------------------------------------------------- */
+
+static void on_finding(void *context, const struct verify_finding *finding)
+{
+    struct verifying *v = context;
+    json_t *one;
+
+    if (v->terminal)
+        fputs("\r\x1b[K", stderr);
+    if (++v->count > FINDINGS_SHOWN && !v->json)
+        return;
+    if (!v->json) {
+        printf("%s: ", verify_kind_name(finding->kind));
+        cli_print_safe(stdout, finding->text);
+        putchar('\n');
+        return;
+    }
+    one = json_pack("{s:s, s:s}", "kind", verify_kind_name(finding->kind),
+        "text", finding->text);
+    if (finding->index >= 0)
+        json_object_set_new(one, "index", json_integer(finding->index));
+    if (finding->other >= 0)
+        json_object_set_new(one, "other", json_integer(finding->other));
+    if (finding->count > 0)
+        json_object_set_new(
+            one, "count", json_integer((json_int_t)finding->count));
+    if (finding->segment > 0) {
+        json_object_set_new(
+            one, "segment", json_integer((json_int_t)finding->segment));
+        json_object_set_new(
+            one, "offset", json_integer((json_int_t)finding->offset));
+    }
+    if (finding->id[0])
+        json_object_set_new(one, "id", json_string(finding->id));
+    json_array_append_new(v->findings, one);
+}
+
+static void on_progress(void *context, uint64_t entries, uint64_t total)
+{
+    const struct verifying *v = context;
+
+    if (v->terminal)
+        fprintf(stderr, "\r%llu of about %llu entries\x1b[K",
+            (unsigned long long)entries, (unsigned long long)total);
+}
+
+static void print_result(
+    const struct verifying *v, const struct verify_result *result)
+{
+    char root[2 * sizeof result->root.bytes + 1];
+
+    hex_write(root, result->root.bytes, sizeof result->root.bytes);
+    if (v->count > FINDINGS_SHOWN)
+        printf("... and %zu findings more (--json lists all)\n",
+            v->count - FINDINGS_SHOWN);
+    printf("%s: %llu entries of the log ",
+        result->faults ? "NOT WHOLE" : "whole",
+        (unsigned long long)result->entries);
+    cli_print_safe(stdout, result->origin);
+    printf(", root %s\n", root);
+    if (result->faults)
+        printf("faults found: %llu\n", (unsigned long long)result->faults);
+    else if (result->has_against)
+        printf("nothing changed since the checkpoint of %llu entries that was "
+               "kept elsewhere\n",
+            (unsigned long long)result->against_size);
+    else
+        printf(
+            "compared with the log's own checkpoint of %llu entries; whoever "
+            "holds its key could\nhave signed it anew: --against FILE "
+            "compares with one that was kept elsewhere\n",
+            (unsigned long long)result->checkpoint_size);
+}
+
+static void print_json(struct verifying *v, const struct verify_result *result)
+{
+    char root[2 * sizeof result->root.bytes + 1];
+    json_t *answer;
+
+    hex_write(root, result->root.bytes, sizeof result->root.bytes);
+    answer = json_pack("{s:b, s:I, s:I, s:s, s:s, s:O}", "whole",
+        result->faults == 0, "faults", (json_int_t)result->faults, "entries",
+        (json_int_t)result->entries, "origin", result->origin, "root", root,
+        "findings", v->findings);
+    if (result->has_checkpoint)
+        json_object_set_new(answer, "checkpointSize",
+            json_integer((json_int_t)result->checkpoint_size));
+    if (result->has_against)
+        json_object_set_new(answer, "againstSize",
+            json_integer((json_int_t)result->against_size));
+    cli_print_json(answer);
+    json_decref(answer);
+}
+
+int cli_run_verify(struct cli *cli)
+{
+    struct verifying v = {.findings = json_array(),
+        .json = cli->json,
+        .terminal = isatty(STDERR_FILENO)};
+    struct verify_options options = {.state_dir = cli_state_dir(cli),
+        .finding = on_finding,
+        .progress = on_progress,
+        .context = &v};
+    struct verify_result result = {0};
+    struct errinfo info = {0};
+    struct buf notes, key;
+    int code = 1;
+
+    buf_init(&notes, NOTES_MAX);
+    buf_init(&key, 65536);
+    if (!options.state_dir)
+        code = 2;
+    else if (read_against(cli, &notes, &options.against) &&
+             read_key(cli, &key, &options.key)) {
+        enum err err = audit_verify(&options, &result, &info);
+        if (v.terminal)
+            fputs("\r\x1b[K", stderr);
+        if (err) {
+            cli_say(1, "%s", info.text[0] ? info.text : err_name(err));
+        } else {
+            if (cli->json)
+                print_json(&v, &result);
+            else
+                print_result(&v, &result);
+            code = result.faults == 0 ? 0 : 1;
+        }
+    }
+    buf_fini(&notes);
+    buf_fini(&key);
+    json_decref(v.findings);
+    return code;
+}
