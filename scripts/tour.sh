@@ -73,9 +73,8 @@ if [ -n "$fresh" ]; then
     run model alias tiny gpt-4o-mini | sed 's/^/   /'
     run model group join large big | sed 's/^/   /'
 else
-    run engine remove local >/dev/null 2>&1
-    run engine add local "http://127.0.0.1:$engine_port" --kind demo >/dev/null 2>&1 ||
-        die "the engine of demo-state is on another port; remove ./demo-state and try again"
+    run engine change local --url "http://127.0.0.1:$engine_port" | sed 's/^/   /' ||
+        die "the engine of demo-state cannot be changed; remove ./demo-state and try again"
 fi
 tag=$(date +%s)
 alice=$(run onboard "alice-$tag" --team everyone | grep -o 'blf_[A-Za-z0-9]*' | head -n 1)

@@ -270,7 +270,7 @@ admin_handler handle_caller_list, handle_caller_show, handle_caller_add,
     handle_caller_change, handle_caller_disable, handle_caller_enable;
 admin_handler handle_key_list, handle_key_issue, handle_key_revoke;
 admin_handler handle_engine_list, handle_engine_show, handle_engine_add,
-    handle_engine_remove;
+    handle_engine_change, handle_engine_remove;
 admin_handler handle_model_list, handle_model_show, handle_model_add,
     handle_model_approve, handle_model_retire, handle_alias_add,
     handle_alias_remove, handle_target_add, handle_target_remove;

@@ -150,22 +150,22 @@ static enum err insert_engine(
 }
 
 #define AT(member) offsetof(struct engine_body, member)
+/* A new engine has all of them, a change all but the first. */
+static const struct admin_field engine_fields[] = {
+    {"name", FIELD_NAME, true, AT(name), 0, 0, NULL},
+    {"url", FIELD_TEXT, true, AT(url), 1, 500, NULL},
+    {"kind", FIELD_WORD, false, AT(kind), 0, 0,
+        "openai llama-server vllm ollama tgi localai demo"},
+    {"credentialFile", FIELD_TEXT, false, AT(credential_file), 0, 500, NULL},
+    {"caFile", FIELD_TEXT, false, AT(ca_file), 0, 500, NULL},
+    {"healthPath", FIELD_TEXT, false, AT(health_path), 0, 200, NULL},
+    {"region", FIELD_TEXT, false, AT(region), 0, 100, NULL},
+    {"weight", FIELD_INT, false, AT(weight), 1, 1000, NULL},
+    {"maxConcurrent", FIELD_INT, false, AT(max_concurrent), 0, 1000000, NULL},
+};
+
 enum err handle_engine_add(struct admin_call *call)
 {
-    static const struct admin_field fields[] = {
-        {"name", FIELD_NAME, true, AT(name), 0, 0, NULL},
-        {"kind", FIELD_WORD, false, AT(kind), 0, 0,
-            "openai llama-server vllm ollama tgi localai demo"},
-        {"url", FIELD_TEXT, true, AT(url), 1, 500, NULL},
-        {"credentialFile", FIELD_TEXT, false, AT(credential_file), 0, 500,
-            NULL},
-        {"caFile", FIELD_TEXT, false, AT(ca_file), 0, 500, NULL},
-        {"healthPath", FIELD_TEXT, false, AT(health_path), 0, 200, NULL},
-        {"region", FIELD_TEXT, false, AT(region), 0, 100, NULL},
-        {"weight", FIELD_INT, false, AT(weight), 1, 1000, NULL},
-        {"maxConcurrent", FIELD_INT, false, AT(max_concurrent), 0, 1000000,
-            NULL},
-    };
     struct engine_body body = {
         .kind = STR("openai"),
         .credential_file = STR(""),
@@ -175,7 +175,8 @@ enum err handle_engine_add(struct admin_call *call)
         .weight = 1,
     };
     json_t *engine;
-    enum err err = admin_read_body(call, fields, FIELD_COUNT(fields), &body);
+    enum err err =
+        admin_read_body(call, engine_fields, FIELD_COUNT(engine_fields), &body);
 
     if (!err)
         err = check_engine(call, &body);
@@ -190,6 +191,95 @@ enum err handle_engine_add(struct admin_call *call)
     if (err || (err = admin_commit(call, CHANGED_MODELS)))
         return err;
     return admin_answer(call, 201, engine);
+}
+
+/* What the row has now, for the members that a change does not name. */
+static enum err load_body(
+    struct admin_call *call, struct str name, struct engine_body *body)
+{
+    struct db_statement *s;
+    enum err err = db_prepare(call->db,
+        "SELECT kind, url, credential_file, ca_file, health_path, region, "
+        "weight, max_concurrent FROM engine WHERE name = ?1",
+        &s, &call->info);
+
+    if (err)
+        return err;
+    db_bind_text(s, 1, name);
+    err = db_step(s, &call->info);
+    if (!err)
+        *body = (struct engine_body){
+            .name = name,
+            .kind = admin_column(call, s, 0),
+            .url = admin_column(call, s, 1),
+            .credential_file = admin_column(call, s, 2),
+            .ca_file = admin_column(call, s, 3),
+            .health_path = admin_column(call, s, 4),
+            .region = admin_column(call, s, 5),
+            .weight = db_column_int(s, 6),
+            .max_concurrent = db_column_int(s, 7),
+        };
+    db_reset(s);
+    return err;
+}
+
+static enum err update_engine(
+    struct admin_call *call, const struct engine_body *body)
+{
+    struct db_statement *s;
+    enum err err = db_prepare(call->db,
+        "UPDATE engine SET kind = ?2, url = ?3, credential_file = ?4, "
+        "ca_file = ?5, health_path = ?6, region = ?7, weight = ?8, "
+        "max_concurrent = ?9 WHERE name = ?1",
+        &s, &call->info);
+
+    if (err)
+        return err;
+    db_bind_text(s, 1, body->name);
+    db_bind_text(s, 2, body->kind);
+    db_bind_text(s, 3, body->url);
+    db_bind_text(s, 4, body->credential_file);
+    db_bind_text(s, 5, body->ca_file);
+    db_bind_text(s, 6, body->health_path);
+    db_bind_text(s, 7, body->region);
+    db_bind_int(s, 8, body->weight);
+    db_bind_int(s, 9, body->max_concurrent);
+    return db_run(s, &call->info);
+}
+
+enum err handle_engine_change(struct admin_call *call)
+{
+    struct admin_field fields[FIELD_COUNT(engine_fields) - 1];
+    struct str name = call->params[0];
+    struct engine_body body = {0};
+    json_t *before, *engine;
+    enum err err = read_engine(call, name, &before);
+
+    if (err)
+        return err;
+    memcpy(fields, engine_fields + 1, sizeof fields);
+    for (size_t i = 0; i < FIELD_COUNT(fields); i++)
+        fields[i].required = false;
+    err = load_body(call, name, &body);
+    if (!err)
+        err = admin_read_body(call, fields, FIELD_COUNT(fields), &body);
+    if (!err)
+        err = check_engine(call, &body);
+    if (!err)
+        err = admin_begin(call);
+    if (!err)
+        err = update_engine(call, &body);
+    if (!err)
+        err = read_engine(call, name, &engine);
+    if (err) {
+        json_decref(before);
+        return err;
+    }
+    err = admin_record(call, "admin.engine.changed", "engine", name, before,
+        json_incref(engine), NULL, STR(""));
+    if (err || (err = admin_commit(call, CHANGED_MODELS)))
+        return err;
+    return admin_answer(call, 200, engine);
 }
 
 enum err handle_engine_remove(struct admin_call *call)

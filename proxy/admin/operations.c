@@ -39,6 +39,7 @@ const struct admin_operation admin_operations[] = {
     {"GET", "/v1/engines", ALL, 0, handle_engine_list},
     {"POST", "/v1/engines", A | O, 0, handle_engine_add},
     {"GET", "/v1/engines/{engine}", ALL, 0, handle_engine_show},
+    {"PATCH", "/v1/engines/{engine}", A | O, 0, handle_engine_change},
     {"DELETE", "/v1/engines/{engine}", A | O, 0, handle_engine_remove},
 
     {"GET", "/v1/models", ALL, 0, handle_model_list},

@@ -19,18 +19,21 @@ static const struct cli_column engine_columns[] = {
     {"CREATED", "created", CELL_TIME},
 };
 static const char *const engine_fields[] = {"name", "url"};
-static const struct cli_option engine_add_options[] = {
-    {"kind", "KIND", CLI_TEXT, "kind",
-        "openai (default), llama-server, vllm, ollama, tgi, localai, demo"},
-    {"health-path", "PATH", CLI_TEXT, "healthPath", "asked for health"},
-    {"credential-file", "FILE", CLI_TEXT, "credentialFile",
-        "holds the engine's own bearer token"},
-    {"ca-file", "FILE", CLI_TEXT, "caFile", "https: trust this bundle only"},
-    {"weight", "N", CLI_NUMBER, "weight", "share of the load (1)"},
-    {"max-concurrent", "N", CLI_NUMBER, "maxConcurrent",
-        "requests at once; 0: no limit"},
-    {"region", "TEXT", CLI_TEXT, "region", "where it stands, for rules"},
-};
+#define ENGINE_OPTIONS                                                         \
+    {"kind", "KIND", CLI_TEXT, "kind",                                         \
+        "openai (default), llama-server, vllm, ollama, tgi, localai, demo"},   \
+        {"health-path", "PATH", CLI_TEXT, "healthPath", "asked for health"},   \
+        {"credential-file", "FILE", CLI_TEXT, "credentialFile",                \
+            "holds the engine's own bearer token"},                            \
+        {"ca-file", "FILE", CLI_TEXT, "caFile",                                \
+            "https: trust this bundle only"},                                  \
+        {"weight", "N", CLI_NUMBER, "weight", "share of the load (1)"},        \
+        {"max-concurrent", "N", CLI_NUMBER, "maxConcurrent",                   \
+            "requests at once; 0: no limit"},                                  \
+        {"region", "TEXT", CLI_TEXT, "region", "where it stands, for rules"},
+static const struct cli_option engine_add_options[] = {ENGINE_OPTIONS};
+static const struct cli_option engine_change_options[] = {
+    {"url", "URL", CLI_TEXT, "url", "where it is from now on"}, ENGINE_OPTIONS};
 static const struct cli_rest engine_list = {.method = "GET",
     .path = "/v1/engines",
     .columns = engine_columns,
@@ -40,6 +43,9 @@ static const struct cli_rest engine_add = {.method = "POST",
     .path = "/v1/engines",
     .fields = engine_fields,
     .done = "engine {name} added at {url}"};
+static const struct cli_rest engine_change = {.method = "PATCH",
+    .path = "/v1/engines/{0}",
+    .done = "engine {name} is at {url}"};
 static const struct cli_rest engine_remove = {
     .method = "DELETE", .path = "/v1/engines/{0}", .done = "engine removed"};
 
@@ -456,6 +462,9 @@ static const struct cli_command commands[] = {
     {"engine", "add", "NAME URL", 2, 2, "Register an engine",
         "URL is http://HOST:PORT, https://HOST[:PORT][/BASE] or unix:/PATH.",
         OPTIONS(engine_add_options), NULL, &engine_add, false, false},
+    {"engine", "change", "NAME", 1, 1,
+        "Change what is said of an engine; what is not named stays", NULL,
+        OPTIONS(engine_change_options), NULL, &engine_change, false, false},
     {"engine", "list", "", 0, 0, "The engines", NULL, NULL, 0, NULL,
         &engine_list, false, false},
     {"engine", "remove", "NAME", 1, 1,
