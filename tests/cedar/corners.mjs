@@ -147,14 +147,19 @@ function guardCase(rng) {
 }
 
 // --- Texts of extension values, a character off ---
-const SEEDS = { ip: ['1.2.3.4', '10.0.0.0/8', '::1', 'fe80::1/64', '1:2:3:4:5:6:7:8', '::ffff:0:0/96', '255.255.255.255/32', '2001:db8::/32', '0.0.0.0/0'],
-  decimal: ['1.5', '-0.0001', '922337203685477.5807', '-922337203685477.5808', '0.0', '00012.34'],
-  datetime: ['2024-02-29', '2023-12-31T23:59:59Z', '1970-01-01T00:00:00.001+2359', '0000-02-29', '9999-12-31T00:00:00-0100', '2024-01-01T12:30:45.678Z'],
-  duration: ['1d2h3m4s5ms', '-1d', '90s', '9223372036854775807ms', '106751991167d7h12m55s807ms', '5m5ms', '0ms', '-106751991167d'] };
+const SEEDS = { ip: ['1.2.3.4', '10.0.0.0/8', '::1', 'fe80::1/64', '1:2:3:4:5:6:7:8', '::ffff:0:0/96', '255.255.255.255/32', '2001:db8::/32', '0.0.0.0/0',
+    '10.0.0.0/08', '::/00', '1:2:3:4:5:6:7::', '1:2:3:4:5:6:7::8', '::2:3:4:5:6:7:8', '::1:2:3:4:5:6:7:8', '127.0.0.0/8', '127.0.0.0/7', '224.0.0.0/4', '10.1.2.3/9'],
+  decimal: ['1.5', '-0.0001', '922337203685477.5807', '-922337203685477.5808', '0.0', '00012.34', '922337203685477.5808',
+    '-922337203685477.5809', '1.00000'],
+  datetime: ['2024-02-29', '2023-12-31T23:59:59Z', '1970-01-01T00:00:00.001+2359', '0000-02-29', '9999-12-31T00:00:00-0100', '2024-01-01T12:30:45.678Z',
+    '1900-02-29', '2000-02-29', '2100-02-28', '2023-02-29', '2024-04-31', '2024-01-01T24:00:00Z', '2024-01-01T23:60:00Z', '2024-01-01T00:00:00+2400'],
+  duration: ['1d2h3m4s5ms', '-1d', '90s', '9223372036854775807ms', '106751991167d7h12m55s807ms', '5m5ms', '0ms', '-106751991167d',
+    '-1ms', '-999ms', '-1500ms', '-61s', '-3601s', '-25h', '1999ms', '119s', '2h59m59s', '1d23h'] };
 const METHODS = { ip: ['.isIpv4()', '.isIpv6()', '.isLoopback()', '.isMulticast()', '.isInRange(X)', ' == X'],
   decimal: ['.lessThan(X)', '.greaterThan(X)', '.lessThanOrEqual(X)', '.greaterThanOrEqual(X)', ' == X', ' < X'],
   datetime: [' < X', ' >= X', ' == X', '.toDate() == X', '.toTime() == duration("1h")', '.offset(duration("1d")) > X', '.durationSince(X).toDays() == 0', '.durationSince(X) < duration("1d")'],
-  duration: [' < X', ' <= X', ' == X', '.toDays() == 1', '.toHours() > 1', '.toMinutes() < 2', '.toSeconds() == -90', '.toMilliseconds() > 0'] };
+  duration: [' < X', ' <= X', ' == X', '.toDays() == 1', '.toHours() > 1', '.toMinutes() < 2', '.toSeconds() == -90', '.toMilliseconds() > 0',
+    '.toSeconds() == 0', '.toSeconds() == -1', '.toSeconds() == 1', '.toMinutes() == -1', '.toMinutes() == 1', '.toHours() == -1', '.toHours() == 2', '.toDays() == -1'] };
 function extensionText(rng, kind) {
   let text = rng.pick(SEEDS[kind]);
   for (let n = rng.weighted([[4, 0], [4, 1], [2, 2]]); n > 0; n--) {
@@ -165,12 +170,19 @@ function extensionText(rng, kind) {
   }
   return text;
 }
+// Something near it: the same, another prefix, other digits at the end.
+function near(rng, kind, text) {
+  if (kind === 'ip') return text.replace(/\/.*$/, '') + rng.pick(['', '', '/0', '/8', '/24', '/31', '/32', '/127', '/128']);
+  return rng.chance(0.3) ? text : text.replace(/[0-9](?=[^0-9]*$)/, () => String(rng.below(10)));
+}
 function extensionCase(rng) {
   const policies = [];
   for (let n = 6; n > 0; n--) {
     const kind = rng.pick(Object.keys(SEEDS));
-    const make = () => `${kind}("${extensionText(rng, kind)}")`;
-    policies.push(`permit(principal, action, resource) when { ${make()}${rng.pick(METHODS[kind]).replace('X', make())} };`);
+    const first = extensionText(rng, kind);
+    const second = rng.chance(0.4) ? near(rng, kind, first) : extensionText(rng, kind);
+    const method = rng.pick(METHODS[kind]).replace('X', `${kind}("${second}")`);
+    policies.push(`permit(principal, action, resource) when { ${kind}("${first}")${method} };`);
   }
   const kind = rng.pick(Object.keys(SEEDS));
   const line = { policies: policies.join('\n'),
@@ -186,8 +198,8 @@ function extensionCase(rng) {
 
 // --- Sets, hierarchy, patterns: plain evaluation on small domains ---
 const ITEMS = ['1', '2', '"a"', 'true', '[1]', '[]', '{}', '{a: 1}', 'U::"a"', 'U::"b"', 'ip("1.2.3.4")', 'ip("1.2.3.4/32")', 'decimal("1.0")', 'decimal("1.00")', '[1, 2]', '[2, 1]', '[1, 1]', 'context.set', 'principal', 'action'];
-const HAYSTACKS = ['aXbXc', 'abc', '', 'a', '*', 'a*b', '\u{1F600}\u{1F600}', '\u00e9', 'aaa', 'abab', 'a\\\\b', 'x\\ny'];
-const NEEDLES = ['*', 'a*', '*a', '*b*', 'a*b*', '\\*', 'a\\**', '**', 'a**b', '\u{1F600}*', '*\u{1F600}', '*\\u{e9}', 'aa*', '*aa', '*ab', 'ab*ab', '*a*a*', '', 'a\\\\*', 'x\\n*', '*\\0*'];
+const HAYSTACKS = ['aXbXc', 'abc', '', 'a', '*', 'a*b', '\u{1F600}\u{1F600}', '\u00e9', 'aaa', 'abab', 'ab', 'aa', 'abc', 'a\\\\b', 'x\\ny'];
+const NEEDLES = ['*', 'a*', '*a', '*b*', 'a*b*', '\\*', 'a\\**', '**', 'a**b', '\u{1F600}*', '*\u{1F600}', '*\\u{e9}', 'aa*', '*aa', '*ab', 'ab*ab', '*a*a*', 'a*a', 'aa*aa', 'ab*b', 'a*bc', '*b*a*', '', 'a\\\\*', 'x\\n*', '*\\0*'];
 function evaluationCase(rng) {
   const set = () => `[${rng.sample(ITEMS, rng.below(5)).join(', ')}]`;
   const entity = () => rng.pick(['U::"a"', 'U::"b"', 'G::"g"', 'G::"h"', 'G::"zz"', 'principal', 'resource', 'action', 'Action::"v"', 'context.u', 'U::"a"']);
@@ -196,7 +208,7 @@ function evaluationCase(rng) {
     () => `${set()} == ${set()}`, () => `${set()} != ${set()}`, () => `${set()}.contains(${rng.pick(ITEMS)})`,
     () => `${set()}.containsAll(${set()})`, () => `${set()}.containsAny(${set()})`, () => `${set()}.isEmpty()`,
     () => `${rng.pick(ITEMS)} == ${rng.pick(ITEMS)}`, () => `${entity()} in ${entity()}`,
-    () => `${entity()} in [${rng.sample([entity(), entity(), entity(), '1'], rng.below(4)).join(', ')}]`,
+    () => `${entity()} in [${rng.sample([entity(), entity(), entity(), rng.pick(['1', '"a"', 'true', '[1]', '{a: 1}', 'ip("::1")'])], rng.below(4)).join(', ')}]`,
     () => `${entity()} is ${rng.pick(['U', 'G', 'Action', 'Zz'])}`, () => `${entity()} is ${rng.pick(['U', 'G'])} in ${entity()}`,
     () => `"${rng.pick(HAYSTACKS)}" like "${rng.pick(NEEDLES)}"`, () => `${rng.pick(ITEMS)} like "*"`,
     () => `${long()} ${rng.pick(['+', '-', '*'])} ${long()} ${rng.pick(['<', '==', '>='])} ${long()}`,

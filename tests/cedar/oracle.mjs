@@ -92,6 +92,8 @@ function request(line, one) {
 // The reply that the protocol wants, or null where the engine's front end
 // cannot tell (a text that turned into a template by mutation).
 export function answer(line, parts) {
+  // Its front end takes a text there too, which is no part of the protocol.
+  if (typeof line.policies?.staticPolicies === 'string') return null;
   const set = policySet(line, parts);
   const policies = withExactIntegers(() => {
     try {
