@@ -108,7 +108,7 @@ function schemaCase(rng) {
 
 // --- Guards: which reads are safe ---
 const GUARD_SCHEMA = `entity G { a?: Long, b?: Bool }; entity U in G { a?: Long, b: Bool, g?: G, r?: {x?: Long, y: {z?: Bool}} } tags String;
-entity E enum ["e"]; action v appliesTo { principal: [U, G], resource: U, context: {a?: Long, r: {x?: {y?: Long}}, s?: String} }; action w in v appliesTo {principal: U, resource: G};`;
+entity E enum ["e"]; action v appliesTo { principal: [U, G], resource: U, context: {a?: Long, r: {t: String, x?: {y?: Long}}, s?: String} }; action w in v appliesTo {principal: U, resource: G};`;
 const ATOMS = ['principal has a', 'principal.a == 1', 'principal has b', 'principal.b', 'principal has g', 'principal.g has a',
   'principal.g.a == 1', 'principal has g.a', 'principal has r', 'principal has r.x', 'principal.r.x == 1', 'principal has r.y.z',
   'principal.r.y.z', 'principal.r.y has z', 'principal["a"] == 1', 'principal has "a"', 'context has a', 'context.a == 1', 'context has r',
@@ -131,19 +131,65 @@ function guards(rng, depth) {
     default: return `((${x()}) == (${x()}))`;
   }
 }
+// One rule of the type checker each; alone, so that no other error hides it.
+const SINGLES = [...ATOMS, 'ip(context.r.t).isIpv4()', 'decimal("1.0") < decimal("2.0")', 'decimal("1.0").lessThan(decimal("2.0"))',
+  'duration("1h") < 1', 'duration("1h") < duration("2h")', 'datetime("2024-01-01") <= datetime("2024-01-02")', 'datetime("2024-13-01") == datetime("2024-01-02")',
+  'datetime("2024-01-01") < duration("1h")', 'context.r.t like "a*"', 'context.r.t < "b"', '1 like "a"', '[].isEmpty()', '[1, "a"].isEmpty()', '[1].isEmpty()',
+  '{a: 1} == {a: "x"}', '{a: 1} == {b: 1}', '{a: 1} == {a: 2}', '{a: 1}.a == 1', '{a: 1}.b == 1', 'context.r == {t: "x"}', 'context.r == {t: "x", x: {y: 1}}',
+  '[1].contains("a")', '[1].contains(2)', '[1].containsAll(["a"])', '[1].containsAny([2])', '[[1]].contains([2])', '[context.r].contains({t: "x"})', '1.contains(1)',
+  'principal is U in G::"a"', 'principal is G in U::"a"', 'action == Action::"w"', 'action in [Action::"v", Action::"w"]', 'action in [Action::"w"]', 'action in action',
+  '-(1) < 2', '-principal.b == 1', '1 + "a" == 2', '1 * true == 1', '!1', '!(principal == resource)', '"a" in principal', 'principal in 1', 'principal in ["a"]',
+  'principal in [G::"a", E::"e"]', 'principal in [G::"a", G::"b"]', 'principal in [resource]', 'E::"zz" == E::"e"', 'E::"e" == E::"f"', 'Zz::"a" == principal',
+  'action == Action::"zz"', 'principal is Zz', 'principal.hasTag(1)', 'principal.hasTag("t")', 'G::"a".hasTag("t")', 'ip("::1").isInRange("::1")',
+  'ip("::1").isInRange(ip("::/0"))', 'ip("::1").isInRange()', 'decimal("1.00000") == decimal("1.0")', 'decimal("1.0") == 1', 'ip("1.1.1.1") == ip("::1")',
+  'if principal == resource then 1 == 1 else 2 == 2', '(if principal == resource then 1 else "a") == 1', '(if true then 1 else "a") == 1', 'if 1 then true else false',
+  '(if principal == resource then [1] else [2]).contains(1)', '(if principal == resource then {a: 1} else {a: true}) == {a: 1}', '1 || true', 'true || 1', 'false && 1', 'true && 1',
+  'principal == resource && 1', 'principal == resource || 1', 'false && principal.zz', 'false && Zz::"a" == principal', 'true || principal is Zz', 'false && E::"zz" == E::"e"',
+  'if false then principal.zz else true', 'principal has a.b', 'principal has g.g', 'principal has r.x.y', '"a" has b', '1 == 1', '"a" == "a"', 'true == false', 'context.r.t.a == 1',
+  'datetime("2024-01-01").offset(duration("1h")) == datetime("2024-01-01")', 'datetime("2024-01-01").offset(1) == datetime("2024-01-01")', 'duration("1h").toDays() == 1', 'datetime("2024-01-01").toDate() == duration("1h")'];
+
+// The same optional thing asked for and read, in every connection.
+const PAIRS = [['principal has a', 'principal.a == 1'], ['context has a', 'context.a == 1'], ['context.r has x', 'context.r.x has y'], ['context has r.x', 'context.r.x has y'],
+  ['principal.hasTag("t")', 'principal.getTag("t") == "x"'], ['principal has g.a', 'principal.g.a == 1'], ['principal has r', 'principal.r has x'], ['principal has "a"', 'principal["a"] > 1'],
+  ['principal.hasTag(context.r.t)', 'principal.getTag(context.r.t) == "x"'], ['resource has g', 'resource.g == G::"a"']];
+function paired(rng, pair, depth) {
+  const x = () => paired(rng, pair, depth - 1);
+  if (depth === 0 || rng.chance(0.2)) return rng.weighted([[4, pair[0]], [3, pair[1]], [2, 'principal == resource'], [1, 'true'], [1, 'false']]);
+  return rng.weighted([[5, () => `(${x()} && ${x()})`], [4, () => `(${x()} || ${x()})`], [1.5, () => `!(${x()})`], [3, () => `(if ${x()} then ${x()} else ${x()})`]])();
+}
+
+// What is known to be true or false excuses what follows it.
+function folded(rng) {
+  const test = rng.chance(0.7) ? rng.pick(ATOMS) : rng.pick(SINGLES);
+  const wrong = 'principal.zz == 1';
+  return rng.pick([`(${test}) && ${wrong}`, `(${test}) || ${wrong}`, `!(${test}) && ${wrong}`, `!(${test}) || ${wrong}`,
+    `if ${test} then ${wrong} else true`, `if ${test} then true else ${wrong}`, `(${test} && ${rng.pick(ATOMS)}) && ${wrong}`,
+    `(${test} || ${rng.pick(ATOMS)}) || ${wrong}`]);
+}
+
+const conditionOf = (rng, mode) => {
+  if (mode === 'single') return rng.chance(0.5) ? rng.pick(SINGLES) : folded(rng);
+  if (mode === 'pair') return rng.chance(0.4)
+    ? ((pair) => `${paired(rng, pair, 2)} && ${pair[1]}`)(rng.pick(PAIRS)) : paired(rng, rng.pick(PAIRS), 3);
+  return guards(rng, rng.range(1, 3));
+};
 function guardCase(rng) {
-  const scope = () => rng.pick(['principal', 'principal is U', 'principal is G', 'principal == U::"a"', 'principal in G::"a"', 'principal is U in G::"a"']);
+  const mode = rng.pick(['single', 'pair', 'pair', 'mixed']);
+  const scope = () => (mode !== 'mixed' && rng.chance(0.8) ? 'principal is U'
+    : rng.pick(['principal', 'principal is U', 'principal is G', 'principal == U::"a"', 'principal in G::"a"', 'principal is U in G::"a"']));
   const policies = [];
-  for (let n = rng.range(1, 2); n > 0; n--) {
-    let text = `${rng.pick(['permit', 'forbid'])}(${scope()}, ${rng.pick(['action', 'action == Action::"v"', 'action in Action::"v"', 'action in [Action::"w"]'])}, ${rng.pick(['resource', 'resource is U', 'resource is G'])})`;
-    for (let k = rng.range(1, 3); k > 0; k--) text += ` ${rng.chance(0.8) ? 'when' : 'unless'} { ${guards(rng, rng.range(1, 3))} }`;
+  for (let n = mode === 'mixed' ? rng.range(1, 2) : 1; n > 0; n--) {
+    let text = `${rng.pick(['permit', 'forbid'])}(${scope()}, ${rng.pick(['action', 'action == Action::"v"', 'action in Action::"v"', 'action in [Action::"w"]'])}, ${mode === 'pair' ? 'resource is U' : rng.pick(['resource', 'resource is U', 'resource is G'])})`;
+    const pair = rng.pick(PAIRS);
+    for (let k = rng.range(1, mode === 'mixed' ? 3 : 2); k > 0; k--)
+      text += ` ${rng.chance(0.8) ? 'when' : 'unless'} { ${mode === 'pair' && rng.chance(0.4) ? pair[k - 1] : conditionOf(rng, mode)} }`;
     policies.push(text + ';');
   }
   return { policies: policies.join('\n'), schema: GUARD_SCHEMA, validate: true,
     entities: [{ uid: uid('U', 'a'), attrs: rng.pick([{ b: true }, { b: false, a: 1 }, { b: true, g: uid('G', 'a'), r: { y: {} } }]), parents: [uid('G', 'a')], tags: rng.pick([{}, { t: 'x' }]) },
       { uid: uid('G', 'a'), attrs: rng.pick([{}, { a: 1 }]), parents: [] }],
-    requests: [{ principal: uid('U', 'a'), action: uid('Action', 'v'), resource: uid('U', 'a'), context: { r: rng.pick([{}, { x: {} }, { x: { y: 1 } }]), ...rng.pick([{}, { a: 1 }, { s: 't' }]) } },
-      { principal: uid('G', 'a'), action: uid('Action', 'v'), resource: uid('U', 'b'), context: { r: {} } }] };
+    requests: [{ principal: uid('U', 'a'), action: uid('Action', 'v'), resource: uid('U', 'a'), context: { r: rng.pick([{ t: 't' }, { t: 'x', x: {} }, { t: '', x: { y: 1 } }]), ...rng.pick([{}, { a: 1 }, { s: 't' }]) } },
+      { principal: uid('G', 'a'), action: uid('Action', 'v'), resource: uid('U', 'b'), context: { r: { t: 't' } } }] };
 }
 
 // --- Texts of extension values, a character off ---
@@ -177,10 +223,11 @@ function near(rng, kind, text) {
 }
 function extensionCase(rng) {
   const policies = [];
-  for (let n = 6; n > 0; n--) {
+  const validated = rng.chance(0.3); // one wrong text makes the whole set wrong
+  for (let n = validated ? 1 : 6; n > 0; n--) {
     const kind = rng.pick(Object.keys(SEEDS));
-    const first = extensionText(rng, kind);
-    const second = rng.chance(0.4) ? near(rng, kind, first) : extensionText(rng, kind);
+    const first = validated && rng.chance(0.5) ? SEEDS[kind][0] : extensionText(rng, kind);
+    const second = validated || rng.chance(0.4) ? near(rng, kind, first) : extensionText(rng, kind);
     const method = rng.pick(METHODS[kind]).replace('X', `${kind}("${second}")`);
     policies.push(`permit(principal, action, resource) when { ${kind}("${first}")${method} };`);
   }
@@ -188,7 +235,7 @@ function extensionCase(rng) {
   const line = { policies: policies.join('\n'),
     requests: [{ principal: uid('U', 'a'), action: uid('Action', 'v'), resource: uid('U', 'a'),
       context: { x: { __extn: { fn: kind, arg: extensionText(rng, kind) } } } }] };
-  if (rng.chance(0.3)) {
+  if (validated) {
     line.schema = `entity U; action v appliesTo { principal: U, resource: U, context: {x?: ${kind === 'ip' ? 'ipaddr' : kind}} };`;
     line.validate = true;
     if (rng.chance(0.5)) line.requests[0].context = { x: extensionText(rng, kind) };
