@@ -110,7 +110,8 @@ static __attribute__((noinline)) void put_cut_string(
 static inline void put_string(struct writer *w, struct str value, size_t max)
 {
     /* Six bytes (a \u escape) is the most that one byte can become. */
-    if (value.len <= max / 6 || fitting(value, max) == value.len)
+    if (value.len <= max / 6 || (value.len <= max && json_is_plain(value)) ||
+        fitting(value, max) == value.len)
         json_write_string(&w->json, value);
     else
         put_cut_string(w, value, max);

@@ -377,6 +377,7 @@ enum err audit_event_parse(struct arena *arena, struct str entry,
     struct audit_event *out, struct errinfo *info)
 {
     NAMES(STR_INIT("id"), STR_INIT("time"), STR_INIT("type"), STR_INIT("v"));
+    static const struct json_limits limits = {.opaque = STR_INIT("context")};
     struct json json;
     struct json_error error = {0};
     *out = (struct audit_event){.kind = AUDIT_ACT,
@@ -388,7 +389,7 @@ enum err audit_event_parse(struct arena *arena, struct str entry,
         .durable_us = -1,
         .first_byte_us = -1,
         .total_us = -1};
-    enum err err = json_parse(arena, entry, NULL, &json, &error);
+    enum err err = json_parse(arena, entry, &limits, &json, &error);
     if (err != ERR_OK)
         return errinfo_set(info, err == ERR_NOMEM ? ERR_NOMEM : ERR_SYNTAX,
             "the entry is no JSON: %s at byte %zu",

@@ -321,12 +321,13 @@ static enum err apply_act(struct replay *replay, const struct json *json)
 enum err replay_entry(struct replay *replay, uint64_t index, struct str entry,
     struct errinfo *info)
 {
+    static const struct json_limits limits = {.opaque = STR_INIT("context")};
     struct json json;
     struct json_error error = {.reason = "a member is missing or wrong"};
     struct str type;
     int64_t time_us;
     arena_reset(replay->arena);
-    enum err err = json_parse(replay->arena, entry, NULL, &json, &error);
+    enum err err = json_parse(replay->arena, entry, &limits, &json, &error);
     if (err == ERR_NOMEM)
         return errinfo_set(info, err, "out of memory");
     if (err == ERR_OK && (json_type(&json, 0) != JSON_OBJECT ||

@@ -658,7 +658,8 @@ static uint32_t or_default(uint32_t value, uint32_t fallback)
 
 static enum err parse_body(struct walk *w, struct str body)
 {
-    struct json_limits limits = {w->limits.max_depth, w->limits.max_values};
+    const struct json_limits limits = {
+        .max_depth = w->limits.max_depth, .max_tokens = w->limits.max_values};
     struct json_error error = {0, ""};
     int line, column;
 

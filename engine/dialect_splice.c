@@ -60,8 +60,12 @@ static void write_controls(struct buf *out, const struct dialect_description *d,
     const char *const *names = cap_names(route->endpoint, target->kind, &count);
 
     json_quote(out, target->model);
-    for (size_t i = 0; i < count; i++)
-        buf_printf(out, ",\"%s\":%lld", names[i], (long long)target->cap);
+    for (size_t i = 0; i < count; i++) {
+        buf_append_str(out, STR(",\""));
+        buf_append_str(out, str_from(names[i]));
+        buf_append_str(out, STR("\":"));
+        buf_append_i64(out, target->cap);
+    }
     if (d->stream && route->endpoint != DIALECT_RESPONSES &&
         (target->force_usage || d->usage_asked))
         buf_append_str(

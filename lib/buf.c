@@ -76,7 +76,7 @@ static bool make_room(struct buf *b, size_t need)
     return true;
 }
 
-char *buf_reserve(struct buf *b, size_t n)
+char *buf_reserve_slowly(struct buf *b, size_t n)
 {
     if (b->failed)
         return NULL;
@@ -96,26 +96,6 @@ void buf_grew(struct buf *b, size_t n)
 {
     MUST(n <= b->cap - b->start - b->len && n <= b->max - b->len);
     b->len += n;
-}
-
-void buf_append(struct buf *b, const void *bytes, size_t n)
-{
-    if (n == 0)
-        return;
-    char *to = buf_reserve(b, n);
-    if (!to)
-        return;
-    memcpy(to, bytes, n);
-    b->len += n;
-}
-
-void buf_append_char(struct buf *b, char c)
-{
-    char *to = buf_reserve(b, 1);
-    if (!to)
-        return;
-    *to = c;
-    b->len++;
 }
 
 static const char digit_pairs[] = "00010203040506070809"

@@ -10,8 +10,9 @@
 #include <time.h>
 
 #define EARLIEST_US INT64_C(-62167219200000000) /* 0000-01-01T00:00:00Z */
-#define LATEST_US INT64_C(253402300799999999)   /* 9999-12-31T23:59:59.999999Z \
-                                                 */
+#define LATEST_US                                                              \
+    INT64_C(253402300799999999) /* 9999-12-31T23:59:59.999999Z                 \
+                                 */
 
 static int64_t read_clock(clockid_t id)
 {
@@ -102,12 +103,10 @@ static int days_in_month(int year, int month)
 
 /* --- RFC 3339 ------------------------------------------------------------ */
 
-static void put_digits(char *out, int width, int value)
+static inline void put_pair(char *out, unsigned value)
 {
-    for (int i = width - 1; i >= 0; i--) {
-        out[i] = (char)('0' + value % 10);
-        value /= 10;
-    }
+    out[0] = (char)('0' + value / 10);
+    out[1] = (char)('0' + value % 10);
 }
 
 void clock_format(char out[CLOCK_TEXT_LENGTH], int64_t time_us)
@@ -117,13 +116,16 @@ void clock_format(char out[CLOCK_TEXT_LENGTH], int64_t time_us)
     clock_civil_utc(time_us, &civil);
     int64_t fraction = time_us - floor_div(time_us, SECOND_US) * SECOND_US;
     memcpy(out, "0000-00-00T00:00:00.000000Z", CLOCK_TEXT_LENGTH);
-    put_digits(out, 4, civil.year);
-    put_digits(out + 5, 2, civil.month);
-    put_digits(out + 8, 2, civil.day);
-    put_digits(out + 11, 2, civil.hour);
-    put_digits(out + 14, 2, civil.minute);
-    put_digits(out + 17, 2, civil.second);
-    put_digits(out + 20, 6, (int)fraction);
+    put_pair(out, (unsigned)civil.year / 100);
+    put_pair(out + 2, (unsigned)civil.year % 100);
+    put_pair(out + 5, (unsigned)civil.month);
+    put_pair(out + 8, (unsigned)civil.day);
+    put_pair(out + 11, (unsigned)civil.hour);
+    put_pair(out + 14, (unsigned)civil.minute);
+    put_pair(out + 17, (unsigned)civil.second);
+    put_pair(out + 20, (unsigned)fraction / 10000);
+    put_pair(out + 22, (unsigned)fraction / 100 % 100);
+    put_pair(out + 24, (unsigned)fraction % 100);
 }
 
 /* Takes `width` digits off the front. */

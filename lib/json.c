@@ -33,6 +33,7 @@ struct reader {
     uint32_t open; /* innermost open container, or JSON_NONE */
     uint32_t depth;
     uint32_t max_depth;
+    struct str opaque;
     struct arena *arena;
     struct json_error *error;
 };
@@ -468,6 +469,38 @@ static enum err read_key(struct reader *r)
     return ERR_OK;
 }
 
+/* Over an object to behind its bracket; one token for all of it. */
+static enum err pass_over(struct reader *r)
+{
+    const char *start = r->p;
+    uint32_t depth = 0;
+
+    for (; r->p < r->end; r->p++) {
+        if (*r->p == '"') {
+            for (r->p++; r->p < r->end && *r->p != '"'; r->p++)
+                r->p += *r->p == '\\';
+        } else if (*r->p == '{' || *r->p == '[') {
+            depth++;
+        } else if ((*r->p == '}' || *r->p == ']') && --depth == 0) {
+            r->p++;
+            return push(r, JSON_OBJECT, 0, start, r->p);
+        }
+    }
+    r->p = r->end;
+    return ends_early(r);
+}
+
+/* The value that comes belongs to the key that is to be passed over. */
+static inline bool is_opaque(const struct reader *r)
+{
+    const struct json_token *key = &r->tokens[r->count - 1];
+
+    return r->opaque.len > 0 && r->open == 0 && r->depth == 1 &&
+           r->p < r->end && *r->p == '{' && key->type == JSON_STRING &&
+           str_equal(str_make(r->base + key->start, key->end - key->start),
+               r->opaque);
+}
+
 /* A value's first byte is at p. *opened: a container was opened and is not
  * empty, so that its first element comes next. */
 static enum err read_value(struct reader *r, bool *opened)
@@ -548,7 +581,8 @@ static enum err read_document(struct reader *r)
             if (err)
                 return err;
         }
-        err = read_value(r, &opened);
+        opened = false;
+        err = is_opaque(r) ? pass_over(r) : read_value(r, &opened);
         if (err)
             return err;
         if (opened)
@@ -573,6 +607,7 @@ enum err json_parse(struct arena *arena, struct str text,
         .max_tokens =
             limits && limits->max_tokens ? limits->max_tokens : TOKENS_DEFAULT,
         .open = JSON_NONE,
+        .opaque = limits ? limits->opaque : str_make(NULL, 0),
         .arena = arena,
         .error = error};
     r.p = r.base;

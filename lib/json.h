@@ -48,6 +48,10 @@ struct json {
 struct json_limits {
     uint32_t max_depth;  /* 0: 256 */
     uint32_t max_tokens; /* 0: 4 million */
+    /* For texts that we wrote ourselves: the object under this key of the
+     * document's own object is passed over by its brackets and quotes, and
+     * stands on the tape without members. */
+    struct str opaque;
 };
 
 struct json_error {

@@ -65,20 +65,56 @@ void json_write_array_end(struct json_writer *w)
     close_level(w, false);
 }
 
+/* Marks the bytes of `eight` that cannot stand in a string as they are, or
+ * that are not ASCII (0x80 set where it is so; neighbours of such a byte may
+ * be marked too). */
+static uint64_t special(uint64_t eight)
+{
+    const uint64_t ones = UINT64_C(0x0101010101010101);
+    uint64_t quote = eight ^ (ones * '"');
+    uint64_t backslash = eight ^ (ones * '\\');
+
+    return (eight | (eight - ones * 0x20) | (quote - ones) |
+               (backslash - ones)) &
+           (ones * 0x80);
+}
+
+bool json_is_plain(struct str text)
+{
+    size_t i = 0;
+
+    for (; i + 8 <= text.len; i += 8) {
+        uint64_t eight;
+        memcpy(&eight, text.ptr + i, 8);
+        if (special(eight))
+            return false;
+    }
+    for (; i < text.len; i++) {
+        unsigned char c = (unsigned char)text.ptr[i];
+        if (c < 0x20 || c >= 0x80 || c == '"' || c == '\\')
+            return false;
+    }
+    return true;
+}
+
+/* In most cases the first byte tells. */
+static inline bool is_before(struct str last, struct str key)
+{
+    if (last.len > 0 && key.len > 0 && last.ptr[0] != key.ptr[0])
+        return (unsigned char)last.ptr[0] < (unsigned char)key.ptr[0];
+    return str_compare(last, key) < 0;
+}
+
 void json_write_key(struct json_writer *w, struct str key)
 {
     MUST(w->depth > 0 && w->level[w->depth - 1].object && !w->after_key);
-    bool any = w->level[w->depth - 1].any, plain = true;
-    for (size_t i = 0; i < key.len; i++)
-        plain &= key.ptr[i] >= 0x20 && key.ptr[i] < 0x7f && key.ptr[i] != '"' &&
-                 key.ptr[i] != '\\';
-    MUST(plain);
-    if (any && !w->out->failed) {
-        struct str all = buf_str(w->out);
-        struct str last = str_make(all.ptr + w->level[w->depth - 1].key_offset,
-            w->level[w->depth - 1].key_length);
-        MUST(str_compare(last, key) < 0);
-    }
+    MUST(json_is_plain(key));
+    bool any = w->level[w->depth - 1].any;
+    if (any && !w->out->failed)
+        MUST(is_before(
+            str_make(buf_str(w->out).ptr + w->level[w->depth - 1].key_offset,
+                w->level[w->depth - 1].key_length),
+            key));
     w->level[w->depth - 1].any = true;
     w->level[w->depth - 1].key_offset = w->out->len + any + 1;
     w->level[w->depth - 1].key_length = key.len;
@@ -92,7 +128,7 @@ void json_write_key(struct json_writer *w, struct str key)
     memcpy(to, key.ptr, key.len);
     to[key.len] = '"';
     to[key.len + 1] = ':';
-    buf_grew(w->out, any + key.len + 3);
+    w->out->len += any + key.len + 3;
 }
 
 void json_write_string(struct json_writer *w, struct str value)
@@ -175,20 +211,6 @@ static size_t sequence(const char *p, size_t left)
     if (left < n || !str_is_utf8(str_make(p, n)))
         return 0;
     return n;
-}
-
-/* Marks the bytes of `eight` that cannot stand in a string as they are, or
- * that are not ASCII (0x80 set where it is so; neighbours of such a byte may
- * be marked too). */
-static uint64_t special(uint64_t eight)
-{
-    const uint64_t ones = UINT64_C(0x0101010101010101);
-    uint64_t quote = eight ^ (ones * '"');
-    uint64_t backslash = eight ^ (ones * '\\');
-
-    return (eight | (eight - ones * 0x20) | (quote - ones) |
-               (backslash - ones)) &
-           (ones * 0x80);
 }
 
 /* Copies plain ASCII between quotes; false, with nothing written, where there

@@ -44,6 +44,8 @@ void json_write_member_int(
     struct json_writer *w, struct str key, int64_t value);
 void json_write_member_bool(struct json_writer *w, struct str key, bool value);
 
+/* ASCII without controls, quotes and backslashes: quoting only adds quotes. */
+bool json_is_plain(struct str text);
 /* The quoted string alone, escaped as RFC 8785 says, appended to out. */
 void json_quote(struct buf *out, struct str value);
 

@@ -49,18 +49,39 @@ static int64_t window_seconds(enum quota_window window)
     return 0;
 }
 
+/* "name: value\r\n" without a format to interpret: this is on every answer. */
+static void write_number_field(
+    struct buf *out, const char *name, const char *what, int64_t value)
+{
+    buf_append_str(out, str_from(name));
+    buf_append_str(out, str_from(what));
+    buf_append_str(out, STR(": "));
+    buf_append_i64(out, value);
+    buf_append_str(out, STR("\r\n"));
+}
+
 static void write_tightest(
     struct buf *out, const char *what, const struct quota_status *status)
 {
-    buf_printf(
-        out, "x-ratelimit-limit-%s: %lld\r\n", what, (long long)status->limit);
-    buf_printf(out, "x-ratelimit-remaining-%s: %lld\r\n", what,
-        (long long)status->remaining);
+    write_number_field(out, "x-ratelimit-limit-", what, status->limit);
+    write_number_field(out, "x-ratelimit-remaining-", what, status->remaining);
     if (status->reset_us >= 0) {
-        buf_printf(out, "x-ratelimit-reset-%s: ", what);
+        buf_append_str(out, STR("x-ratelimit-reset-"));
+        buf_append_str(out, str_from(what));
+        buf_append_str(out, STR(": "));
         write_go_duration(out, status->reset_us);
         buf_append_str(out, STR("\r\n"));
     }
+}
+
+/* An item of a structured-field list, with its first parameter. */
+static void write_quota_item(struct buf *out, bool first,
+    const struct quota_rule *rule, struct str parameter, int64_t value)
+{
+    buf_append_str(out, first ? STR("\"") : STR(", \""));
+    buf_append_str(out, str_from(rule->id));
+    buf_append_str(out, parameter);
+    buf_append_i64(out, value);
 }
 
 /* x-ratelimit-* for the quota with the least left in each dimension, and the
@@ -93,18 +114,21 @@ static void write_quota_fields(struct exchange *x, struct buf *out)
     for (size_t i = 0; i < count; i++) {
         const struct quota_rule *rule = x->claims[i].rule;
         int64_t window = window_seconds(rule->window);
-        buf_printf(out, "%s\"%s\";q=%lld", i > 0 ? ", " : "", rule->id,
-            (long long)rule->amount);
-        if (window > 0)
-            buf_printf(out, ";w=%lld", (long long)window);
+        write_quota_item(out, i == 0, rule, STR("\";q="), rule->amount);
+        if (window > 0) {
+            buf_append_str(out, STR(";w="));
+            buf_append_i64(out, window);
+        }
     }
     buf_append_str(out, STR("\r\nRateLimit: "));
     for (size_t i = 0; i < count; i++) {
-        buf_printf(out, "%s\"%s\";r=%lld", i > 0 ? ", " : "",
-            x->claims[i].rule->id, (long long)status[i].remaining);
-        if (status[i].reset_us >= 0)
-            buf_printf(out, ";t=%lld",
-                (long long)((status[i].reset_us + SECOND_US - 1) / SECOND_US));
+        write_quota_item(
+            out, i == 0, x->claims[i].rule, STR("\";r="), status[i].remaining);
+        if (status[i].reset_us >= 0) {
+            buf_append_str(out, STR(";t="));
+            buf_append_i64(
+                out, (status[i].reset_us + SECOND_US - 1) / SECOND_US);
+        }
     }
     buf_append_str(out, STR("\r\n"));
 }

@@ -403,6 +403,37 @@ static void positions_count_from_one(void **state)
     assert_int_equal(column, 1);
 }
 
+static void one_object_is_passed_over(void **state)
+{
+    const struct json_limits limits = {.opaque = STR_INIT("context")};
+    const struct str text = STR("{\"a\":{\"context\":{\"x\":1}},\"context\":"
+                                "{\"q\":\"}\\\"{\",\"d\":[{},{\"e\":[1]}]},"
+                                "\"z\":2}");
+    struct json json;
+    int64_t z;
+    assert_int_equal(json_parse(arena, text, &limits, &json, NULL), ERR_OK);
+    uint32_t context = json_find(&json, 0, STR("context"));
+    assert_int_equal(json_type(&json, context), JSON_OBJECT);
+    assert_int_equal(json_find(&json, context, STR("q")), JSON_NONE);
+    assert_true(str_equal(json_span(&json, context),
+        STR("{\"q\":\"}\\\"{\",\"d\":[{},{\"e\":[1]}]}")));
+    assert_int_equal(
+        json_int64(&json, json_find(&json, 0, STR("z")), &z), ERR_OK);
+    assert_int_equal(z, 2);
+    /* An inner one of that name is read like any other. */
+    uint32_t a = json_find(&json, 0, STR("a"));
+    assert_int_not_equal(
+        json_find(&json, json_find(&json, a, STR("context")), STR("x")),
+        JSON_NONE);
+    static const char *const broken[] = {"{\"context\":{", "{\"context\":{\"",
+        "{\"context\":{\"a\\", "{\"context\":{]", "{\"context\":{}",
+        "{\"context\":{}}}"};
+    for (size_t i = 0; i < sizeof(broken) / sizeof(broken[0]); i++)
+        assert_int_equal(
+            json_parse(arena, str_from(broken[i]), &limits, &json, NULL),
+            ERR_SYNTAX);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -417,6 +448,7 @@ int main(void)
         cmocka_unit_test(duplicates_in_large_objects),
         cmocka_unit_test(limits_hold),
         cmocka_unit_test(positions_count_from_one),
+        cmocka_unit_test(one_object_is_passed_over),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);
 }
