@@ -55,6 +55,10 @@ ifeq ($(SAN),address)
 else ifeq ($(SAN),thread)
   OPT := -O1 -g -fno-omit-frame-pointer -fsanitize=thread -Wno-format-truncation -Wno-maybe-uninitialized
   OPT_LD := -fsanitize=thread
+else ifeq ($(SAN),fuzzer)
+  OPT := -O1 -g -fno-omit-frame-pointer -fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=undefined
+  OPT_LD := -fsanitize=address,undefined
+  WERROR :=
 else ifneq ($(DEBUG),)
   OPT := -Og -g3
 else
@@ -118,10 +122,27 @@ check: $(ALL_UNITS) ## unit tests, under a minute
 	@bash tests/run-units.sh $(ALL_UNITS)
 
 # --- Fuzz targets ----------------------------------------------------------
-# `make fuzz-replay` runs the committed corpora; `make fuzz` (clang) searches.
+# `make fuzz-replay` runs the committed corpora; `make fuzz` (clang) searches:
+# FUZZ="cedar_policy json" picks the targets, FUZZ_SECONDS is for each. What is
+# found stays in build/fuzz: corpus/NAME, and crash-*.
 FUZZ := $(patsubst tests/fuzz/%_fuzz.c,%,$(wildcard tests/fuzz/*_fuzz.c))
-$(BUILD)/tests/fuzz/%_fuzz: $(BUILD)/tests/fuzz/%_fuzz.o $(BUILD)/tests/fuzz/replay.o $(foreach f,$(UNDER_proxy),$(call archive,$(f)))
-	$(Q)$(CC) $(ALL_CFLAGS) -o $@ $(filter %.o,$^) -Wl,--start-group $(filter %.a,$^) -Wl,--end-group $(ALL_LDFLAGS) $(LIB_LIBS)
+FUZZ_SECONDS ?= 60
+# What a target links, by the beginning of its name.
+fuzz_folder = $(if $(filter cedar_% policy_%,$(1)),policy,$(if $(filter dialect_%,$(1)),engine,$(if $(filter json sse chunked http1_%,$(1)),lib,proxy)))
+define fuzz_rules
+$(BUILD)/tests/fuzz/$(1)_fuzz: $(BUILD)/tests/fuzz/$(1)_fuzz.o $(if $(filter fuzzer,$(SAN)),,$(BUILD)/tests/fuzz/replay.o) $(foreach u,$(UNDER_$(call fuzz_folder,$(1))),$(call archive,$(u)))
+	$(Q)$(CC) $(ALL_CFLAGS) -o $$@ $$(filter %.o,$$^) -Wl,--start-group $$(filter %.a,$$^) -Wl,--end-group $(ALL_LDFLAGS) $(if $(filter fuzzer,$(SAN)),-fsanitize=fuzzer) $(LIB_LIBS)
+endef
+$(foreach f,$(FUZZ),$(eval $(call fuzz_rules,$(f))))
+fuzz: ## search for inputs that break a parser (clang)
+	@$(MAKE) --no-print-directory CC=clang SAN=fuzzer BUILD=build/fuzz FUZZ="$(FUZZ)" \
+	    $(foreach f,$(FUZZ),build/fuzz/tests/fuzz/$(f)_fuzz)
+	@cd build/fuzz && for f in $(FUZZ); do mkdir -p corpus/$$f && \
+	    tests/fuzz/$${f}_fuzz -max_total_time=$(FUZZ_SECONDS) -timeout=20 -rss_limit_mb=4096 \
+	        -print_final_stats=1 -artifact_prefix=crash-$$f- \
+	        corpus/$$f $(CURDIR)/tests/fuzz/corpus/$$f 2>fuzz-$$f.log || \
+	        { tail -n 40 fuzz-$$f.log; exit 1; }; \
+	    grep -E '^(Done|stat::)' fuzz-$$f.log; done
 fuzz-replay: $(foreach f,$(FUZZ),$(BUILD)/tests/fuzz/$(f)_fuzz) ## replay the fuzz corpora
 	@for f in $(FUZZ); do $(BUILD)/tests/fuzz/$${f}_fuzz tests/fuzz/corpus/$$f || exit 1; done
 
@@ -181,6 +202,6 @@ help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  \1\t/' | expand -t 16
 
 .PHONY: all deps deps-test test test-all run debug asan tsan format format-check lint lint-includes \
-    install check fuzz-replay clean help
+    install check fuzz fuzz-replay clean help
 .SECONDARY:
 -include $(shell find $(BUILD) -name '*.d' 2>/dev/null)

@@ -248,7 +248,7 @@ static enum err read_set(const struct value_reader *r, uint32_t at,
 static enum err read_record(const struct value_reader *r, uint32_t at,
     const struct cedar_type *type, unsigned depth, struct cedar_value *out)
 {
-    uint32_t count = 0, required = 0;
+    uint32_t count = 0;
     struct cedar_field *fields = ARENA_ARRAY(
         r->arena, r->json->tokens[at].count + 1u, struct cedar_field);
     if (!fields) {
@@ -272,7 +272,6 @@ static enum err read_record(const struct value_reader *r, uint32_t at,
                     STR_ARG(name));
             }
             inner = attribute->type;
-            required += attribute->required;
         }
         err = read_value(r, member + 1, inner, depth + 1, &field->value);
         if (err != ERR_OK) {

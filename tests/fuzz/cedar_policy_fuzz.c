@@ -6,7 +6,7 @@
  * refused must say where and why. */
 #include "lib/must.h"
 #include "policy/cedar/ast.h"
-#include "policy/cedar/explain.h"
+#include "policy/cedar/describe.h"
 #include "policy/cedar/format.h"
 
 #include <stdlib.h>
@@ -50,6 +50,12 @@ static void check_print(const struct cedar_policy *policy, size_t size)
     MUST(cedar_builder_finish(&builder, &again) == ERR_OK);
     MUST(cedar_policy_same(policy, cedar_policies_find(again, policy->id)));
     cedar_policies_free(&again);
+    for (unsigned language = 0; language < CEDAR_LANGUAGES; language++) {
+        buf_clear(&text);
+        cedar_describe(&text, policy, (enum cedar_language)language, NULL);
+        MUST(!text.failed && str_is_utf8(buf_str(&text)) &&
+             !memchr(buf_str(&text).ptr, '\n', text.len));
+    }
     buf_fini(&text);
 }
 
@@ -85,6 +91,8 @@ static void check_explanations(const struct cedar_policies *policies,
              cedar_policies_bytes(policies) > 100000);
         buf_init(&line, 1 << 20);
         cedar_explanation_print(&line, &explanation, request);
+        cedar_describe_explanation(
+            &line, &explanation, request, CEDAR_CHINESE, NULL);
         buf_fini(&line);
         arena_free(&arena);
     }
