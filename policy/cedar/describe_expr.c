@@ -266,7 +266,8 @@ void describe_term(struct describer *d, const struct cedar_expr *e)
         say(d, SAY_EITHER_THING, pieces);
         return;
     case CEDAR_EXPR_CALL:
-        if (cedar_functions[e->function].result != CEDAR_BOOL) {
+        if (cedar_functions[e->function].result != CEDAR_BOOL ||
+            e->count != cedar_functions[e->function].argument_count) {
             put_call(d, e);
             return;
         }

@@ -227,6 +227,11 @@ static const struct row rows[] = {
     {"permit(principal, action, resource) unless { false };",
         "Everyone may do anything with anything.",
         "任何人都可以对任何资源执行任何操作。"},
+    {"permit(principal, action, resource) when { context.a.isInRange() };",
+        "Everyone may do anything with anything if "
+        "`context.a.isInRange()` is true.",
+        "任何人都可以对任何资源执行任何操作，条件是`context.a.isInRange()`为"
+        "真。"},
 };
 
 static void describe(struct buf *out, const char *text,
