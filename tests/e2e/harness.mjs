@@ -1,4 +1,8 @@
+// SPDX-License-Identifier: Apache-2.0
+//
 // A state directory, an engine and a proxy of their own for each test file.
+// World.end() looks at what the server leaves behind: its exit code, reports
+// of a sanitizer, and every entry of its log (log.mjs).
 import { spawn, execFileSync } from 'node:child_process';
 import { mkdtempSync, readFileSync, writeFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -6,8 +10,31 @@ import { join } from 'node:path';
 import https from 'node:https';
 import tls from 'node:tls';
 import net from 'node:net';
+import assert from 'node:assert/strict';
+import OpenAI from 'openai';
+import { checkLog } from './log.mjs';
 
 const program = process.env.BAILIFF;
+// "address" or "thread" where the program was built with a sanitizer: slower,
+// and its memory is not the program's own.
+export const sanitizer = process.env.BAILIFF_SANITIZER ?? '';
+export const patience = sanitizer ? 4 : 1;
+// In every prompt of these tests, and never in the log.
+export const CANARY = 'a sentence that no record may hold';
+export const messages = [{ role: 'user', content: `The harbour: ${CANARY}` }];
+
+export const sleep = (ms) => new Promise((resolve) => { setTimeout(resolve, ms); });
+
+// Asks until the answer is good, for things that take their time.
+export async function until(ask, what, ms = 10000) {
+  const end = Date.now() + ms * patience;
+  for (;;) {
+    const answer = await ask();
+    if (answer) return answer;
+    if (Date.now() > end) throw new Error(`waited in vain: ${what}`);
+    await sleep(25);
+  }
+}
 
 function waitFor(child, pattern, name) {
   return new Promise((resolve, reject) => {
@@ -21,19 +48,48 @@ function waitFor(child, pattern, name) {
     };
     child.stdout.on('data', look);
     child.stderr.on('data', look);
-    child.on('exit', (code) => reject(new Error(`${name} ended (${code}): ${text}`)));
+    child.on('exit', (code) => { clearTimeout(timer); reject(new Error(`${name} ended (${code}): ${text}`)); });
   });
 }
 
+const REPORT = /(WARNING: ThreadSanitizer|ERROR: (Address|Leak)Sanitizer|runtime error:)[^]*/;
+
+// A program of ours that was started: what it says, and how it ends.
+class Process {
+  constructor(args) {
+    this.child = spawn(program, args, { stdio: ['ignore', 'pipe', 'pipe'] });
+    this.log = '';
+    this.child.stderr.on('data', (data) => { this.log += data; });
+    this.ended = new Promise((resolve) => this.child.once('close', (code, signal) => {
+      this.over = true;
+      resolve({ code, signal });
+    }));
+  }
+
+  get pid() { return this.child.pid; }
+  kill(signal) { this.child.kill(signal); }
+  async stop(signal = 'SIGTERM') {
+    if (!this.over) this.kill(signal);
+    return this.ended;
+  }
+}
+
 export class World {
-  constructor(dir) { this.dir = dir; this.state = join(dir, 'state'); }
+  constructor(dir) {
+    this.dir = dir;
+    this.state = join(dir, 'state');
+    this.secrets = [CANARY]; // texts that no entry of the log may hold
+    this.keys = [];          // texts that no file of the state may hold
+    this.handles = [];
+    this.logs = '';
+  }
 
   static async make(options = {}) {
     const world = new World(mkdtempSync(join(tmpdir(), 'bailiff-e2e-')));
     world.run('init', world.state);
-    const settings = join(world.state, 'bailiff.conf');
-    writeFileSync(settings, readFileSync(settings, 'utf8').replace(/^\s*listen\s*=.*$/m, '') +
-      '\nlisten = [ "127.0.0.1:0" ];\nworkers = 2;\n' + (options.settings ?? ''));
+    world.settings = join(world.state, 'bailiff.conf');
+    writeFileSync(world.settings, readFileSync(world.settings, 'utf8').replace(/^\s*listen\s*=.*$/m, '') +
+      `\nlisten = [ "127.0.0.1:0" ];\nworkers = ${options.workers ?? 2};\n` + (options.settings ?? ''));
     await world.startEngine(options.engine ?? []);
     await world.serve();
     world.cli('engine', 'add', 'local', `http://127.0.0.1:${world.enginePort}`, '--kind', 'demo');
@@ -47,43 +103,107 @@ export class World {
 
   run(...args) { return execFileSync(program, args, { encoding: 'utf8', stdio: ['ignore', 'pipe', 'pipe'] }); }
   cli(...args) { return this.run('-C', this.state, ...args); }
+  json(...args) { return JSON.parse(this.cli(...args, '--json')); }
 
-  async startEngine(args) {
-    this.engine = spawn(program, ['demo-engine', '--model', 'tiny', '--model', 'big', ...args]);
-    const [, port] = await waitFor(this.engine, /listening on http:\/\/[^:]+:(\d+)/, 'demo-engine');
-    this.enginePort = Number(port);
+  async startEngine(args = [], port = 0) {
+    this.engine = new Process(['demo-engine', '--port', String(port), '--model', 'tiny', '--model', 'big', ...args]);
+    const match = await waitFor(this.engine.child, /listening on http:\/\/[^:]+:(\d+)/, 'demo-engine');
+    this.enginePort = Number(match[1]);
   }
 
   async serve() {
-    this.server = spawn(program, ['serve', this.state]);
-    let log = '';
-    this.server.stderr.on('data', (data) => { log += data; });
-    await waitFor(this.server, / ready /, 'serve');
-    this.port = Number(log.match(/listening address=127\.0\.0\.1:(\d+)/)[1]);
+    this.server = new Process(['serve', this.state]);
+    await waitFor(this.server.child, / ready /, 'serve');
+    this.port = Number(this.server.log.match(/listening address=127\.0\.0\.1:(\d+)/)[1]);
     this.ca = readFileSync(join(this.state, 'tls/ca.pem'));
   }
 
   async stop(signal = 'SIGTERM') {
-    const gone = new Promise((resolve) => this.server.on('exit', resolve));
-    this.server.removeAllListeners('exit');
-    this.server.on('exit', () => {});
-    const ended = new Promise((resolve) => this.server.once('exit', resolve));
-    this.server.kill(signal);
-    await Promise.race([gone, ended]);
+    const end = await this.server.stop(signal);
+    this.logs += this.server.log;
+    return end;
   }
 
   async end() {
-    await this.stop();
-    this.engine.kill('SIGTERM');
-    rmSync(this.dir, { recursive: true, force: true });
+    try {
+      const { code, signal } = await this.stop();
+      await this.engine.stop();
+      const report = (this.logs + this.engine.log).match(REPORT);
+      assert.equal(report?.[0].slice(0, 20000), undefined);
+      assert.deepEqual([code, signal], [0, null], this.logs.slice(-2000));
+      this.entries = checkLog(this);
+    } finally {
+      this.server.kill('SIGKILL');
+      this.engine.kill('SIGKILL');
+      rmSync(this.dir, { recursive: true, force: true });
+    }
   }
 
   onboard(handle, team = 'everyone') {
-    return this.cli('onboard', handle, '--team', team).match(/blf_[A-Za-z0-9]+/)[0];
+    const text = this.cli('onboard', handle, '--team', team);
+    this.handles.push(handle);
+    return this.keep(text);
+  }
+
+  // The key in what a command printed; from here on it must show up nowhere.
+  keep(text) {
+    const key = text.match(/blf_[A-Za-z0-9]+/)[0];
+    this.keys.push(key);
+    return key;
+  }
+
+  // The public id of the only key of a caller.
+  keyId(handle) {
+    return this.cli('key', 'list').split('\n').find((line) => line.includes(` ${handle} `)).match(/key_\w+/)[0];
   }
 
   async counters() {
     return (await fetch(`http://127.0.0.1:${this.enginePort}/counters`)).json();
+  }
+
+  // Runs what must not reach the engine, and looks whether it did.
+  async untouched(work) {
+    const before = await this.counters();
+    const result = await work();
+    const after = await this.counters();
+    for (const name of ['generation', 'embeddings', 'completion_tokens'])
+      assert.equal(after[name], before[name], `the engine's ${name} moved`);
+    return result;
+  }
+
+  // The record of a request once it is closed.
+  record(id) {
+    return until(() => {
+      const row = this.json('audit', 'query', '--id', id).rows.find((one) => one.kind === 'request');
+      return row && (row.outcome || row.decision === 'deny') && row;
+    }, `the record of ${id}`);
+  }
+
+  // A figure of the running server, from its metrics.
+  memory() {
+    return Number(readFileSync(`/proc/${this.server.pid}/status`, 'utf8').match(/VmRSS:\s*(\d+)/)[1]) * 1024;
+  }
+
+  // The real SDK. Its fetch goes over node's https with our authority.
+  client(key, options = {}) {
+    const fetchWithCa = (url, init = {}) => new Promise((resolve, reject) => {
+      const headers = Object.fromEntries(new Headers(init.headers));
+      const request = https.request(url, { method: init.method, headers, ca: this.ca, agent: false }, (answer) => {
+        const body = new ReadableStream({
+          start(controller) {
+            answer.on('data', (data) => { try { controller.enqueue(new Uint8Array(data)); } catch { answer.destroy(); } });
+            answer.on('end', () => { try { controller.close(); } catch { /* cancelled */ } });
+            answer.on('error', (error) => { try { controller.error(error); } catch { /* cancelled */ } });
+          },
+          cancel() { request.destroy(); },
+        });
+        resolve(new Response(body, { status: answer.statusCode, headers: answer.headers }));
+      });
+      request.on('error', reject);
+      init.signal?.addEventListener('abort', () => { request.destroy(); reject(new DOMException('aborted', 'AbortError')); });
+      request.end(init.body);
+    });
+    return new OpenAI({ apiKey: key, baseURL: `https://127.0.0.1:${this.port}/v1`, fetch: fetchWithCa, maxRetries: 0, ...options });
   }
 
   // A plain request; { status, headers, body }.
@@ -107,6 +227,10 @@ export class World {
     });
   }
 
+  chat(key, body = {}) {
+    return this.request('POST', '/v1/chat/completions', { key, body: { model: 'tiny', messages, max_tokens: 4, ...body } });
+  }
+
   // Bytes as they are; everything that comes until the end or `until` matches.
   raw(bytes, until = null, wait = 5000) {
     return new Promise((resolve, reject) => {
@@ -122,5 +246,42 @@ export class World {
       socket.on('error', (error) => { clearTimeout(timer); if (text) resolve({ text, closed: true }); else reject(error); });
     });
   }
+
+  // A connection of one's own, to write to, to read from and to break.
+  async open() {
+    const tcp = net.connect({ host: '127.0.0.1', port: this.port });
+    const socket = tls.connect({ socket: tcp, host: '127.0.0.1', ca: this.ca, ALPNProtocols: ['http/1.1'] });
+    const line = { socket, tcp, text: '', ended: false, error: null };
+    socket.on('data', (data) => { line.text += data; });
+    socket.on('end', () => { line.ended = true; });
+    socket.on('close', () => { line.ended = true; });
+    socket.on('error', (error) => { line.error = error; });
+    tcp.on('error', () => {});
+    await new Promise((resolve, reject) => { socket.once('secureConnect', resolve); socket.once('error', reject); });
+    line.sees = (pattern, ms) => until(() => line.text.match(pattern), `${pattern} in ${line.text.slice(-500)}`, ms);
+    line.ends = (ms) => until(() => line.ended, `the end after ${line.text.slice(-500)}`, ms);
+    line.post = (key, body, path = '/v1/chat/completions') => {
+      const text = JSON.stringify({ model: 'tiny', messages, ...body });
+      socket.write(`POST ${path} HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer ${key}\r\n` +
+        `Content-Type: application/json\r\nContent-Length: ${Buffer.byteLength(text)}\r\n\r\n${text}`);
+    };
+    line.get = (key, path) => socket.write(`GET ${path} HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer ${key}\r\n\r\n`);
+    line.id = () => line.text.match(/x-request-id: (\w+)/)[1];
+    return line;
+  }
 }
+
+// The payload of a chunked body, and the data of its events.
+export function dechunk(text) {
+  let at = text.indexOf('\r\n\r\n') + 4, out = '';
+  for (;;) {
+    const end = text.indexOf('\r\n', at);
+    if (end < 0) return { body: out, whole: false, rest: '' };
+    const size = parseInt(text.slice(at, end), 16);
+    if (size === 0) return { body: out, whole: true, rest: text.slice(end + 4) };
+    out += text.slice(end + 2, end + 2 + size);
+    at = end + 2 + size + 2;
+  }
+}
+export const events = (body) => [...body.matchAll(/^data: (.*)$/gm)].map((match) => match[1]);
 export { net };

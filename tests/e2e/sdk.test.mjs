@@ -1,34 +1,13 @@
+// SPDX-License-Identifier: Apache-2.0
+//
 // The real `openai` package: answers, streams, and errors in its own classes.
 import { test, before, after } from 'node:test';
 import assert from 'node:assert/strict';
-import https from 'node:https';
 import OpenAI from 'openai';
-import { World } from './harness.mjs';
+import { World, messages } from './harness.mjs';
 
 let world, alice, ivy;
-const messages = [{ role: 'user', content: 'The harbour' }];
-
-// fetch over node's https with our authority: the SDK takes any fetch.
-function client(key, options = {}) {
-  const fetchWithCa = (url, init = {}) => new Promise((resolve, reject) => {
-    const headers = Object.fromEntries(new Headers(init.headers));
-    const request = https.request(url, { method: init.method, headers, ca: world.ca, agent: false }, (answer) => {
-      const body = new ReadableStream({
-        start(controller) {
-          answer.on('data', (data) => { try { controller.enqueue(new Uint8Array(data)); } catch { answer.destroy(); } });
-          answer.on('end', () => { try { controller.close(); } catch { /* cancelled */ } });
-          answer.on('error', (error) => { try { controller.error(error); } catch { /* cancelled */ } });
-        },
-        cancel() { request.destroy(); },
-      });
-      resolve(new Response(body, { status: answer.statusCode, headers: answer.headers }));
-    });
-    request.on('error', reject);
-    init.signal?.addEventListener('abort', () => { request.destroy(); reject(new DOMException('aborted', 'AbortError')); });
-    request.end(init.body);
-  });
-  return new OpenAI({ apiKey: key, baseURL: `https://127.0.0.1:${world.port}/v1`, fetch: fetchWithCa, maxRetries: 0, ...options });
-}
+const client = (key, options) => world.client(key, options);
 
 before(async () => {
   world = await World.make();

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+//
 // HTTP as it must not be, and as it may be.
 import { test, before, after } from 'node:test';
 import assert from 'node:assert/strict';

@@ -1,0 +1,95 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// What a server's log holds, read from its entry bundles (C2SP tlog-tiles) and
+// judged: each entry against the schema, none with what is nobody's business.
+import { readFileSync, readdirSync, statSync } from 'node:fs';
+import { join } from 'node:path';
+import assert from 'node:assert/strict';
+import Ajv from 'ajv/dist/2020.js';
+
+const schema = JSON.parse(readFileSync(new URL('../../schema/audit-event.schema.json', import.meta.url)));
+const ajv = new Ajv({ allErrors: true, strict: false });
+ajv.addSchema(schema, 'event');
+const whole = ajv.getSchema('event');
+
+// The definition for one type says what is wrong; `oneOf` lists all of them.
+function faults(entry) {
+  if (whole(entry)) return null;
+  const name = Object.hasOwn(schema.$defs, entry.type) ? entry.type : 'act';
+  const one = ajv.getSchema(`event#/$defs/${name}`);
+  one(entry);
+  return ajv.errorsText(one.errors ?? whole.errors);
+}
+
+function bundle(bytes) {
+  const out = [];
+  for (let at = 0; at < bytes.length;) {
+    const size = bytes.readUInt16BE(at);
+    assert.ok(at + 2 + size <= bytes.length, 'a bundle ends within an entry');
+    out.push(bytes.subarray(at + 2, at + 2 + size).toString('utf8'));
+    at += 2 + size;
+  }
+  return out;
+}
+
+const tile = (n) => {
+  const parts = [];
+  do { parts.unshift(String(n % 1000).padStart(3, '0')); n = Math.floor(n / 1000); } while (n > 0);
+  return parts.map((part, i) => (i < parts.length - 1 ? `x${part}` : part)).join('/');
+};
+
+// Every entry that the signed checkpoint covers, as texts.
+export function readLog(state) {
+  const size = Number(readFileSync(join(state, 'log/checkpoint'), 'utf8').split('\n')[1]);
+  const out = [];
+  for (let n = 0; n * 256 < size; n++) {
+    const rest = size - n * 256;
+    const path = join(state, 'log/tile/entries', tile(n)) + (rest < 256 ? `.p/${rest}` : '');
+    out.push(...bundle(readFileSync(path)));
+  }
+  assert.equal(out.length, size, 'the bundles hold as many entries as the checkpoint says');
+  return out;
+}
+
+function* filesBelow(dir) {
+  for (const name of readdirSync(dir)) {
+    const path = join(dir, name), kind = statSync(path);
+    if (kind.isDirectory()) yield* filesBelow(path);
+    else if (kind.isFile()) yield path;
+  }
+}
+
+// The log of a world whose server has stopped; gives its entries.
+export function checkLog(world) {
+  const texts = readLog(world.state);
+  const open = new Map();
+  let last = '';
+  const entries = texts.map((text, index) => {
+    const entry = JSON.parse(text);
+    const wrong = faults(entry);
+    assert.equal(wrong, null, `entry ${index}: ${wrong}\n${text}`);
+    assert.ok(Buffer.byteLength(text) <= 65535);
+    assert.ok(entry.time >= last, `entry ${index}: time goes back`);
+    last = entry.time;
+    if (entry.type === 'request.admitted') open.set(entry.id, text);
+    if (/^request\.(completed|withdrawn)$/.test(entry.type)) {
+      assert.ok(open.delete(entry.id), `entry ${index} closes what is not open: ${text}`);
+    }
+    for (const secret of world.secrets) assert.ok(!text.includes(secret), `entry ${index} holds "${secret}": ${text}`);
+    for (const handle of world.handles)
+      assert.ok(!new RegExp(`\\b${handle}\\b`).test(text), `entry ${index} holds the handle ${handle}: ${text}`);
+    return entry;
+  });
+  assert.deepEqual([...open.values()], [], 'an admission without its end');
+  assert.match(texts.at(-1), /"system\.stopped"/);
+  for (const key of world.keys) {
+    assert.ok(!world.logs.includes(key), 'the operator\'s log holds a key');
+  }
+  for (const path of filesBelow(world.state)) {
+    const bytes = readFileSync(path);
+    for (const key of world.keys) assert.ok(!bytes.includes(key), `${path} holds a key`);
+    if (!/persons\.db/.test(path)) // of prompts, nothing stays anywhere
+      for (const secret of world.secrets) assert.ok(!bytes.includes(secret), `${path} holds "${secret}"`);
+  }
+  return entries;
+}
