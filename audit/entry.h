@@ -178,7 +178,8 @@ void audit_entry_withdrawn(struct buf *out,
 /* auth.failed, aggregated per address and reason. */
 struct audit_auth_failed {
     int64_t time_us, first_us;
-    struct str reason; /* missing malformed unknown expired revoked disabled */
+    struct str reason; /* missing malformed unknown expired revoked disabled
+                          bad_head route body */
     struct str route;  /* of the last one */
     int64_t count;
     struct str key;             /* key id where one was recognised */
