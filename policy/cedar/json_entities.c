@@ -6,6 +6,8 @@
  * __extn of the wrong shape, or beside another key, is refused instead of
  * being read as a record. Pure; any thread. */
 #include "policy/cedar/cedar_priv.h"
+
+#include "lib/json.h"
 #include "policy/cedar/json_entities.h"
 
 #include <stdlib.h>

@@ -8,8 +8,9 @@
 #ifndef POLICY_CEDAR_JSON_POLICY_H
 #define POLICY_CEDAR_JSON_POLICY_H
 
-#include "lib/json.h"
 #include "policy/cedar/ast.h"
+
+struct json; /* lib/json.h */
 
 /* All readers: ERR_SYNTAX (not of the format), ERR_LIMIT, ERR_NOMEM, and what
  * cedar_builder_add and cedar_builder_link give; the words are in info (may

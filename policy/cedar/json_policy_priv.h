@@ -4,6 +4,7 @@
 #ifndef POLICY_CEDAR_JSON_POLICY_PRIV_H
 #define POLICY_CEDAR_JSON_POLICY_PRIV_H
 
+#include "lib/json.h"
 #include "policy/cedar/json_policy.h"
 
 struct policy_reader {

@@ -10,8 +10,9 @@
 #ifndef POLICY_CEDAR_SCHEMA_H
 #define POLICY_CEDAR_SCHEMA_H
 
-#include "lib/json.h"
 #include "policy/cedar/cedar.h"
+
+struct json; /* lib/json.h */
 
 /* Types may nest this deep, common types expanded; more is ERR_LIMIT. */
 #define CEDAR_TYPE_DEPTH_MAX 400

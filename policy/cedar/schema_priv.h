@@ -6,6 +6,7 @@
 #ifndef POLICY_CEDAR_SCHEMA_PRIV_H
 #define POLICY_CEDAR_SCHEMA_PRIV_H
 
+#include "lib/json.h"
 #include "policy/cedar/schema.h"
 
 enum raw_type_kind {

@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * proxy/cli/commands_policy.c - rules: validate, put, activate, roll back,
- * read, try. */
+ * proxy/cli/commands_policy.c - rules: validate, format, describe, put,
+ * activate, roll back, read, try. */
 #include "proxy/cli/cli_priv.h"
 
 #include "policy/cedar/batch.h"
+#include "proxy/cli/policy_files.h"
 
 #include <stdlib.h>
 
@@ -32,13 +33,24 @@ static json_t *rules_body(const char *path)
     return body;
 }
 
+/* Commands that work on files and, where there is one, with a state. */
+static bool has_state(struct cli *cli)
+{
+    const char *dir = getenv("BAILIFF_STATE");
+
+    return (cli->dir && cli->dir[0]) || (dir && dir[0]);
+}
+
 static int run_validate(struct cli *cli)
 {
-    json_t *body = rules_body(cli->args[0]), *answer = NULL;
+    json_t *body, *answer = NULL;
     const json_t *findings;
     bool valid;
     int result;
 
+    if (cli_has(cli, "schema") || !has_state(cli))
+        return cli_policy_check_file(cli, cli->args[0]);
+    body = rules_body(cli->args[0]);
     if (!body)
         return 1;
     result =
@@ -61,6 +73,24 @@ static int run_validate(struct cli *cli)
     }
     json_decref(answer);
     return valid ? 0 : 1;
+}
+
+static int run_describe(struct cli *cli)
+{
+    json_t *answer = NULL;
+    int result;
+
+    if (cli->arg_count > 0)
+        return cli_policy_describe(cli, STR(""));
+    if (!has_state(cli))
+        return cli_usage(cli, "give a FILE, or -C DIR for the active rules");
+    result = cli_call(cli, "GET", "/v1/policies/active", NULL, &answer, NULL);
+    if (result)
+        return result;
+    result = cli_policy_describe(
+        cli, str_from(json_string_value(json_object_get(answer, "shown"))));
+    json_decref(answer);
+    return result;
 }
 
 static int activate(struct cli *cli, json_int_t version, const char *reason)
@@ -297,6 +327,29 @@ static const struct cli_column list_columns[] = {
     {"CREATED", "created", CELL_TIME},
     {"NOTE", "note", CELL_TEXT},
 };
+static const struct cli_option validate_options[] = {
+    {"schema", "FILE", CLI_TEXT, NULL,
+        "any Cedar policies against this schema, instead of Bailiff's rules"},
+};
+static const struct cli_option format_options[] = {
+    {"check", NULL, CLI_FLAG, NULL, "only tell what is not formatted"},
+    {"write", NULL, CLI_FLAG, NULL, "rewrite the files"},
+};
+static const struct cli_option describe_options[] = {
+    {"language", "LANGUAGE", CLI_TEXT, NULL, "en (default) or zh"},
+    {"plain", NULL, CLI_FLAG, NULL, "names as they stand, for other schemas"},
+};
+static const struct cli_option authorize_options[] = {
+    {"principal", "REF", CLI_TEXT, NULL, "Caller::\"c\""},
+    {"action", "REF", CLI_TEXT, NULL, "Action::\"chat\""},
+    {"resource", "REF", CLI_TEXT, NULL, "Model::\"m\""},
+    {"context", "FILE", CLI_TEXT, NULL, "JSON object; \"-\": standard input"},
+    {"entities", "FILE", CLI_TEXT, NULL, "Cedar's JSON entities"},
+    {"schema", "FILE", CLI_TEXT, NULL,
+        "request and entities have to conform to it"},
+    {"language", "LANGUAGE", CLI_TEXT, NULL, "en (default) or zh"},
+    {"plain", NULL, CLI_FLAG, NULL, "names as they stand, for other schemas"},
+};
 static const struct cli_option note_options[] = {
     {"note", "TEXT", CLI_TEXT, NULL, "kept with the version"},
     {"activate", NULL, CLI_FLAG, NULL, "and put it in force"},
@@ -344,8 +397,26 @@ static const struct cli_rest policy_rollback = {.method = "POST",
 #define OPTIONS(table) table, CLI_COUNT(table)
 static const struct cli_command commands[] = {
     {"policy", "validate", "FILE", 1, 1,
-        "Check rules without storing them; \"-\" is standard input", NULL, NULL,
-        0, run_validate, NULL, false, false},
+        "Check rules without storing them; \"-\" is standard input",
+        "With a state directory what the rules name is looked up too.",
+        OPTIONS(validate_options), run_validate, NULL, false, true},
+    {"policy", "format", "FILE...", 1, 16,
+        "Lay policies out; \"-\" is standard input", NULL,
+        OPTIONS(format_options), cli_policy_format, NULL, false, true},
+    {"policy", "describe", "[FILE]", 0, 1,
+        "What each rule does, as a sentence; of the active rules if no FILE",
+        "The sentence is made from the rule alone: comments, titles and "
+        "messages\nhave no part in it. A FILE may hold Cedar's JSON policy "
+        "set, "
+        "too.",
+        OPTIONS(describe_options), run_describe, NULL, false, true},
+    {"policy", "authorize", "FILE", 1, 1,
+        "Cedar's decision about one request, from files alone",
+        "Says of each policy why it applied or did not. Exit code 0: allow, "
+        "1: deny,\n2: the request could not be decided. What Bailiff adds to "
+        "Cedar (names that must\nexist, obligations, budgets): `bailiff policy "
+        "try`.",
+        OPTIONS(authorize_options), cli_policy_authorize, NULL, false, true},
     {"policy", "put", "FILE", 1, 1, "Store rules as a new version", NULL,
         OPTIONS(note_options), run_put, NULL, false, false},
     {"policy", "submit", "VERSION", 1, 1, "Ask for approval of a draft", NULL,

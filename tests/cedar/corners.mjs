@@ -226,8 +226,9 @@ function extensionCase(rng) {
   const validated = rng.chance(0.3); // one wrong text makes the whole set wrong
   for (let n = validated ? 1 : 6; n > 0; n--) {
     const kind = rng.pick(Object.keys(SEEDS));
-    const first = validated && rng.chance(0.5) ? SEEDS[kind][0] : extensionText(rng, kind);
-    const second = validated || rng.chance(0.4) ? near(rng, kind, first) : extensionText(rng, kind);
+    const sound = rng.chance(0.5);
+    const first = sound ? rng.pick(SEEDS[kind]) : extensionText(rng, kind);
+    const second = validated || sound || rng.chance(0.4) ? near(rng, kind, first) : extensionText(rng, kind);
     const method = rng.pick(METHODS[kind]).replace('X', `${kind}("${second}")`);
     policies.push(`permit(principal, action, resource) when { ${kind}("${first}")${method} };`);
   }

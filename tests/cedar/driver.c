@@ -8,6 +8,8 @@
  *                   {"json": .., "text": ..} (as JSON policy, and printed
  *                   again from that JSON) or {"error": ".."} */
 #include "lib/json_write.h"
+
+#include "lib/json.h"
 #include "policy/cedar/ast.h"
 #include "policy/cedar/batch.h"
 #include "policy/cedar/json_policy.h"

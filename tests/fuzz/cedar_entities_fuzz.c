@@ -4,6 +4,8 @@
  * without a schema and with one. What is accepted must hold together (known
  * ancestors, no entity above itself); what is refused must say why. */
 #include "lib/must.h"
+
+#include "lib/json.h"
 #include "policy/cedar/json_entities.h"
 
 #include <stdlib.h>

@@ -5,6 +5,8 @@
  * print to text that is read as the same, and must bear a description and a
  * decision. What is refused must say why. */
 #include "lib/must.h"
+
+#include "lib/json.h"
 #include "policy/cedar/describe.h"
 #include "policy/cedar/json_policy.h"
 

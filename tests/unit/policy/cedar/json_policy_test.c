@@ -8,6 +8,7 @@
 #include <stdint.h>
 #include <cmocka.h>
 
+#include "lib/json.h"
 #include "policy/cedar/json_policy.h"
 
 #include <stdio.h>
