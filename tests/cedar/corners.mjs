@@ -167,7 +167,17 @@ function folded(rng) {
     `(${test} || ${rng.pick(ATOMS)}) || ${wrong}`]);
 }
 
+// H asks, A reads, T is anything: where does what H says hold?
+const FORMS = ['!(H) && A', '!(H) || A', '!!(H) && A', '!(!(H)) && A', '(H || true) && A', '(true || H) && A', '(H && false) || A', '(false && H) || A',
+  '(if H then true else false) && A', '(if H then A else true) && A', '(if T then H else H) && A', '(if !(H) then false else true) && A', 'H || A', 'A && H', '(H == true) && A',
+  '[H].contains(true) && A', '(H || A) && A', '(H && T) && A', '(T && H) && A', '(T || H) && A', '(H || T) && A', '(H || H) && A', 'if H then A else A', 'if !(H) then A else true',
+  '(if T then H else false) && A', '(if T then false else H) && A', '(if T then H else true) && A', '(if H then T else H) && A', '(if T then T else H) && A', 'T || (H && A)',
+  'T && H && A', '(H && A) || A', '(T || (H && T)) && A', '(H && T) || (H && A)', 'if T then (H && A) else A', '(H || (T && H)) && A', '!(H && T) || A', '!(H || T) && A'];
+const form = (rng, [H, A]) => rng.pick(FORMS).replace(/\b[HAT]\b/g, (x) => (x === 'H' ? H : x === 'A' ? A : 'principal == resource'));
+
 const conditionOf = (rng, mode) => {
+  if (mode === 'pair' && rng.chance(0.5)) return form(rng, rng.pick(PAIRS));
+
   if (mode === 'single') return rng.chance(0.5) ? rng.pick(SINGLES) : folded(rng);
   if (mode === 'pair') return rng.chance(0.4)
     ? ((pair) => `${paired(rng, pair, 2)} && ${pair[1]}`)(rng.pick(PAIRS)) : paired(rng, rng.pick(PAIRS), 3);
@@ -200,7 +210,7 @@ const SEEDS = { ip: ['1.2.3.4', '10.0.0.0/8', '::1', 'fe80::1/64', '1:2:3:4:5:6:
   datetime: ['2024-02-29', '2023-12-31T23:59:59Z', '1970-01-01T00:00:00.001+2359', '0000-02-29', '9999-12-31T00:00:00-0100', '2024-01-01T12:30:45.678Z',
     '1900-02-29', '2000-02-29', '2100-02-28', '2023-02-29', '2024-04-31', '2024-01-01T24:00:00Z', '2024-01-01T23:60:00Z', '2024-01-01T00:00:00+2400'],
   duration: ['1d2h3m4s5ms', '-1d', '90s', '9223372036854775807ms', '106751991167d7h12m55s807ms', '5m5ms', '0ms', '-106751991167d',
-    '-1ms', '-999ms', '-1500ms', '-61s', '-3601s', '-25h', '1999ms', '119s', '2h59m59s', '1d23h'] };
+    '-1ms', '-999ms', '-1500ms', '-61s', '-3601s', '-25h', '1h1h', '1ms1ms', '1s1m', '1999ms', '119s', '2h59m59s', '1d23h'] };
 const METHODS = { ip: ['.isIpv4()', '.isIpv6()', '.isLoopback()', '.isMulticast()', '.isInRange(X)', ' == X'],
   decimal: ['.lessThan(X)', '.greaterThan(X)', '.lessThanOrEqual(X)', '.greaterThanOrEqual(X)', ' == X', ' < X'],
   datetime: [' < X', ' >= X', ' == X', '.toDate() == X', '.toTime() == duration("1h")', '.offset(duration("1d")) > X', '.durationSince(X).toDays() == 0', '.durationSince(X) < duration("1d")'],
@@ -258,7 +268,7 @@ function evaluationCase(rng) {
     () => `${rng.pick(ITEMS)} == ${rng.pick(ITEMS)}`, () => `${entity()} in ${entity()}`,
     () => `${entity()} in [${rng.sample([entity(), entity(), entity(), rng.pick(['1', '"a"', 'true', '[1]', '{a: 1}', 'ip("::1")'])], rng.below(4)).join(', ')}]`,
     () => `${entity()} is ${rng.pick(['U', 'G', 'Action', 'Zz'])}`, () => `${entity()} is ${rng.pick(['U', 'G'])} in ${entity()}`,
-    () => `"${rng.pick(HAYSTACKS)}" like "${rng.pick(NEEDLES)}"`, () => `${rng.pick(ITEMS)} like "*"`,
+    ...Array(3).fill(() => `"${rng.pick(HAYSTACKS)}" like "${rng.pick(NEEDLES)}"`), () => `${rng.pick(ITEMS)} like "*"`,
     () => `${long()} ${rng.pick(['+', '-', '*'])} ${long()} ${rng.pick(['<', '==', '>='])} ${long()}`,
     () => `-(${long()}) < ${long()}`, () => `${long()} * ${long()} ${rng.pick(['+', '-'])} ${long()} == ${long()}`,
     () => `${entity()} has ${rng.pick(['a', 'b', 'r', 'r.x', 'r.x.y', 'a.b'])}`, () => `${entity()}.a == 1`, () => `${entity()}.hasTag(${rng.pick(['"t"', '"u"', '1'])})`,

@@ -110,7 +110,7 @@ export function makeCase(seed, number, oracle) {
   const kind = rng.weighted([
     [50, 'typed'], [18, 'wrong'], [12, 'loose'], [10, 'mutated policy'],
     [4, 'mutated schema'], [3, 'mutated entities'], [3, 'mutated json'], [15, 'syntax'],
-    ...Object.keys(CORNERS).map((name) => [name === 'corner guards' ? 12 : 8, name]),
+    ...Object.keys(CORNERS).map((name) => [name === 'corner guards' ? 25 : 9, name]),
   ]);
   if (kind in CORNERS)
     return { line: { id: `${seed}-${number}`, ...CORNERS[kind](rng) }, parts: null, kind, operator: null };

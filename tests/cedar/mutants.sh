@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Is the generator worth anything? Builds each mutant of mutants.txt in a copy
 # and asks the cases of tests/cedar/run.sh; the run has to find a difference.
-#   tests/cedar/mutants.sh [FIRST [LAST]]     (CASES=3000 SEED=4)
+#   tests/cedar/mutants.sh [FIRST [LAST]]     (CASES=8000 SEED=4)
 # Regressions are left out: the generator has to do it alone.
 set -u
 cd "$(dirname "$0")/../.." || exit 1
@@ -30,7 +30,7 @@ for ((n = first; n <= last; n++)); do
         echo "$n does not build: $name"; grep error b.log
         survived=$((survived + 1))
     else
-        output=$(timeout 300 node tests/cedar/run.mjs --seed "${SEED:-4}" --cases "${CASES:-3000}" \
+        output=$(timeout 300 node tests/cedar/run.mjs --seed "${SEED:-4}" --cases "${CASES:-8000}" \
             --stop 1 --regressions 0 --show 1 --command "b/driver batch" 2>&1)
         if grep -qE '^--- |the command ended' <<<"$output"; then
             found=$((found + 1))
