@@ -252,7 +252,7 @@ export class World {
     const tcp = net.connect({ host: '127.0.0.1', port: this.port });
     const socket = tls.connect({ socket: tcp, host: '127.0.0.1', ca: this.ca, ALPNProtocols: ['http/1.1'] });
     const line = { socket, tcp, text: '', ended: false, error: null };
-    socket.on('data', (data) => { line.text += data; });
+    socket.on('data', (data) => { line.text += data.toString('latin1'); });
     socket.on('end', () => { line.ended = true; });
     socket.on('close', () => { line.ended = true; });
     socket.on('error', (error) => { line.error = error; });
@@ -271,14 +271,17 @@ export class World {
   }
 }
 
-// The payload of a chunked body, and the data of its events.
+// The payload of a chunked body that stands in a line's text (a character a
+// byte), and what comes behind it.
 export function dechunk(text) {
   let at = text.indexOf('\r\n\r\n') + 4, out = '';
+  const utf8 = () => Buffer.from(out, 'latin1').toString('utf8');
   for (;;) {
     const end = text.indexOf('\r\n', at);
-    if (end < 0) return { body: out, whole: false, rest: '' };
+    if (end < 0) return { body: utf8(), whole: false, rest: '' };
     const size = parseInt(text.slice(at, end), 16);
-    if (size === 0) return { body: out, whole: true, rest: text.slice(end + 4) };
+    assert.ok(size >= 0, `no size of a chunk: ${text.slice(at, at + 40)}`);
+    if (size === 0) return { body: utf8(), whole: true, rest: text.slice(end + 4) };
     out += text.slice(end + 2, end + 2 + size);
     at = end + 2 + size + 2;
   }
