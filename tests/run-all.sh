@@ -3,6 +3,7 @@
 # "N passed, N failed[, N skipped]"; the last line is their sum.
 set -u
 cd "$(dirname "$0")/.." || exit 1
+unset MAKEFLAGS MFLAGS # each part is a make of its own
 build=${1:-build/release}
 jobs=$(nproc 2>/dev/null || echo 1)
 passed=0 failed=0 skipped=0
