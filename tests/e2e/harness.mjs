@@ -31,7 +31,7 @@ export async function until(ask, what, ms = 10000) {
   for (;;) {
     const answer = await ask();
     if (answer) return answer;
-    if (Date.now() > end) throw new Error(`waited in vain: ${what}`);
+    if (Date.now() > end) throw new Error(`waited in vain: ${typeof what === 'string' ? what : what()}`);
     await sleep(25);
   }
 }
@@ -258,8 +258,8 @@ export class World {
     socket.on('error', (error) => { line.error = error; });
     tcp.on('error', () => {});
     await new Promise((resolve, reject) => { socket.once('secureConnect', resolve); socket.once('error', reject); });
-    line.sees = (pattern, ms) => until(() => line.text.match(pattern), `${pattern} in ${line.text.slice(-500)}`, ms);
-    line.ends = (ms) => until(() => line.ended, `the end after ${line.text.slice(-500)}`, ms);
+    line.sees = (pattern, ms) => until(() => line.text.match(pattern), () => `${pattern} in ${line.text.slice(-500)}`, ms);
+    line.ends = (ms) => until(() => line.ended, () => `the end after ${line.text.slice(-500)}`, ms);
     line.post = (key, body, path = '/v1/chat/completions') => {
       const text = JSON.stringify({ model: 'tiny', messages, ...body });
       socket.write(`POST ${path} HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer ${key}\r\n` +
