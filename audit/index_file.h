@@ -75,7 +75,8 @@ enum err index_file_add(struct index_file *file, uint64_t seq,
 /* An entry that this program cannot read: a row that says so. */
 enum err index_file_add_unreadable(struct index_file *file, uint64_t seq,
     struct str why, struct errinfo *info) MUSTCHECK;
-/* completed, withdrawn: *found tells whether its request has a row here. */
+/* completed, withdrawn, attempt: *found tells whether its request has a row
+ * here. */
 enum err index_file_end_request(struct index_file *file, uint64_t seq,
     const struct audit_event *event, bool *found,
     struct errinfo *info) MUSTCHECK;

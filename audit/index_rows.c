@@ -295,11 +295,32 @@ enum err index_file_add_unreadable(
     return row.err;
 }
 
+/* A failed attempt is a part of its request, and ends nothing. */
+static enum err add_attempt(
+    struct row *row, uint64_t seq, const struct audit_event *e, bool *found)
+{
+    *found = false;
+    if (!prepare(row, "SELECT 1 FROM request WHERE id = ?1"))
+        return row->err;
+    db_bind_text(row->statement, 1, e->id);
+    row->err = db_step(row->statement, row->info);
+    if (row->err == ERR_NOTFOUND)
+        return row->err = ERR_OK;
+    if (row->err != ERR_OK)
+        return row->err;
+    db_reset(row->statement);
+    add_part(row, seq, e);
+    *found = row->err == ERR_OK;
+    return row->err;
+}
+
 enum err index_file_end_request(struct index_file *file, uint64_t seq,
     const struct audit_event *event, bool *found, struct errinfo *info)
 {
     const struct audit_event *e = event;
     struct row row = {.file = file, .info = info};
+    if (e->kind == AUDIT_ATTEMPT)
+        return add_attempt(&row, seq, e, found);
     if (!prepare(&row,
             "UPDATE request SET outcome = ?2, "
             "engine = coalesce(?3, engine), upstream = coalesce(?4, upstream), "

@@ -408,6 +408,12 @@ static bool is_end(const struct audit_event *event)
     return event->kind == AUDIT_COMPLETED || event->kind == AUDIT_WITHDRAWN;
 }
 
+/* What stands in the file of the request's row, wherever its own entry is. */
+static bool follows_request(const struct audit_event *event)
+{
+    return is_end(event) || event->kind == AUDIT_ATTEMPT;
+}
+
 static enum err take_entry(struct index_run *run, struct index_file *file,
     const struct journal_entry *entry, struct errinfo *info)
 {
@@ -424,7 +430,7 @@ static enum err take_entry(struct index_run *run, struct index_file *file,
     }
     if (err != ERR_OK)
         return errinfo_set(info, err, "%s", why.text);
-    if (!is_end(&event))
+    if (!follows_request(&event))
         return of(run, file, index_file_add(file, entry->index, &event, info));
     bool found = false;
     err = of(run, file,
@@ -521,11 +527,11 @@ static enum err follow_end(struct index_run *run,
     bool found = false;
     arena_reset(run->arena);
     if (audit_event_parse(run->arena, entry->bytes, &event, NULL) != ERR_OK ||
-        !is_end(&event))
+        !follows_request(&event))
         return ERR_OK;
     enum err err =
         end_in(run, run->rebuilt, entry->index, &event, &found, info);
-    if (found && run->again_open > 0)
+    if (found && is_end(&event) && run->again_open > 0)
         run->again_open--;
     return err;
 }

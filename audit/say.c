@@ -4,9 +4,9 @@
  *
  * The words end up on terminals: what came from outside is stripped of control
  * characters here. */
-#include "audit/show.h"
+#include "audit/say_priv.h"
 
-static void say(struct buf *out, struct str text)
+void say_text(struct buf *out, struct str text)
 {
     for (size_t i = 0; i < text.len; i++) {
         unsigned char c = (unsigned char)text.ptr[i];
@@ -14,8 +14,8 @@ static void say(struct buf *out, struct str text)
     }
 }
 
-static void say_name(struct buf *out, const struct audit_names *names,
-    struct str id, const char *nobody)
+void say_name(struct buf *out, const struct audit_names *names, struct str id,
+    const char *nobody)
 {
     struct buf name;
     if (id.len == 0) {
@@ -25,7 +25,7 @@ static void say_name(struct buf *out, const struct audit_names *names,
     buf_init(&name, 1024);
     bool known = names && names->find &&
                  names->find(names->context, id, &name) && !name.failed;
-    say(out, known ? buf_str(&name) : id);
+    say_text(out, known ? buf_str(&name) : id);
     buf_fini(&name);
 }
 
@@ -37,7 +37,7 @@ static void say_list(struct buf *out, const char *one, const char *many,
         if (i > 0)
             buf_append_str(
                 out, i + 1 == list->count ? STR(" and ") : STR(", "));
-        say(out, list->items[i]);
+        say_text(out, list->items[i]);
     }
 }
 
@@ -71,11 +71,11 @@ static void say_who_asked(struct buf *out, const struct audit_event *e,
     }
     buf_append_str(out, STR(" asked "));
     struct str model = e->asked.len > 0 ? e->asked : e->model;
-    say(out, model.len > 0 ? model : STR("no model"));
+    say_text(out, model.len > 0 ? model : STR("no model"));
     if (e->model.len > 0 && e->asked.len > 0 &&
         !str_equal(e->model, e->asked)) {
         buf_append_str(out, STR(" (the model "));
-        say(out, e->model);
+        say_text(out, e->model);
         buf_append_char(out, ')');
     }
     buf_append_char(out, ' ');
@@ -85,7 +85,7 @@ static void say_who_asked(struct buf *out, const struct audit_event *e,
             return;
         }
     buf_append_str(out, STR("to "));
-    say(out, e->action.len > 0 ? e->action : STR("do something"));
+    say_text(out, e->action.len > 0 ? e->action : STR("do something"));
 }
 
 static void say_rules(struct buf *out, const struct audit_event *e)
@@ -97,13 +97,13 @@ static void say_rules(struct buf *out, const struct audit_event *e)
 static void say_refusal(struct buf *out, const struct audit_event *e)
 {
     buf_printf(out, " (%lld ", (long long)e->status);
-    say(out, e->code);
+    say_text(out, e->code);
     if (e->message.len > 0) {
         struct str message = e->message;
         if (str_ends(message, STR(".")))
             message.len--;
         buf_append_str(out, STR(": "));
-        say(out, message);
+        say_text(out, message);
     }
     buf_append_char(out, ')');
 }
@@ -120,7 +120,7 @@ static void say_denial(struct buf *out, const struct audit_event *e)
             buf_append_char(out, ';');
         }
         buf_append_str(out, STR(" denied by quota "));
-        say(out, e->quota);
+        say_text(out, e->quota);
     } else if (decided && e->policies.count > 0) {
         buf_append_str(out, STR("; denied by "));
         say_rules(out, e);
@@ -128,8 +128,11 @@ static void say_denial(struct buf *out, const struct audit_event *e)
         buf_printf(out, "; denied: no rule of policy version %lld permits it",
             (long long)e->policy_version);
     } else {
-        buf_append_str(out, STR("; denied at the stage "));
-        say(out, e->stage.len > 0 ? e->stage : STR("?"));
+        buf_append_str(out, STR("; denied before the rules were asked"));
+        if (e->stage.len > 0) {
+            buf_append_str(out, STR(", at the stage "));
+            say_text(out, e->stage);
+        }
     }
     say_refusal(out, e);
     buf_append_str(out, STR("; nothing reached an engine"));
@@ -138,19 +141,14 @@ static void say_denial(struct buf *out, const struct audit_event *e)
 static void say_tokens(struct buf *out, const struct audit_event *e)
 {
     if (e->input < 0 && e->output < 0) {
-        buf_append_str(out, STR("tokens nobody counted"));
+        buf_append_str(out, STR("an uncounted number of tokens"));
         return;
     }
     if (e->input >= 0)
-        buf_printf(out, "%lld", (long long)e->input);
-    else
-        buf_append_char(out, '?');
-    buf_append_char(out, '+');
+        buf_printf(out, "%lld tokens in", (long long)e->input);
     if (e->output >= 0)
-        buf_printf(out, "%lld", (long long)e->output);
-    else
-        buf_append_char(out, '?');
-    buf_append_str(out, STR(" tokens"));
+        buf_printf(out, e->input >= 0 ? " and %lld out" : "%lld tokens out",
+            (long long)e->output);
 }
 
 static void say_because(struct buf *out, const struct audit_event *e)
@@ -158,7 +156,7 @@ static void say_because(struct buf *out, const struct audit_event *e)
     if (e->reason.len == 0)
         return;
     buf_append_str(out, STR(": "));
-    say(out, e->reason);
+    say_text(out, e->reason);
 }
 
 static void say_engine(
@@ -167,7 +165,7 @@ static void say_engine(
     if (e->engine.len > 0)
         engine = e->engine;
     buf_append_str(out, STR("engine "));
-    say(out, engine.len > 0 ? engine : STR("?"));
+    say_text(out, engine.len > 0 ? engine : STR("?"));
 }
 
 static void say_answered(
@@ -235,49 +233,45 @@ void audit_say_request(const struct audit_event *opened,
     buf_append_char(out, '.');
 }
 
-static void say_act(struct buf *out, const struct audit_event *e,
-    const struct audit_names *names)
+static const char *failure_words(struct str reason)
 {
-    bool own = str_equal(e->actor, STR("system"));
-    if (own)
-        buf_append_str(out, STR("Bailiff"));
-    else
-        say_name(out, names, e->actor, "An administrator who is not named");
-    if (!own && e->actor_method.len > 0) {
-        buf_append_str(out, STR(" (by "));
-        say(out, e->actor_method);
-        buf_append_char(out, ')');
-    }
-    buf_append_str(out, STR(": "));
-    say(out, e->type);
-    if (e->object.len > 0 || e->object_kind.len > 0) {
-        buf_append_str(out, STR(", "));
-        say(out, e->object_kind);
-        if (e->object.len > 0) {
-            if (e->object_kind.len > 0)
-                buf_append_char(out, ' ');
-            say_name(out, names, e->object, "");
-        }
-    }
-    if (e->reason.len > 0) {
-        buf_append_str(out, STR(" (reason: "));
-        say(out, e->reason);
-        buf_append_char(out, ')');
-    }
-    buf_append_char(out, '.');
+    static const struct {
+        struct str reason;
+        const char *words;
+    } table[] = {
+        {STR_INIT("missing"), "no API key was presented"},
+        {STR_INIT("malformed"), "what was presented is no API key"},
+        {STR_INIT("unknown"), "nobody has that API key"},
+        {STR_INIT("expired"), "the API key has expired"},
+        {STR_INIT("revoked"), "the API key was revoked"},
+        {STR_INIT("disabled"), "its caller is disabled"},
+        {STR_INIT("bad_head"), "the head of the call is malformed"},
+        {STR_INIT("route"), "there is no such route"},
+        {STR_INIT("body"), "its body cannot be read"},
+    };
+    for (size_t i = 0; i < sizeof(table) / sizeof(table[0]); i++)
+        if (str_equal(reason, table[i].reason))
+            return table[i].words;
+    return NULL;
 }
 
 static void say_auth_failed(struct buf *out, const struct audit_event *e)
 {
-    buf_printf(out, "%lld %s did not prove who made %s (", (long long)e->count,
-        e->count == 1 ? "call" : "calls", e->count == 1 ? "it" : "them");
-    say(out, e->reason);
+    const char *words = failure_words(e->reason);
+    if (e->count == 1)
+        buf_append_str(out, STR("A call was refused before anybody was known"));
+    else
+        buf_printf(out, "%lld calls were refused before anybody was known",
+            (long long)e->count);
+    buf_append_str(out, STR(": "));
+    say_text(out, words ? str_from(words) : e->reason);
     if (e->key.len > 0) {
-        buf_append_str(out, STR(", key "));
-        say(out, e->key);
+        buf_append_str(out, STR(" (key "));
+        say_text(out, e->key);
+        buf_append_char(out, ')');
     }
-    buf_append_str(out, STR("), the last one on "));
-    say(out, e->route);
+    buf_append_str(out, e->count == 1 ? STR(", on ") : STR(", the last on "));
+    say_text(out, e->route.len > 0 ? e->route : STR("no route"));
     buf_append_char(out, '.');
 }
 
@@ -298,17 +292,17 @@ void audit_say_entry(const struct audit_event *event,
     case AUDIT_MEASURED:
         say_who_asked(out, e, names);
         buf_append_str(out, STR("; engine "));
-        say(out, e->engine);
+        say_text(out, e->engine);
         buf_append_str(out, STR(" is asked to count its tokens."));
         break;
     case AUDIT_ATTEMPT:
         buf_append_str(out, STR("Engine "));
-        say(out, e->engine);
+        say_text(out, e->engine);
         buf_printf(out, " failed at attempt %lld", (long long)e->number);
         if (e->status > 0)
             buf_printf(out, " with %lld", (long long)e->status);
         buf_append_str(out, STR(": "));
-        say(out, e->error);
+        say_text(out, e->error);
         buf_append_str(out, STR("; another is tried."));
         break;
     case AUDIT_COMPLETED:

@@ -135,6 +135,23 @@ static json_t *request_line(const json_t *row)
     return line;
 }
 
+/* Who acted where nobody is named: that is a finding, not a blank. */
+static const char *actor_of(const json_t *row)
+{
+    const char *name = first_text(row, "actorName", "actor", NULL);
+    const char *method = first_text(row, "method", "method", "");
+
+    if (name)
+        return name;
+    if (strcmp(first_text(row, "type", "type", ""), "auth.failed") == 0)
+        return "(unknown caller)";
+    if (strcmp(method, "root") == 0)
+        return "(root, unattributed)";
+    if (strcmp(method, "offline") == 0)
+        return "(offline, unattributed)";
+    return "(unattributed)";
+}
+
 static json_t *event_line(const json_t *row)
 {
     json_int_t count = json_integer_value(json_object_get(row, "count"));
@@ -148,8 +165,7 @@ static json_t *event_line(const json_t *row)
             &result, "%lld times%s", (long long)count, reason[0] ? ": " : "");
     buf_append_str(&result, str_from(reason));
     line = json_pack("{s:s, s:s, s:s, s:s, s:s, s:s, s:s}", "time",
-        first_text(row, "time", "time", "-"), "who",
-        first_text(row, "actorName", "actor", "-"), "what",
+        first_text(row, "time", "time", "-"), "who", actor_of(row), "what",
         first_text(row, "type", "type", "-"), "of",
         first_text(row, "objectName", "object", "-"), "result",
         buf_cstr(&result), "tokens", "", "id",

@@ -1,0 +1,190 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * audit/say_act.c - acts in plain words: who did what to what, and why.
+ *
+ * Most types are KIND.VERB with the verb in the past tense and read as they
+ * are ("added the team cardiology"); the table has those that do not. */
+#include "audit/say_priv.h"
+
+#include "lib/json.h"
+
+struct phrase {
+    const char *type;
+    const char *words; /* '#': the object */
+};
+static const struct phrase phrases[] = {
+    {"admin.administrator.added", "made # an administrator"},
+    {"admin.administrator.disabled", "disabled the administrator #"},
+    {"admin.key.issued", "issued the API key #"},
+    {"admin.refused", "was refused #"},
+    {"admin.setting.changed", "changed the organisation's setting #"},
+    {"admin.state.adopted",
+        "adopted the control state, which had been edited by another hand"},
+    {"audit.checkpoint_taken", "took a signed checkpoint of the log"},
+    {"audit.exported", "exported entries of the log"},
+    {"audit.bundled", "made an evidence bundle of the log"},
+    {"audit.followed", "followed the log as it grew"},
+    {"audit.proved", "took a proof of entry #"},
+    {"audit.queried", "searched the log"},
+    {"audit.reindexed", "had the index built anew from the log"},
+    {"audit.reported", "drew up the report #"},
+    {"audit.accessed", "reviewed who may use what"},
+    {"audit.sampled", "drew a random sample of the log"},
+    {"audit.shown", "looked at the record #"},
+    {"audit.counted", "had the log's requests counted"},
+    {"engine.down", "found that engine # does not answer"},
+    {"engine.up", "found that engine # answers again"},
+    {"policy.activated", "put policy version # into force"},
+    {"policy.approved", "approved policy version #"},
+    {"policy.put", "stored policy version #"},
+    {"policy.rolled_back", "went back to policy version #"},
+    {"policy.submitted", "submitted policy version # for approval"},
+    {"system.initialised", "made the log #"},
+    {"system.started", "started"},
+    {"system.stopped", "stopped in good order"},
+};
+
+static void say_underscored(struct buf *out, struct str words)
+{
+    for (size_t i = 0; i < words.len; i++)
+        buf_append_char(out, words.ptr[i] == '_' ? ' ' : words.ptr[i]);
+}
+
+static const char *unnamed(struct str method)
+{
+    if (str_equal(method, STR("root")))
+        return "Root, whom nobody named,";
+    if (str_equal(method, STR("offline")))
+        return "Somebody with the state directory in hand, whom nobody named,";
+    if (str_equal(method, STR("none")))
+        return "Somebody who did not prove who it was";
+    return "An administrator whom nobody named";
+}
+
+static void say_actor(struct buf *out, const struct audit_event *e,
+    const struct audit_names *names)
+{
+    if (str_equal(e->actor, STR("system")))
+        buf_append_str(out, STR("Bailiff"));
+    else
+        say_name(out, names, e->actor, unnamed(e->actor_method));
+    if (e->actor.len > 0 && str_equal(e->actor_method, STR("offline")))
+        buf_append_str(out, STR(", without the server,"));
+}
+
+static void say_object(struct buf *out, const struct audit_event *e,
+    const struct audit_names *names)
+{
+    say_name(out, names, e->object, "without a name");
+}
+
+static void say_phrase(struct buf *out, const char *words,
+    const struct audit_event *e, const struct audit_names *names)
+{
+    for (const char *p = words; *p; p++) {
+        if (*p == '#')
+            say_object(out, e, names);
+        else
+            buf_append_char(out, *p);
+    }
+}
+
+/* "admin.team.added": "added the team cardiology". */
+static void say_verb(struct buf *out, const struct audit_event *e,
+    const struct audit_names *names)
+{
+    struct str rest = e->type, verb = e->type, tail;
+    while (str_split(rest, '.', &verb, &tail))
+        rest = tail;
+    say_underscored(out, rest);
+    if (e->object_kind.len > 0) {
+        buf_append_str(out, STR(" the "));
+        say_underscored(out, e->object_kind);
+    }
+    if (e->object.len > 0) {
+        buf_append_char(out, ' ');
+        say_object(out, e, names);
+    }
+}
+
+static bool is_person(struct str value)
+{
+    return str_starts(value, STR("cal_")) || str_starts(value, STR("adm_"));
+}
+
+/* One member of a detail: "caller alice", "rows 12". */
+static void say_member(struct buf *out, const struct json *json, uint32_t key,
+    struct arena *arena, const struct audit_names *names)
+{
+    struct str name = json_raw(json, key), value;
+    uint32_t at = key + 1;
+    say_underscored(out, name);
+    buf_append_char(out, ' ');
+    if (json_type(json, at) == JSON_STRING &&
+        json_text(json, at, arena, &value) == ERR_OK) {
+        if (is_person(value))
+            say_name(out, names, value, "");
+        else
+            say_text(out, value);
+    } else {
+        say_text(out, json_span(json, at));
+    }
+}
+
+/* The members of what was asked for, and of how much came: filters, rows. */
+static void say_detail(struct buf *out, const struct audit_event *e,
+    const struct audit_names *names)
+{
+    struct arena *arena = arena_new(4096, 1u << 20);
+    struct json json;
+    bool any = false;
+    if (!arena || e->detail.len == 0 ||
+        json_parse(arena, e->detail, NULL, &json, NULL) != ERR_OK ||
+        json_type(&json, 0) != JSON_OBJECT)
+        goto out;
+    uint32_t filters = json_find(&json, 0, STR("filters"));
+    if (filters != JSON_NONE && json_type(&json, filters) == JSON_OBJECT) {
+        for (JSON_EACH_MEMBER(&json, filters, key)) {
+            buf_append_str(out, any ? STR(", ") : STR(" for "));
+            say_member(out, &json, key, arena, names);
+            any = true;
+        }
+    }
+    any = false;
+    for (JSON_EACH_MEMBER(&json, 0, key)) {
+        if (json_type(&json, key + 1) == JSON_OBJECT ||
+            json_type(&json, key + 1) == JSON_ARRAY)
+            continue;
+        buf_append_str(out, any ? STR(", ") : STR(" ("));
+        say_member(out, &json, key, arena, names);
+        any = true;
+    }
+    if (any)
+        buf_append_char(out, ')');
+out:
+    arena_free(&arena);
+}
+
+void say_act(struct buf *out, const struct audit_event *e,
+    const struct audit_names *names)
+{
+    const struct phrase *phrase = NULL;
+    for (size_t i = 0; i < sizeof(phrases) / sizeof(phrases[0]); i++)
+        if (str_equal(e->type, str_from(phrases[i].type)))
+            phrase = &phrases[i];
+    say_actor(out, e, names);
+    buf_append_char(out, ' ');
+    if (phrase)
+        say_phrase(out, phrase->words, e, names);
+    else
+        say_verb(out, e, names);
+    say_detail(out, e, names);
+    if (e->reason.len > 0) {
+        struct str reason = e->reason;
+        if (str_ends(reason, STR(".")))
+            reason.len--;
+        buf_append_str(out, STR(": "));
+        say_text(out, reason);
+    }
+    buf_append_char(out, '.');
+}

@@ -1,0 +1,131 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// The record as an auditor works with it: asking, showing, following, verifying
+// against what others kept, and who may.
+import { test, before, after } from 'node:test';
+import assert from 'node:assert/strict';
+import { execFileSync, spawnSync } from 'node:child_process';
+import { cpSync, mkdirSync, readFileSync, readdirSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { World, until } from './harness.mjs';
+
+let world, alice, ivy, answered, denied, tokens = {};
+const program = process.env.BAILIFF;
+
+// A command that may fail: { code, text }.
+function attempt(args, env = {}) {
+  const done = spawnSync(program, ['-C', world.state, ...args], { encoding: 'utf8', env: { ...process.env, ...env } });
+  return { code: done.status, text: done.stdout + done.stderr, out: done.stdout };
+}
+
+before(async () => {
+  world = await World.make();
+  alice = world.onboard('alice');
+  ivy = world.onboard('ivy', 'interns');
+  answered = (await world.chat(alice)).headers['x-request-id'];
+  denied = (await world.chat(ivy, { model: 'big' })).headers['x-request-id'];
+  await world.request('GET', '/v1/models', { key: 'blf_nothing' });
+  await world.record(answered);
+  for (const role of ['admin', 'policy-author', 'approver', 'auditor', 'operator']) {
+    tokens[role] = world.json('admin', 'add', `a-${role}`, '--role', role).secret;
+    world.keys.push(tokens[role]);
+    world.handles.push(`a-${role}`);
+  }
+});
+after(() => world.end());
+
+test('a query finds by who, what and how it ended', () => {
+  const ids = (...filters) => world.json('audit', 'query', ...filters).rows.map((row) => row.id);
+  assert.deepEqual(ids('--caller', 'alice', '--type', 'request'), [answered]);
+  assert.deepEqual(ids('--caller', 'ivy', '--decision', 'deny'), [denied]);
+  assert.ok(ids('--type', 'admin').length > 5);
+  assert.match(world.cli('audit', 'query', '--type', 'admin'), /\((root|offline), unattributed\)/);
+  const wrong = attempt(['audit', 'query', '--decision', 'maybe']);
+  assert.notEqual(wrong.code, 0);
+  assert.match(wrong.text, /none of permit, deny/);
+  assert.match(world.cli('audit', 'query', '--model', 'huge'), /nothing on record matches: nothing that was searched names the model "huge"/);
+});
+
+test('a page after a page is the whole, in both orders', () => {
+  for (const order of ['newest', 'oldest']) {
+    const whole = world.json('audit', 'query', '--type', 'admin', '--order', order, '--limit', '1000').rows.map((row) => row.seq);
+    const seen = [];
+    for (let next = [];;) {
+      const page = world.json('audit', 'query', '--type', 'admin', '--order', order, '--limit', '3', ...next);
+      seen.push(...page.rows.map((row) => row.seq));
+      if (!page.more) break;
+      next = ['--after', String(page.next)];
+    }
+    assert.deepEqual(seen, whole);
+  }
+});
+
+test('one record as a sentence', () => {
+  assert.match(world.cli('audit', 'show', answered),
+    /^alice \(team everyone\) asked tiny to chat; permitted by rule [\w-]+ of policy version \d+; engine local answered 200 with \d+ tokens in and 4 out\.$/m);
+  assert.match(world.cli('audit', 'show', denied), /^ivy .* asked big to chat; denied by rule [\w-]+ of policy version \d+ \(403 .*nothing reached an engine\.$/m);
+  const unknown = attempt(['audit', 'show', '01J00000000000000000000000']);
+  assert.equal(unknown.code, 1);
+  assert.match(unknown.text, /no request or event/);
+});
+
+test('the log in words, and followed', async () => {
+  // refusals before anybody is known are counted for a while, then written
+  const text = await until(() => {
+    const all = world.cli('audit', 'tail', '--entries', '200');
+    return /A call was refused before anybody was known: /.test(all) && all;
+  }, 'auth.failed', 40000);
+  assert.match(text, /put policy version \d+ into force/);
+  assert.doesNotMatch(text, /\(unreadable\)/);
+});
+
+test('only administrators and auditors read the record', () => {
+  for (const [role, token] of Object.entries(tokens)) {
+    const may = role === 'admin' || role === 'auditor';
+    for (const command of [['audit', 'query'], ['audit', 'show', answered], ['audit', 'tail']]) {
+      const { code, text } = attempt(command, { BAILIFF_ADMIN_TOKEN: token });
+      assert.equal(code === 0, may, `${role}: ${command.join(' ')}: ${text.slice(0, 300)}`);
+    }
+  }
+});
+
+test('reading is on record, and the record names no handle', async () => {
+  attempt(['audit', 'query', '--caller', 'alice'], { BAILIFF_ADMIN_TOKEN: tokens.auditor });
+  const rows = world.json('audit', 'query', '--type', 'audit.queried', '--actor', 'a-auditor').rows;
+  assert.ok(rows.length > 0);
+  const shown = world.json('audit', 'show', rows[0].id);
+  const entry = JSON.stringify(shown.entries[0].entry);
+  assert.match(entry, /"filters":\{"caller":"cal_/);
+  assert.doesNotMatch(entry, /alice|a-auditor/);
+  assert.match(shown.sentence, /^a-auditor searched the log for caller alice \(rows \d+\)\.$/);
+});
+
+test('verify: whole, against a file and a folder that others kept, and a copy that was tampered with', async () => {
+  const kept = join(world.dir, 'kept'), folder = join(world.dir, 'folder');
+  mkdirSync(folder);
+  world.cli('anchor', 'add', 'file', 'file', kept, '--every-minutes', '1');
+  world.cli('anchor', 'add', 'folder', 'file', folder, '--every-minutes', '1');
+  await until(() => { try { return readFileSync(kept).length > 0 && readdirSync(folder).length > 0; } catch { return false; } }, 'anchors');
+  for (const target of [kept, folder]) {
+    const { code, text } = attempt(['audit', 'verify', '--against', target]);
+    assert.equal(code, 0, text);
+    assert.match(text, /nothing changed since the checkpoint/);
+  }
+  world.cli('audit', 'checkpoint');
+  const copy = join(world.dir, 'copy');
+  cpSync(world.state, copy, { recursive: true, filter: (path) => !path.endsWith('.sock') });
+  const segment = join(copy, 'journal/segments', readdirSync(join(copy, 'journal/segments')).filter((name) => name.endsWith('.seg'))[0]);
+  const bytes = readFileSync(segment);
+  const at = bytes.indexOf(Buffer.from(answered));
+  assert.ok(at > 0);
+  bytes[at + 3] ^= 1;
+  writeFileSync(segment, bytes);
+  const bad = spawnSync(program, ['-C', copy, 'audit', 'verify', '--against', kept], { encoding: 'utf8' });
+  assert.equal(bad.status, 1);
+  assert.match(bad.stdout, /NOT WHOLE/);
+  // another log's checkpoint
+  const other = join(world.dir, 'other');
+  execFileSync(program, ['init', other], { stdio: 'ignore' });
+  const foreign = attempt(['audit', 'verify', '--against', join(other, 'log/checkpoint')]);
+  assert.notEqual(foreign.code, 0, foreign.text);
+});
