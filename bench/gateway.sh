@@ -46,7 +46,7 @@ http { access_log off; keepalive_requests 1000000000; keepalive_timeout 600s;
     location / { default_type application/json; return 200 '$answer'; } } }
 EOF
 nginx -c "$work/engine.conf" 2>/dev/null & pids+=($!)
-"$bailiff" demo-engine --port "$demo" --model streamed >"$work/demo.log" 2>&1 & pids+=($!)
+"$bailiff" demo-engine --port "$demo" --model streamed --token-delay-ms 5 >"$work/demo.log" 2>&1 & pids+=($!)
 
 "$bailiff" init "$work/state" >/dev/null
 sed -i '/^listen/d; /^workers/d' "$work/state/bailiff.conf"
@@ -152,7 +152,7 @@ for peer in haproxy bailiff; do
 done
 
 echo
-echo "streams of 64 tokens from the demo engine, 64 at once"
+echo "streams of 64 tokens from the demo engine, one every 5 ms, 64 at once"
 ticks() { awk '{ print $14 + $15 }' "/proc/$1/stat"; }
 for peer in haproxy bailiff; do
     port=$haproxy_demo process=$proxied; [ $peer = bailiff ] && port=$ours process=$served

@@ -3,9 +3,10 @@
  * proxy/worker.c - the loop of one worker: listeners, what the journal says,
  * a new snapshot, the tick, and the end.
  *
- * Phases of a turn (lib/loop.h): descriptors, timers, then our hook: what has
- * become durable, what other threads asked, kicked connections, and last the
- * hand-over of this turn's entries to the journal. */
+ * Phases of a turn (lib/loop.h): descriptors, timers, then our hook: the
+ * hand-over of this turn's entries to the journal, what has become durable,
+ * what other threads asked, kicked connections, and the hand-over of what
+ * these wrote. */
 #include "proxy/worker.h"
 
 #include "audit/entry.h"
@@ -231,6 +232,9 @@ static void turn(struct loop_hook *hook)
 {
     struct worker *w =
         (struct worker *)((char *)hook - offsetof(struct worker, hook));
+    /* Entries of this turn's arrivals first: they are written while what
+     * became durable is forwarded below. */
+    journal_submit(w->producer);
     durable_ones(w);
     if (w->generation != atomic_load(&w->shared->generation) && !take_over(w))
         log_error("out_of_memory", "worker=%u", w->index);
