@@ -137,7 +137,7 @@ void exchange_cut(struct exchange *x, const char *reason, const char *message)
     if (shutdown)
         end_in_error(x, 503, "api_error", "shutting_down", message);
     else
-        end_in_error(x, 403, "permission_error", "revoked", message);
+        end_in_error(x, 403, "permission_error", reason, message);
     exchange_end(x);
 }
 
@@ -204,6 +204,11 @@ static void send_stream(struct exchange *x, struct str bytes, bool last)
 static void relay_stream(struct exchange *x, struct str bytes)
 {
     struct buf *relay = &x->answer;
+    if (x->key->expires_us != 0 &&
+        loop_wall(x->worker->loop) >= x->key->expires_us) {
+        exchange_cut(x, "expired", "The API key has expired.");
+        return;
+    }
     buf_clear(relay);
     enum err err = dialect_stream_feed(x->stream, bytes, relay);
     if (err != ERR_OK || relay->failed) {

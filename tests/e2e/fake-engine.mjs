@@ -76,6 +76,11 @@ export async function stream(response, words = ['one', ' two', ' three'], pause 
   for (const word of words) { if (pause) await sleep(pause); say(response, word); }
   finish(response);
 }
+// A stream that goes on for as long as somebody listens.
+export async function endless(response) {
+  begin(response);
+  while (!response.destroyed) { say(response, ' and on'); await sleep(5); }
+}
 export function whole(response, content = 'fine', figures = usage(7, 3)) {
   response.writeHead(200, { 'content-type': 'application/json' });
   response.end(JSON.stringify({ id: 'c', object: 'chat.completion', created: 1, model: 'm',

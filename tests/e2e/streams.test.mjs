@@ -8,9 +8,11 @@ import OpenAI from 'openai';
 import { World, messages, sleep, until, dechunk, events, sanitizer } from './harness.mjs';
 import { FakeEngine, begin, say, finish, stream, usage } from './fake-engine.mjs';
 
+// The demonstration engine's texts are short: sixteen of them take a while.
+const long = { stream: true, n: 16, max_tokens: 4000 };
 let world, key, fake;
 before(async () => {
-  world = await World.make({ engine: ['--token-delay-ms', '5'] });
+  world = await World.make({ engine: ['--token-delay-ms', '20'] });
   key = world.onboard('alice');
   fake = await FakeEngine.make();
   world.cli('engine', 'add', 'fake', `http://127.0.0.1:${fake.port}`, '--kind', 'openai');
@@ -24,18 +26,18 @@ async function leave(how) {
   await idle();
   const before = (await world.counters()).generation;
   const line = await world.open();
-  line.post(key, { stream: true, max_tokens: 4000 });
+  line.post(key, long);
   await line.sees(/data: [^]*data: /);
   assert.equal((await world.counters()).generation.active, before.active + 1);
   how(line);
   await idle();
   const now = (await world.counters()).generation;
   assert.equal(now.aborted, before.aborted + 1);
-  assert.ok(now.completion_tokens - before.completion_tokens < 2000, 'the engine went on for a long time');
+  assert.ok(now.completion_tokens - before.completion_tokens < 60, 'the engine went on for a long time');
   const record = await world.record(line.id());
   assert.equal(record.outcome, 'client_gone');
   assert.equal(record.engine, 'local');
-  assert.ok(record.outputTokens >= 1 && record.outputTokens <= 4000);
+  assert.ok(record.outputTokens >= 1 && record.outputTokens <= 16 * 4000);
 }
 
 test('a caller that resets its connection stops the engine', () => leave((line) => line.tcp.resetAndDestroy()));
@@ -45,7 +47,7 @@ test('a caller that says goodbye stops the engine', () => leave((line) => line.s
 test('the SDK cancels a stream', async () => {
   await idle();
   const before = (await world.counters()).generation;
-  const answer = await world.client(key).chat.completions.create({ model: 'tiny', messages, max_tokens: 4000, stream: true });
+  const answer = await world.client(key).chat.completions.create({ model: 'tiny', messages, ...long });
   let chunks = 0;
   for await (const _ of answer) if (++chunks === 3) break;
   await idle();
@@ -122,13 +124,13 @@ test('the SDK raises what broke a stream', async () => {
 test('the process of the engine is killed in the middle', async () => {
   await idle();
   const line = await world.open();
-  line.post(key, { stream: true, max_tokens: 4000 });
+  line.post(key, long);
   await line.sees(/data: [^]*data: /);
   await world.engine.stop('SIGKILL');
   await line.sees(/"error":[^]*\r\n0\r\n\r\n$/);
   assert.equal((await world.record(line.id())).outcome, 'engine_error');
   line.socket.destroy();
-  await world.startEngine(['--token-delay-ms', '5'], world.enginePort);
+  await world.startEngine(['--token-delay-ms', '20'], world.enginePort);
   await until(async () => (await world.chat(key)).status === 200, 'the engine to be used again');
 });
 
