@@ -11,6 +11,15 @@
 typedef int cedar_compare(const void *a, const void *b);
 void cedar_sort(void *base, size_t count, size_t size, cedar_compare *compare);
 
+/* --- seen.c: a set of names, kept by the caller; zero-initialise --- */
+struct cedar_seen {
+    struct str *items;
+    size_t count, room;
+};
+/* ERR_EXISTS: it is there already; ERR_NOMEM. */
+enum err cedar_seen_add(struct cedar_seen *seen, struct str name) MUSTCHECK;
+void cedar_seen_fini(struct cedar_seen *seen);
+
 /* --- text.c: characters --- */
 /* Decodes the code point at s.ptr[at] (well-formed UTF-8) and its length. */
 uint32_t cedar_code_point(struct str s, size_t at, unsigned *length);

@@ -18,8 +18,6 @@ void cedar_diagnostics_fini(struct cedar_diagnostics *list)
 
 static bool grow(struct cedar_diagnostics *list)
 {
-    if (list->count >= CEDAR_DIAGNOSTICS_MAX)
-        return false;
     if (list->count & (list->count - 1))
         return true; /* room is doubled at powers of two */
     size_t room = list->count ? list->count * 2 : 1;
@@ -37,6 +35,10 @@ void cedar_diagnostics_add(struct cedar_diagnostics *list,
         return;
     if (severity == CEDAR_ERROR)
         list->errors++;
+    if (list->count >= CEDAR_DIAGNOSTICS_MAX) { /* finding the line costs */
+        list->dropped++;
+        return;
+    }
     struct cedar_diagnostic item = {.severity = severity, .offset = offset};
     va_list args;
     va_start(args, format);

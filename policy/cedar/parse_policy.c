@@ -70,33 +70,25 @@ static bool annotation(struct cedar_parser *p, struct cedar_annotation *a)
     return true;
 }
 
-static bool is_known(const struct list *list, struct str key)
-{
-    for (size_t i = 0; i < list->count; i++) {
-        const struct cedar_annotation *seen =
-            (const void *)(list->items + i * sizeof *seen);
-        if (str_equal(seen->key, key))
-            return true;
-    }
-    return false;
-}
-
 static bool annotations(struct cedar_parser *p, struct cedar_policy *policy)
 {
     struct list list = {0};
+    struct cedar_seen seen = {0};
     while (p->token.kind == CEDAR_TOKEN_AT) {
         struct cedar_annotation a;
         if (!annotation(p, &a))
             break;
-        if (is_known(&list, a.key)) {
+        enum err err = cedar_seen_add(&seen, a.key);
+        if (err == ERR_EXISTS)
             cedar_parse_fail(p, ERR_SYNTAX, a.offset,
                 "the annotation @%.*s stands twice on this policy",
                 STR_ARG(a.key));
-            break;
-        }
-        if (!list_push(p, &list, &a, sizeof a))
+        else if (err != ERR_OK)
+            cedar_parse_no_memory(p);
+        if (err != ERR_OK || !list_push(p, &list, &a, sizeof a))
             break;
     }
+    cedar_seen_fini(&seen);
     policy->annotations = list_keep(
         p, &list, sizeof(struct cedar_annotation), &policy->annotation_count);
     return p->err == ERR_OK;

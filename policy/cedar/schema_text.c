@@ -14,6 +14,7 @@ struct schema_text {
     struct arena *arena;
     struct str text;
     struct cedar_token token; /* the next one, not consumed */
+    struct cedar_seen spaces; /* namespaces that were opened */
     enum err status;          /* the first failure; all goes quiet after it */
 };
 
@@ -219,28 +220,30 @@ static struct raw_name *read_types(struct schema_text *s)
 
 static void read_annotations(struct schema_text *s)
 {
-    struct raw_name *seen = NULL;
-    while (next_is(s, CEDAR_TOKEN_AT)) {
+    struct cedar_seen seen = {0};
+    while (!is_failed(s) && next_is(s, CEDAR_TOKEN_AT)) {
         uint32_t offset = s->token.start;
         read_token(s);
         if (!next_is(s, CEDAR_TOKEN_IDENT)) {
             fail_expected(s, "an annotation's name after `@`");
-            return;
+            break;
         }
         struct str name = token_text(s);
         read_token(s);
-        for (const struct raw_name *n = seen; n; n = n->next) {
-            if (!is_failed(s) && str_equal(n->name, name)) {
-                s->status = schema_error(s->reader, offset,
-                    "the annotation @%.*s stands here twice", STR_ARG(name));
-            }
+        enum err err = cedar_seen_add(&seen, name);
+        if (!is_failed(s) && err == ERR_EXISTS) {
+            err = schema_error(s->reader, offset,
+                "the annotation @%.*s stands here twice", STR_ARG(name));
         }
-        add_name(s, &seen, name, offset);
+        if (!is_failed(s)) {
+            s->status = err;
+        }
         if (take(s, CEDAR_TOKEN_OPEN_PAREN)) {
             (void)read_string(s, "the annotation's text in double quotes");
             need(s, CEDAR_TOKEN_CLOSE_PAREN, "`)`");
         }
     }
+    cedar_seen_fini(&seen);
 }
 
 /* --- Types --- */
@@ -556,14 +559,15 @@ static void read_namespace(struct schema_text *s)
         s->status = schema_error(s->reader, space->offset,
             "a namespace cannot use the reserved name `__cedar`");
     }
-    for (const struct raw_namespace *n = s->reader->namespaces; n;
-         n = n->next) {
-        if (!is_failed(s) && str_equal(n->name, space->name)) {
-            s->status = schema_error(s->reader, space->offset,
-                "the namespace `%.*s` is opened twice; put all its "
-                "declarations into one block",
-                STR_ARG(space->name));
-        }
+    enum err err = cedar_seen_add(&s->spaces, space->name);
+    if (!is_failed(s) && err == ERR_EXISTS) {
+        err = schema_error(s->reader, space->offset,
+            "the namespace `%.*s` is opened twice; put all its "
+            "declarations into one block",
+            STR_ARG(space->name));
+    }
+    if (!is_failed(s)) {
+        s->status = err;
     }
     need(s, CEDAR_TOKEN_OPEN_BRACE, "`{`");
     while (!is_failed(s) && !take(s, CEDAR_TOKEN_CLOSE_BRACE)) {
@@ -600,5 +604,6 @@ enum err schema_text_read(struct schema_reader *reader)
             fail_expected(&s, "`entity`, `action`, `type` or `namespace`");
         }
     }
+    cedar_seen_fini(&s.spaces);
     return s.status;
 }
