@@ -73,7 +73,8 @@ struct cli_commands {
     size_t count;
 };
 extern const struct cli_commands cli_directory_commands, cli_register_commands,
-    cli_policy_commands, cli_audit_commands, cli_state_commands;
+    cli_policy_commands, cli_audit_commands, cli_state_commands,
+    cli_jwt_commands;
 
 struct cli_session;
 struct cli {
