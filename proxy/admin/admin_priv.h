@@ -17,7 +17,7 @@
 
 #include <jansson.h>
 
-/* Not in this build's answers: an answer grows at most to this. */
+/* An answer grows at most to this; a longer one is a 503 that says so. */
 #define ADMIN_ANSWER_MAX (64u << 20)
 #define ADMIN_BODY_MAX (4u << 20)
 #define ADMIN_ARENA_MAX (64u << 20)
@@ -278,8 +278,7 @@ admin_handler handle_group_list, handle_group_add, handle_group_remove,
     handle_member_add, handle_member_remove;
 admin_handler handle_policy_list, handle_policy_show, handle_policy_validate,
     handle_policy_put, handle_policy_submit, handle_policy_approve,
-    handle_policy_activate, handle_policy_rollback, handle_policy_try,
-    handle_policy_format;
+    handle_policy_activate, handle_policy_rollback, handle_policy_try;
 admin_handler handle_quota_list, handle_quota_put, handle_quota_remove,
     handle_quota_usage;
 admin_handler handle_audit_query, handle_audit_show, handle_audit_checkpoint,
@@ -287,7 +286,7 @@ admin_handler handle_audit_query, handle_audit_show, handle_audit_checkpoint,
 admin_handler handle_anchor_list, handle_anchor_add, handle_anchor_remove;
 admin_handler handle_administrator_list, handle_administrator_add,
     handle_administrator_disable;
-admin_handler handle_onboard, handle_status, handle_setting_list,
-    handle_setting_put;
+admin_handler handle_onboard, handle_status, handle_description,
+    handle_setting_list, handle_setting_put;
 
 #endif

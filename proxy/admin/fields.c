@@ -219,16 +219,21 @@ static void unknown(struct reading *r, const struct admin_field *fields,
     size_t count, const char *name)
 {
     struct str names[64], near;
+    struct buf all;
     size_t n = 0;
 
-    for (size_t i = 0; i < count && n < 64; i++)
+    buf_init(&all, 4096);
+    for (size_t i = 0; i < count && n < 64; i++) {
         names[n++] = str_from(fields[i].name);
+        buf_printf(&all, "%s%s", i > 0 ? ", " : "", fields[i].name);
+    }
     near = str_suggest(str_from(name), names, n);
     if (near.len > 0)
         wrong(r, name, "is not known here; did you mean \"%.*s\"?",
             STR_ARG(near));
     else
-        wrong(r, name, "is not known here");
+        wrong(r, name, "is not known here; known: %s", buf_cstr(&all));
+    buf_fini(&all);
 }
 
 static enum err finish(struct reading *r)

@@ -81,8 +81,11 @@ static void handle_call(
     if (call->body_too_large) {
         response.status = 413;
         response.content_type = "application/problem+json";
-        buf_append_str(&response.body,
-            STR("{\"status\":413,\"title\":\"The body is too large\"}"));
+        buf_printf(&response.body,
+            "{\"type\":\"urn:bailiff:problem:too-large\",\"title\":\"%s\","
+            "\"status\":413,\"detail\":\"the body is longer than %u "
+            "bytes\"}\n",
+            http1_status_text(413), BODY_MAX);
     } else {
         admin_handle(listener->admin, &request, &response);
     }

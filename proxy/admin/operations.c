@@ -2,7 +2,7 @@
  *
  * proxy/admin/operations.c - every operation of the admin API: one row each,
  * and who may. A role that is not named may not. schema/openapi.yaml says the
- * same to the outside. */
+ * same to the outside; tests/e2e/admin.test.mjs reads both. */
 #include "proxy/admin/admin_priv.h"
 
 enum {
@@ -16,6 +16,7 @@ enum {
 
 const struct admin_operation admin_operations[] = {
     {"GET", "/v1/status", ALL, 0, handle_status},
+    {"GET", "/v1/openapi.yaml", ALL, 0, handle_description},
     {"GET", "/v1/settings", ALL, 0, handle_setting_list},
     {"PUT", "/v1/settings/{key}", A, 0, handle_setting_put},
 

@@ -1,13 +1,17 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * proxy/admin/status.c - the state of things in one answer: what the control
- * state holds, what the running server says, and warnings. */
+ * state holds, what the running server says, and warnings. And the API's own
+ * description. */
 #include "proxy/admin/admin_priv.h"
 
 #include "audit/log.h"
 #include "lib/file.h"
 
 #include <stdlib.h>
+
+extern const char schema_openapi_yaml[];
+extern const size_t schema_openapi_yaml_length;
 
 struct counted {
     const char *name, *sql;
@@ -131,4 +135,19 @@ enum err handle_status(struct admin_call *call)
         admin_set(answer, "server", server_json(server));
     admin_set(answer, "warnings", warnings);
     return admin_answer(call, 200, answer);
+}
+
+/* schema/openapi.yaml as it was when this program was built. */
+enum err handle_description(struct admin_call *call)
+{
+    struct admin_response *response = call->response;
+
+    buf_append(
+        &response->body, schema_openapi_yaml, schema_openapi_yaml_length);
+    if (response->body.failed)
+        return ERR_NOMEM;
+    response->status = 200;
+    response->content_type = "application/yaml";
+    call->answered = true;
+    return ERR_OK;
 }

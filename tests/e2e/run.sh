@@ -12,7 +12,7 @@ if [ "${major:-0}" -lt 20 ]; then
     PATH=$PWD/node_modules/.bin:$PATH
 fi
 command -v npm >/dev/null || bash ../install-packages.sh npm
-[ -d node_modules/openai ] && [ -d node_modules/ajv ] ||
+[ -d node_modules/openai ] && [ -d node_modules/ajv ] && [ -d node_modules/yaml ] ||
     npm install --silent --no-audit --no-fund --no-package-lock || exit 1
 output=$(mktemp)
 node --test --test-reporter=tap ./*.test.mjs >"$output" 2>&1

@@ -1,0 +1,328 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// The admin API as schema/openapi.yaml describes it: every operation is called
+// on a running server and its answer judged by the document's own schemas;
+// members of bodies, queries, roles and the table of operations are compared
+// both ways. Then the command line, as an administrator meets it.
+import { test, before, after } from 'node:test';
+import assert from 'node:assert/strict';
+import http from 'node:http';
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import Ajv from 'ajv/dist/2020.js';
+import { parse } from 'yaml';
+import { World, until } from './harness.mjs';
+
+const source = readFileSync(new URL('../../schema/openapi.yaml', import.meta.url), 'utf8');
+const api = parse(source);
+const ajv = new Ajv({ allErrors: true, strict: false });
+ajv.addSchema(api, 'api');
+const METHODS = ['get', 'put', 'post', 'patch', 'delete'];
+const pointer = (...parts) => parts.map((part) => `/${String(part).replaceAll('~', '~0').replaceAll('/', '~1')}`).join('');
+const resolve = (node) => (node?.$ref
+  ? node.$ref.slice(2).split('/').reduce((at, part) => at[part.replaceAll('~1', '/')], api) : node);
+
+// operationId -> { method, path, at, roles, parameters, body }
+const operations = new Map();
+for (const [path, item] of Object.entries(api.paths))
+  for (const method of METHODS.filter((one) => item[one])) {
+    const one = item[method];
+    assert.ok(!operations.has(one.operationId), one.operationId);
+    operations.set(one.operationId, { ...one, method: method.toUpperCase(), path, at: ['paths', path, method],
+      parameters: [...(item.parameters ?? []), ...(one.parameters ?? [])].map(resolve),
+      body: resolve(resolve(one.requestBody)?.content['application/json'].schema) });
+  }
+
+let world;
+const tokens = {};
+const called = new Set();
+before(async () => { world = await World.make(); });
+after(async () => { await world.end(); });
+
+function send(method, path, { body, token, raw } = {}) {
+  return new Promise((done, fail) => {
+    const text = raw ?? (body === undefined ? undefined : JSON.stringify(body));
+    const request = http.request({ socketPath: join(world.state, 'admin.sock'), method, path, agent: false,
+      headers: { ...(token ? { authorization: `Bearer ${token}` } : {}),
+        ...(text === undefined ? {} : { 'content-type': 'application/json', 'content-length': Buffer.byteLength(text) }) } },
+    (answer) => {
+      let got = '';
+      answer.setEncoding('utf8');
+      answer.on('data', (piece) => { got += piece; });
+      answer.on('end', () => done({ status: answer.statusCode, type: answer.headers['content-type'], text: got }));
+    });
+    request.on('error', fail);
+    request.end(text);
+  });
+}
+
+function judge(at, value, what) {
+  const valid = ajv.compile({ $ref: `api#${pointer(...at)}` });
+  assert.ok(valid(value), `${what}: ${ajv.errorsText(valid.errors)}\n${JSON.stringify(value, null, 1).slice(0, 1500)}`);
+}
+
+// Where the schema of an answer stands.
+function answerAt(operation, answer) {
+  const name = operation.responses[answer.status] ? String(answer.status) : 'default';
+  let at = [...operation.at, 'responses', name];
+  const found = at.reduce((node, part) => node[part], api);
+  assert.ok(found, `${operation.operationId} answered ${answer.status}: ${answer.text}`);
+  if (found.$ref) at = found.$ref.slice(2).split('/');
+  const type = answer.type.split(';')[0];
+  const content = at.reduce((node, part) => node[part], api).content[type];
+  assert.ok(content, `${operation.operationId}: ${answer.status} is ${type}`);
+  return [...at, 'content', type, 'schema'];
+}
+
+// Calls an operation; what comes back fits the document. Gives the answer.
+async function call(id, { params = {}, query, body, token, status } = {}) {
+  const operation = operations.get(id);
+  assert.ok(operation, id);
+  const path = operation.path.replace(/\{(\w+)\}/g, (all, name) => encodeURIComponent(params[name] ?? `{${name}}`)) +
+    (query ? `?${new URLSearchParams(query)}` : '');
+  const answer = await send(operation.method, path, { body, token });
+  const json = answer.type.includes('json');
+  const value = json ? JSON.parse(answer.text) : answer.text;
+  judge(answerAt(operation, answer), value, `${id} ${answer.status}`);
+  if (answer.status >= 400 && json && answer.type.includes('problem')) assert.equal(value.status, answer.status);
+  if (answer.status < 400) {
+    called.add(id);
+    if (body !== undefined && operation.body) {
+      const valid = ajv.compile({ ...operation.body, components: api.components });
+      assert.ok(valid(body), `the body of ${id}: ${ajv.errorsText(valid.errors)}`);
+    }
+  }
+  if (status) assert.equal(answer.status, status, `${id}: ${answer.text}`);
+  else assert.ok(answer.status < 400, `${id}: ${answer.status} ${answer.text}`);
+  return value;
+}
+
+const rule = (id) => `@id("${id}") @title("t") permit (principal in Team::"everyone", action in Action::"infer", resource);`;
+
+test('the document is the one that the program serves, and the table of operations', async () => {
+  assert.equal((await send('GET', '/v1/openapi.yaml')).text, source);
+  assert.ok(!/bl[afk]_[A-Za-z0-9]{8}/.test(source));
+  const table = readFileSync(new URL('../../proxy/admin/operations.c', import.meta.url), 'utf8');
+  const letters = { A: 'admin', P: 'policy-author', V: 'approver', U: 'auditor', O: 'operator' };
+  const rows = [...table.matchAll(/\{\s*"([A-Z]+)",\s*"([^"]+)",\s*([A-Z| ]+),/g)].map(([, method, path, roles]) =>
+    `${method} ${path} ${roles.trim() === 'ALL' ? Object.values(letters).sort() : roles.split('|').map((one) => letters[one.trim()]).sort()}`);
+  assert.ok(rows.length > 50);
+  const described = [...operations.values()].filter((one) => !one.security)
+    .map((one) => `${one.method} ${one.path} ${[...one['x-roles']].sort()}`);
+  assert.deepEqual(described.sort(), rows.sort());
+});
+
+test('teams, callers and keys', async () => {
+  await call('addTeam', { body: { name: 'lab', title: 'The lab' }, status: 201 });
+  await call('addTeam', { body: { name: 'lab/night', parent: 'lab' }, status: 201 });
+  await call('listTeams');
+  assert.equal((await call('getTeam', { params: { team: 'lab/night' } })).parent, 'lab');
+  await call('addCaller', { body: { handle: 'bob@example.org', name: 'Bob', kind: 'service', teams: ['lab'] }, status: 201 });
+  assert.equal((await call('listCallers', { query: { team: 'lab' } })).items.length, 1);
+  await call('getCaller', { params: { caller: 'bob@example.org' } });
+  const caller = { caller: 'bob@example.org' };
+  assert.deepEqual((await call('changeCaller', { params: caller, body: { join: ['everyone'], leave: ['lab'] } })).teams, ['everyone']);
+  const key = await call('issueKey', { params: caller, body: { label: 'ci', expires: '90d' }, status: 201 });
+  world.keys.push(key.key);
+  await call('issueKey', { params: caller, status: 201 }).then((one) => world.keys.push(one.key));
+  assert.equal((await call('listKeys', { query: { caller: 'bob@example.org' } })).items.length, 2);
+  assert.equal((await world.chat(key.key)).status, 200);
+  await call('disableCaller', { params: caller, body: { reason: 'left' } });
+  assert.equal((await world.chat(key.key)).status, 401);
+  await call('enableCaller', { params: caller });
+  assert.equal((await world.chat(key.key)).status, 200);
+  await call('revokeKey', { params: { key: key.id }, body: { reason: 'leaked' } });
+  assert.equal((await world.chat(key.key)).status, 401);
+  assert.equal((await call('listKeys', { query: { all: 'true' } })).items.filter((one) => one.state === 'revoked').length, 1);
+  const eve = await call('onboard', { body: { handle: 'eve', name: 'Eve', kind: 'person', team: 'lab', models: ['big'],
+    tokensPerDay: 5000, requestsPerMinute: 60, label: 'x', expires: '30d' }, status: 201 });
+  world.keys.push(eve.key.key);
+  assert.equal((await world.chat(eve.key.key, { model: 'big' })).status, 200);
+  assert.equal(eve.policyActive, true);
+  await call('removeTeam', { params: { team: 'lab/night' } });
+  await call('removeTeam', { params: { team: 'lab' }, status: 409 });
+});
+
+test('engines, models and groups', async () => {
+  const engine = { engine: 'second' };
+  await call('addEngine', { body: { name: 'second', url: 'http://127.0.0.1:9', kind: 'vllm', healthPath: '/h', region: 'eu', weight: 2, maxConcurrent: 3 }, status: 201 });
+  await call('listEngines');
+  await call('getEngine', { params: engine });
+  assert.equal((await call('changeEngine', { params: engine, body: { weight: 5 } })).region, 'eu');
+  const model = { model: 'new' };
+  await call('addModel', { body: { name: 'new', version: '1', owner: 'us', licence: 'MIT', riskClass: 'high', region: 'eu', status: 'draft',
+    defaultMaxTokens: 10, templateTokens: 1, messageTokens: 1, engine: 'local', upstream: 'tiny', aliases: ['gpt-new'], groups: ['large'], reason: 'r' }, status: 201 });
+  await call('listModels');
+  assert.equal((await call('getModel', { params: { model: 'gpt-new' } })).name, 'new');
+  await call('approveModel', { params: model, body: { reason: 'tested' } });
+  await call('addAlias', { params: model, body: { alias: 'newer' }, status: 201 });
+  await call('removeAlias', { params: { ...model, alias: 'newer' } });
+  await call('addTarget', { params: model, body: { engine: 'second', upstream: 'n', priority: 1 }, status: 201 });
+  await call('removeTarget', { params: { ...model, ...engine }, query: { upstream: 'n' } });
+  await call('retireModel', { params: model });
+  await call('addGroup', { body: { name: 'g', models: ['new'] }, status: 201 });
+  await call('listGroups');
+  await call('addMember', { params: { group: 'g' }, body: { model: 'tiny' }, status: 201 });
+  await call('removeMember', { params: { group: 'g', model: 'tiny' } });
+  await call('removeGroup', { params: { group: 'g' } });
+  await call('removeEngine', { params: engine });
+});
+
+test('policies', async () => {
+  const count = (await call('listPolicies')).items.length;
+  const good = await call('validatePolicy', { body: { text: rule('a'), name: 'a.cedar' } });
+  assert.equal(good.valid, true);
+  const bad = await call('validatePolicy', { body: { text: 'permit (principal', name: 'b.cedar' } });
+  assert.match(bad.findings[0], /^b\.cedar:1:/);
+  const problem = await call('putPolicy', { body: { text: 'permit (principal in Team::"everyon", action, resource);' }, status: 400 });
+  assert.ok(problem.errors.length >= 1);
+  const { version } = await call('putPolicy', { body: { text: `${rule('a')}\n${rule('b')}`, name: 'a.cedar', note: 'two' }, status: 201 });
+  await call('submitPolicy', { params: { version }, body: { reason: 'please' } });
+  await call('activatePolicy', { params: { version }, body: { reason: 'go' } });
+  assert.equal((await call('getPolicy', { params: { version: 'active' } })).version, version);
+  const decision = await call('tryPolicy', { body: { caller: 'eve', action: 'chat', model: 'tiny', stream: true, at: '2026-11-23T10:00:00Z',
+    address: '10.0.0.1', inputTokens: 5, inputBytes: 5, messages: 2, images: 1, audios: 0, maxTokens: 7, choices: 1, tools: ['t'] } });
+  assert.equal(decision.policyVersion, version);
+  await call('tryPolicy', { body: { caller: 'eve', model: 'tiny', version } });
+  await call('tryPolicy', { body: { caller: 'eve', model: 'draft', text: rule('z'), name: 'z.cedar' } });
+  await call('rollbackPolicy', { body: { version: version - 1, reason: 'no' } });
+  await call('rollbackPolicy');
+  assert.equal((await call('listPolicies')).items.length, count + 1);
+});
+
+test('quotas', async () => {
+  const quota = await call('setQuota', { body: { scope: 'caller', subject: 'eve', model: 'tiny', dimension: 'output_tokens', window: 'month', amount: 7 } });
+  await call('setQuota', { body: { scope: 'organisation', dimension: 'requests', window: 'day', amount: 100000 } });
+  assert.ok((await call('listQuotas', { query: { scope: 'caller', subject: 'eve' } })).items.length >= 1);
+  assert.ok((await call('getUsage')).items.length >= 2);
+  await call('getUsage', { query: { scope: 'organisation' } });
+  await call('removeQuota', { params: { quota: quota.id } });
+});
+
+test('settings, status and administrators', async () => {
+  await call('listSettings');
+  await call('putSetting', { params: { key: 'contact' }, body: { value: 'it@example.org', reason: 'x' } });
+  await call('putSetting', { params: { key: 'zone' }, body: { value: 'Mars' }, status: 400 });
+  const status = await call('getStatus');
+  assert.equal(status.running, true);
+  assert.equal(status.server.engines.length, 1);
+  for (const role of ['admin', 'policy-author', 'approver', 'auditor', 'operator']) {
+    const made = await call('addAdministrator', { body: { name: `a-${role}`, role, token: true }, status: 201 });
+    tokens[role] = made.secret;
+    world.keys.push(made.secret);
+  }
+  await call('addAdministrator', { body: { name: 'mapped', role: 'auditor', uid: 4242, token: false }, status: 201 });
+  await call('listAdministrators');
+  await call('disableAdministrator', { params: { administrator: 'mapped' }, body: { reason: 'x' } });
+  await call('getDescription');
+});
+
+test('two people where approvals are required', async () => {
+  const author = { token: tokens['policy-author'] };
+  await call('putSetting', { params: { key: 'require_approvals' }, body: { value: '1' } });
+  await call('putSetting', { params: { key: 'require_approvals' }, body: { value: '0' }, status: 403 });
+  const { version } = await call('putPolicy', { ...author, body: { text: rule('c') }, status: 201 });
+  const params = { version };
+  await call('activatePolicy', { ...author, params, status: 403 });
+  await call('submitPolicy', { ...author, params });
+  await call('approvePolicy', { ...author, params, status: 403 });
+  assert.equal((await call('approvePolicy', { token: tokens.approver, params, body: { reason: 'read it' } })).state, 'approved');
+  await call('activatePolicy', { ...author, params });
+  await call('rollbackPolicy', { ...author });
+});
+
+test('audit and anchors', async () => {
+  const rows = (await call('queryRecords', { query: { limit: 500 } })).rows;
+  assert.ok(rows.some((row) => row.kind === 'request') && rows.some((row) => row.kind === 'event'));
+  const request = rows.find((row) => row.kind === 'request');
+  await call('getRecord', { params: { record: request.id } });
+  await call('listEntries', { query: { limit: 5 } });
+  await call('listEntries', { query: { from: 0, limit: 5 } });
+  await call('takeCheckpoint');
+  await call('addAnchor', { body: { name: 'copy', kind: 'file', target: join(world.dir, 'anchor'), everyMinutes: 5 }, status: 201 });
+  await call('listAnchors');
+  await until(async () => (await call('getStatus')).server.anchors.some((one) => one.name === 'copy'), 'the anchor in the status');
+  await call('removeAnchor', { params: { anchor: 'copy' } });
+  // Every filter that the document names is one.
+  const filters = { since: '1d', until: '2099-01-01', caller: 'eve', key: request.key, team: 'lab', model: 'big', engine: 'local', decision: 'permit',
+    policy: 'x', status: '2xx', outcome: 'ok', type: 'request', route: '/v1/chat/completions', action: 'chat', id: request.id, actor: 'a-admin',
+    object: 'big', order: 'oldest', after: 0, limit: 1 };
+  assert.deepEqual(Object.keys(filters).sort(), operations.get('queryRecords').parameters.map((one) => one.name).sort());
+  for (const [name, value] of Object.entries(filters)) await call('queryRecords', { query: { [name]: value } });
+  const help = world.run('audit', 'query', '--help');
+  const known = [...help.matchAll(/^ {2}--([a-z-]+)/gm)].map((match) => match[1]);
+  for (const name of Object.keys(filters)) assert.ok(known.includes(name), `--${name}`);
+});
+
+test('health', async () => {
+  await call('getHealth');
+  await call('getReadiness');
+  await call('getMetrics');
+});
+
+test('every operation of the document was called, and did what it is for', () => {
+  assert.deepEqual([...operations.keys()].filter((id) => !called.has(id)), []);
+});
+
+// The program names the members that it knows; so does the document.
+test('bodies and queries have the members of the document, no more and no fewer', async () => {
+  const params = { key: 'contact', team: 'lab', caller: 'eve', engine: 'local', model: 'tiny', alias: 'gpt-4o-mini', group: 'large',
+    version: '1', quota: 'quo_x', anchor: 'x', administrator: 'a-auditor', record: '0' };
+  params.key = 'contact';
+  const knownOf = (answer) => answer.errors?.find((one) => one.field === 'qqqqqqqqqqqq')?.message.match(/known: (.*)$/)?.[1].split(', ').sort();
+  for (const [id, operation] of operations) {
+    if (operation.body) {
+      const answer = await call(id, { params, body: { qqqqqqqqqqqq: 1 }, status: 400 });
+      assert.deepEqual(knownOf(answer), Object.keys(operation.body.properties).sort(), `members of ${id}`);
+      const missing = answer.errors.filter((one) => one.message === 'is missing').map((one) => one.field);
+      assert.deepEqual(missing.sort(), [...(operation.body.required ?? [])].sort(), `required by ${id}`);
+      assert.equal(operation.body.additionalProperties, false, id);
+      // Types: what the document says is no string, number ... is refused.
+      for (const [name, schema] of Object.entries(operation.body.properties)) {
+        const type = resolve(schema).type ?? 'string';
+        const wrong = type === 'string' ? 5 : 'x';
+        const problem = await call(id, { params, body: { [name]: wrong }, status: 400 });
+        assert.ok(problem.errors.some((one) => one.field === name && /must be|is no|none of/.test(one.message)), `${name} of ${id}: ${JSON.stringify(problem)}`);
+        for (const [limit, value] of [['minimum', -1], ['maximum', 1]]) {
+          if (resolve(schema)[limit] === undefined) continue;
+          const beyond = await call(id, { params, body: { [name]: resolve(schema)[limit] + value }, status: 400 });
+          assert.ok(beyond.errors.some((one) => one.field === name), `${limit} of ${name} of ${id}`);
+        }
+        for (const choice of resolve(schema).enum ?? []) {
+          const fits = await call(id, { params, body: { [name]: choice, qqqqqqqqqqqq: 1 }, status: 400 });
+          assert.ok(!fits.errors.some((one) => one.field === name), `"${choice}" for ${name} of ${id}`);
+        }
+      }
+    }
+    const queried = operation.parameters.filter((one) => one.in === 'query').map((one) => one.name).sort();
+    if (queried.length > 0 && id !== 'queryRecords')
+      assert.deepEqual(knownOf(await call(id, { params, query: { qqqqqqqqqqqq: 1 }, status: 400 })), queried, `query of ${id}`);
+  }
+});
+
+test('each role may what the document says, and nothing else', async () => {
+  for (const operation of operations.values()) {
+    if (operation.security) continue;
+    for (const [role, token] of Object.entries(tokens)) {
+      const answer = await send(operation.method, operation.path, { token, ...(operation.method === 'GET' ? {} : { body: { qqqqqqqqqqqq: 1 } }) });
+      assert.equal(answer.status !== 403, operation['x-roles'].includes(role), `${role}: ${operation.operationId} ${answer.status} ${answer.text}`);
+    }
+  }
+});
+
+test('bad requests get a problem that says what to do', async () => {
+  const refused = async (status, detail, ...rest) => {
+    const answer = await send(...rest);
+    assert.equal(answer.status, status, answer.text);
+    const problem = JSON.parse(answer.text);
+    judge(['components', 'schemas', 'Problem'], problem, rest.join(' '));
+    assert.match(problem.detail, detail);
+  };
+  await refused(404, /has no \/v1\/nothing/, 'GET', '/v1/nothing');
+  await refused(405, /offered: GET, POST/, 'PATCH', '/v1/teams', { body: {} });
+  await refused(400, /no JSON/, 'POST', '/v1/teams', { raw: '{' });
+  await refused(400, /must be a JSON object/, 'POST', '/v1/teams', { raw: '[]' });
+  await refused(400, /duplicate/, 'POST', '/v1/teams', { raw: '{"name":"a","name":"b"}' });
+  await refused(413, /longer than/, 'POST', '/v1/teams', { raw: `{"name":"${'a'.repeat(5 << 20)}"}` });
+  await refused(401, /not known here/, 'GET', '/v1/teams', { token: 'bla_nonsense' });
+});
