@@ -74,7 +74,7 @@ ALL_LDFLAGS := $(OPT_LD) $(LDFLAGS)
 sources = $(filter-out proxy/main.c,$(wildcard $(1)/*.c $(1)/*/*.c))
 objects = $(patsubst %.c,$(BUILD)/%.o,$(call sources,$(1)))
 archive = $(BUILD)/lib$(1).a
-EMBEDDED := $(wildcard schema/*.sql schema/*.cedarschema schema/*.yaml schema/*.json schema/*.cedar schema/*.conf)
+EMBEDDED := $(wildcard schema/*.sql schema/*.cedarschema schema/*.yaml schema/*.json schema/*.cedar schema/*.conf schema/*.py)
 EMBEDDED_C := $(patsubst schema/%,$(BUILD)/generated/schema/%.c,$(EMBEDDED))
 EMBEDDED_O := $(EMBEDDED_C:.c=.o)
 
@@ -103,6 +103,14 @@ $(BUILD)/%.o: %.c
 $(BUILD)/bailiff: $(BUILD)/proxy/main.o $(foreach f,$(UNDER_proxy),$(call archive,$(f)))
 	@echo "  LD $@"
 	$(Q)$(CC) $(ALL_CFLAGS) -o $@ $(filter %.o,$^) -Wl,--start-group $(filter %.a,$^) -Wl,--end-group $(ALL_LDFLAGS) $(LIB_LIBS)
+
+# The Cedar language by itself: `make libcedar` gives build/release/libcedar.a,
+# which needs nothing but the C library.
+LIBCEDAR := $(wildcard policy/cedar/*.c) $(patsubst %,lib/%.c,arena buf err json json_value json_write must str)
+$(BUILD)/libcedar.a: $(LIBCEDAR:%.c=$(BUILD)/%.o)
+	@rm -f $@
+	$(Q)ar rcsD $@ $^
+libcedar: $(BUILD)/libcedar.a ## the Cedar language as a library of its own
 
 # --- Unit tests ------------------------------------------------------------
 # check: all of them; check-lib, check-policy ...: one folder's.
@@ -152,7 +160,8 @@ BUILD_PACKAGES := gcc make pkg-config libc6-dev tzdata ca-certificates \
 # Node.js that did not come from Debian brings its own npm, and Debian's npm
 # cannot be installed beside it.
 TEST_PACKAGES := libcmocka-dev \
-    $(if $(shell command -v node),,nodejs) $(if $(shell command -v npm),,npm)
+    $(if $(shell command -v node),,nodejs) $(if $(shell command -v npm),,npm) \
+    $(if $(shell command -v python3),,python3)
 deps: ## install the Debian packages that the build needs
 	@bash tests/install-packages.sh $(BUILD_PACKAGES)
 deps-test: deps
@@ -202,6 +211,6 @@ help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  \1\t/' | expand -t 16
 
 .PHONY: all deps deps-test test test-all run debug asan tsan format format-check lint lint-includes \
-    install check fuzz fuzz-replay clean help
+    install check fuzz fuzz-replay libcedar clean help
 .SECONDARY:
 -include $(shell find $(BUILD) -name '*.d' 2>/dev/null)

@@ -3,7 +3,32 @@
  * policy/cedar/cedar.h - the Cedar policy language, version 4: parse policies,
  * hold entities, authorize requests. The whole public face but for trees
  * (ast.h), values (value.h) and the formats and checks with headers of their
- * own.
+ * own; README.md lists them.
+ *
+ * In short:
+ *
+ *     struct cedar_uid ann = cedar_uid_make(STR("User"), STR("ann"));
+ *     struct cedar_uid print = cedar_uid_make(STR("Action"), STR("print"));
+ *     struct cedar_uid doc = cedar_uid_make(STR("Doc"), STR("1"));
+ *     struct cedar_field pages = {cedar_key_make(STR("pages")), cedar_long(2)};
+ *     struct cedar_request request = {&ann, &print, &doc, &context};
+ *
+ *     cedar_record_init(&context, &pages, 1);
+ *     cedar_policies_parse(text, &found, &policies);   once per text
+ *     cedar_scratch_new(&scratch);                     once per thread
+ *     cedar_authorize(policies, entities, &request, scratch, &answer);
+ *     if (answer.decision == CEDAR_ALLOW) ..
+ *
+ * (all of these give an enum err to look at; tests/cedar/example.c is the same
+ * in full). What goes wrong with a text is in a struct cedar_diagnostics, what
+ * goes wrong with a value in a struct errinfo, what goes wrong in a policy
+ * while it is evaluated in the answer: Cedar then leaves that policy out and
+ * goes on.
+ *
+ * Memory: whoever makes something frees it with the _free of its kind, which
+ * takes the pointer's address and clears it. What an argument points to is
+ * borrowed unless its comment says otherwise: uids, keys and strings stay the
+ * caller's and have to live as long as what was made of them.
  *
  * Pure: no clock, no files, no sockets, no mutable globals.
  * Threads: struct cedar_policies and struct cedar_entities are immutable and

@@ -17,6 +17,15 @@ command -v npm >/dev/null || bash ../install-packages.sh npm
     npm install --silent --no-audit --no-fund --no-package-lock || exit 1
 driver=$(bash build.sh "$build") || exit 1
 passed=0 failed=0
+# The library by itself, as its header's example has it.
+make --no-print-directory -C ../.. BUILD="$build" "$build/libcedar.a" >&2
+if "${CC:-gcc}" -std=gnu11 -I../.. -o "$build/cedar-example" example.c "$build/libcedar.a" &&
+    [ "$("$build/cedar-example")" = allowed ]; then
+    passed=$((passed + 1))
+else
+    failed=$((failed + 1))
+    echo "example.c does not work with libcedar.a alone"
+fi
 add() { # command...: shows what it says, adds its last line to the sum
     local output line
     output=$("$@" 2>&1) || [ -n "$output" ] || output="$*: no result"
