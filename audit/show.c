@@ -240,6 +240,37 @@ static void say_shown(const struct shown *shown,
         audit_say_entry(&shown->other, names, sentence);
 }
 
+/* *id becomes that of the request where a number was given. */
+static enum err find_places(struct audit_reader *reader,
+    struct audit_index *index, uint64_t size, struct str *id,
+    struct places *places, uint64_t *damaged, struct errinfo *info)
+{
+    enum err err = resolve_number(reader, size, id, places, info);
+    if (err == ERR_OK)
+        err = find_entries(index, *id, places, damaged, info);
+    if (err == ERR_OK && places->count == 0)
+        err = errinfo_set(info, ERR_NOTFOUND,
+            "the log has no request or event \"%.*s\"%s", STR_ARG(*id),
+            ulid_is_valid(*id) ? ""
+                               : "; an id has 26 characters, and an entry "
+                                 "is named by its index in the log");
+    return err;
+}
+
+enum err audit_places(struct audit_reader *reader, struct audit_index *index,
+    uint64_t size, struct str id, uint64_t *out, size_t room, size_t *count,
+    uint64_t *damaged, struct errinfo *info)
+{
+    struct places places = {0};
+    arena_reset(reader->arena);
+    enum err err =
+        find_places(reader, index, size, &id, &places, damaged, info);
+    for (size_t i = 0; i < places.count && i < room; i++)
+        out[i] = places.at[i];
+    *count = places.count;
+    return err;
+}
+
 enum err audit_show(struct audit_reader *reader, struct audit_index *index,
     uint64_t size, struct str id, const struct audit_names *names,
     struct buf *out, uint64_t *damaged, struct errinfo *info)
@@ -250,15 +281,8 @@ enum err audit_show(struct audit_reader *reader, struct audit_index *index,
     struct buf sentence;
     arena_reset(reader->arena);
     buf_init(&sentence, 65536);
-    enum err err = resolve_number(reader, size, &id, &places, info);
-    if (err == ERR_OK)
-        err = find_entries(index, id, &places, damaged, info);
-    if (err == ERR_OK && places.count == 0)
-        err = errinfo_set(info, ERR_NOTFOUND,
-            "the log has no request or event \"%.*s\"%s", STR_ARG(id),
-            ulid_is_valid(id) ? ""
-                              : "; an id has 26 characters, and an entry "
-                                "is named by its index in the log");
+    enum err err =
+        find_places(reader, index, size, &id, &places, damaged, info);
     if (err != ERR_OK)
         goto out;
     json_write_init(&w, out);

@@ -41,6 +41,12 @@ enum err audit_show(struct audit_reader *reader, struct audit_index *index,
     uint64_t size, struct str id, const struct audit_names *names,
     struct buf *out, uint64_t *damaged, struct errinfo *info) MUSTCHECK;
 
+/* Where the entries of a request or event stand in the log, ascending; id as
+ * for audit_show. Up to `room` are written, *count is how many there are. */
+enum err audit_places(struct audit_reader *reader, struct audit_index *index,
+    uint64_t size, struct str id, uint64_t *out, size_t room, size_t *count,
+    uint64_t *damaged, struct errinfo *info) MUSTCHECK;
+
 /* The bytes of one entry, appended. */
 enum err audit_read_entry(struct audit_reader *reader, uint64_t size,
     uint64_t index, struct buf *out, struct errinfo *info) MUSTCHECK;

@@ -7,12 +7,10 @@
  * These operations run without the control's lock, which is taken only to
  * turn handles into ids and ids into handles: a long search holds no change
  * up. */
-#include "proxy/admin/admin_priv.h"
+#include "proxy/admin/audit_priv.h"
 
 #include "audit/indexer.h"
-#include "audit/log.h"
-#include "audit/query.h"
-#include "audit/show.h"
+#include "audit/prove.h"
 #include "lib/json_write.h"
 
 #define INDEX_WAIT_US (5 * SECOND_US)
@@ -23,7 +21,7 @@
 
 /* --- Names of persons ------------------------------------------------ */
 
-static bool find_name(void *context, struct str id, struct buf *out)
+bool audit_find_name(void *context, struct str id, struct buf *out)
 {
     struct admin_call *call = context;
     struct str handle;
@@ -62,7 +60,7 @@ static void object_id(struct admin_call *call, struct str *object)
 
 /* Brings the index up to what is durable now, so that a question sees what
  * was just done. *behind: it could not, in the time there is. */
-static enum err await_index(
+enum err audit_await_index(
     struct admin_call *call, uint64_t *size, bool *behind)
 {
     struct audit_log *log = control_log(call->control);
@@ -81,7 +79,7 @@ static enum err await_index(
 
 /* A damaged file is built anew from the journal; an answer without it would
  * look like "nothing found". */
-static enum err index_failed(
+enum err audit_index_failed(
     struct admin_call *call, enum err err, uint64_t damaged)
 {
     struct audit_log *log = control_log(call->control);
@@ -96,7 +94,7 @@ static enum err index_failed(
     return ERR_OK;
 }
 
-static enum err answer_text(struct admin_call *call, const struct buf *text)
+enum err audit_answer_text(struct admin_call *call, const struct buf *text)
 {
     struct admin_response *response = call->response;
 
@@ -114,10 +112,25 @@ static enum err answer_text(struct admin_call *call, const struct buf *text)
 
 /* --- Query ----------------------------------------------------------- */
 
-/* The filters as they were applied, for the event: ids, never handles. */
-static json_t *filters_json(
-    const struct audit_filter *filter, struct str *names, size_t count)
+static bool is_among(struct str name, const char *const *names)
 {
+    for (size_t i = 0; names && names[i]; i++)
+        if (str_equal(name, str_from(names[i])))
+            return true;
+    return false;
+}
+
+struct str audit_asked_text(const struct audit_asked *asked, const char *name)
+{
+    for (size_t i = 0; i < asked->count; i += 2)
+        if (str_equal(asked->pairs[i], str_from(name)))
+            return asked->pairs[i + 1];
+    return STR("");
+}
+
+json_t *audit_filters_json(const struct audit_asked *asked)
+{
+    const struct audit_filter *filter = &asked->filter;
     json_t *filters = json_object();
     const struct {
         const char *name;
@@ -128,28 +141,26 @@ static json_t *filters_json(
         {"object", filter->object},
     };
 
-    for (size_t i = 0; i < count; i += 2) {
-        struct str value = names[i + 1];
+    for (size_t i = 0; i < asked->count; i += 2) {
+        struct str value = asked->pairs[i + 1];
         char name[64];
 
         for (size_t k = 0; k < sizeof resolved / sizeof resolved[0]; k++)
-            if (str_equal(names[i], str_from(resolved[k].name)))
+            if (str_equal(asked->pairs[i], str_from(resolved[k].name)))
                 value = resolved[k].value;
-        snprintf(name, sizeof name, "%.*s", STR_ARG(names[i]));
+        snprintf(name, sizeof name, "%.*s", STR_ARG(asked->pairs[i]));
         admin_set_text(filters, name, value);
     }
     return filters;
 }
 
-#define PAIRS_MAX 64 /* names and values: 32 filters */
-static enum err read_filters(struct admin_call *call,
-    struct audit_filter *filter, struct str pairs[PAIRS_MAX], size_t *count)
+static enum err read_pairs(struct admin_call *call, const char *const *others,
+    struct audit_asked *asked)
 {
     struct str rest = call->request->query, one, name, value;
     int64_t now = clock_now();
     enum err err = ERR_OK;
 
-    *count = 0;
     while (!err && rest.len > 0) {
         str_split(rest, '&', &one, &rest);
         if (one.len == 0)
@@ -160,61 +171,71 @@ static enum err read_filters(struct admin_call *call,
         if (!name.ptr || !value.ptr)
             return FAIL(call, ERR_INVALID,
                 "the query is not percent-encoded as a URL wants it");
-        if (*count == PAIRS_MAX)
+        if (asked->count == AUDIT_PAIRS_MAX)
             return FAIL(call, ERR_INVALID, "too many filters: at most %d",
-                PAIRS_MAX / 2);
-        for (size_t i = 0; i < *count; i += 2)
-            if (str_equal(pairs[i], name))
+                AUDIT_PAIRS_MAX / 2);
+        for (size_t i = 0; i < asked->count; i += 2)
+            if (str_equal(asked->pairs[i], name))
                 return FAIL(
                     call, ERR_INVALID, "%.*s is given twice", STR_ARG(name));
-        err = audit_filter_set(filter, name, value, now, NULL, &call->info);
-        pairs[(*count)++] = name;
-        pairs[(*count)++] = value;
+        if (!is_among(name, others))
+            err = audit_filter_set(
+                &asked->filter, name, value, now, NULL, &call->info);
+        asked->pairs[asked->count++] = name;
+        asked->pairs[asked->count++] = value;
     }
+    return err;
+}
+
+enum err audit_read_filters(struct admin_call *call, const char *const *others,
+    struct audit_asked *asked)
+{
+    enum err err;
+
+    *asked = (struct audit_asked){0};
+    err = read_pairs(call, others, asked);
+    control_lock(call->control);
+    if (!err)
+        err = person_id(call, "cal_", &asked->filter.caller);
+    if (!err)
+        err = person_id(call, "adm_", &asked->filter.actor);
+    if (!err)
+        object_id(call, &asked->filter.object);
+    control_unlock(call->control);
     return err;
 }
 
 enum err handle_audit_query(struct admin_call *call)
 {
-    struct audit_names names = {find_name, call};
-    struct audit_filter filter = {0};
+    struct audit_names names = {audit_find_name, call};
+    struct audit_asked asked;
     struct audit_index *index = NULL;
     struct audit_result *result = NULL;
-    struct str pairs[PAIRS_MAX];
     uint64_t size, damaged = 0;
     struct buf out;
     json_t *detail;
-    size_t count;
     bool behind;
-    enum err err = read_filters(call, &filter, pairs, &count);
+    enum err err = audit_read_filters(call, NULL, &asked);
 
     buf_init(&out, ADMIN_ANSWER_MAX);
-    control_lock(call->control);
     if (!err)
-        err = person_id(call, "cal_", &filter.caller);
-    if (!err)
-        err = person_id(call, "adm_", &filter.actor);
-    if (!err)
-        object_id(call, &filter.object);
-    control_unlock(call->control);
-    if (!err)
-        err = await_index(call, &size, &behind);
+        err = audit_await_index(call, &size, &behind);
     if (!err)
         err = audit_index_open(control_dir(call->control), &index, &call->info);
     if (!err)
-        err = audit_query(index, &filter, &result, &damaged, &call->info);
+        err = audit_query(index, &asked.filter, &result, &damaged, &call->info);
     if (err) {
-        err = index_failed(call, err, damaged);
+        err = audit_index_failed(call, err, damaged);
         goto out;
     }
     result->incomplete = result->incomplete || behind;
     detail = json_object();
-    admin_set(detail, "filters", filters_json(&filter, pairs, count));
+    admin_set(detail, "filters", audit_filters_json(&asked));
     admin_set_int(detail, "rows", (int64_t)result->count);
     err = admin_event(call, "audit.queried", "log", STR(""), detail, STR(""));
     if (!err) {
         audit_result_json(result, &names, &out);
-        err = answer_text(call, &out);
+        err = audit_answer_text(call, &out);
     }
 out:
     audit_result_free(&result);
@@ -227,13 +248,13 @@ out:
 
 enum err handle_audit_show(struct admin_call *call)
 {
-    struct audit_names names = {find_name, call};
+    struct audit_names names = {audit_find_name, call};
     struct audit_index *index = NULL;
     struct audit_reader *reader = NULL;
     uint64_t size = 0, damaged = 0;
     struct buf out;
     bool behind;
-    enum err err = await_index(call, &size, &behind);
+    enum err err = audit_await_index(call, &size, &behind);
 
     buf_init(&out, ADMIN_ANSWER_MAX);
     if (!err)
@@ -251,12 +272,12 @@ enum err handle_audit_show(struct admin_call *call)
             STR_ARG(call->params[0]));
         err = ERR_OK;
     } else if (err) {
-        err = index_failed(call, err, damaged);
+        err = audit_index_failed(call, err, damaged);
     } else {
         err = admin_event(
             call, "audit.shown", "record", call->params[0], NULL, STR(""));
         if (!err)
-            err = answer_text(call, &out);
+            err = audit_answer_text(call, &out);
     }
     audit_reader_close(&reader);
     audit_index_close(&index);
@@ -303,7 +324,7 @@ enum err handle_audit_tail(struct admin_call *call)
         {"limit", FIELD_INT, false, offsetof(struct tail_query, limit), 1,
             TAIL_MAX, NULL},
     };
-    struct audit_names names = {find_name, call};
+    struct audit_names names = {audit_find_name, call};
     struct tail_query query = {.from = -1, .limit = TAIL_DEFAULT};
     struct audit_log *log = control_log(call->control);
     struct audit_reader *reader = NULL;
@@ -327,7 +348,7 @@ enum err handle_audit_tail(struct admin_call *call)
         err = audit_tail(reader, size, &from, (size_t)query.limit, &names, &out,
             &call->info);
     if (!err)
-        err = answer_text(call, &out);
+        err = audit_answer_text(call, &out);
     audit_reader_close(&reader);
     buf_fini(&out);
     return err;
@@ -352,5 +373,27 @@ enum err handle_audit_checkpoint(struct admin_call *call)
         err = admin_answer(call, 200, answer);
     }
     buf_fini(&text);
+    return err;
+}
+
+const char *audit_log_folder(struct admin_call *call)
+{
+    return arena_printf(call->arena, "%s/log", control_dir(call->control));
+}
+
+enum err audit_take_checkpoint(struct admin_call *call, struct buf *note,
+    struct note_key *key, struct checkpoint *out)
+{
+    struct audit_log *log = control_log(call->control);
+    enum err err;
+
+    if (!log)
+        return FAIL(call, ERR_WRONG_STATE, "the log is not open");
+    err = audit_log_checkpoint(log, note, &call->info);
+    if (!err)
+        err = audit_key_read(
+            control_dir(call->control), STR(""), key, &call->info);
+    if (!err)
+        err = checkpoint_open(buf_str(note), key, out, &call->info);
     return err;
 }

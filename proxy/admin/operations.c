@@ -79,6 +79,8 @@ const struct admin_operation admin_operations[] = {
     {"GET", "/v1/audit/records", A | U, OPERATION_UNLOCKED, handle_audit_query},
     {"GET", "/v1/audit/records/{record}", A | U, OPERATION_UNLOCKED,
         handle_audit_show},
+    {"GET", "/v1/audit/records/{record}/proof", A | U, OPERATION_UNLOCKED,
+        handle_audit_prove},
     {"GET", "/v1/audit/entries", A | U, OPERATION_UNLOCKED, handle_audit_tail},
     {"POST", "/v1/audit/checkpoint", A | U | O, OPERATION_UNLOCKED,
         handle_audit_checkpoint},

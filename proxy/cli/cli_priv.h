@@ -143,8 +143,17 @@ json_t *cli_get(const json_t *object, const char *path); /* borrowed */
 const struct clock_zone *cli_zone(void);
 
 /* --- Commands in files of their own ---------------------------------- */
-extern const struct cli_option cli_verify_options[2];
+extern const struct cli_option cli_verify_options[6];
 int cli_run_verify(struct cli *cli);
+/* The note that --OPTION names (a checkpoint, an anchor's file or folder) and
+ * --key; empty where not given. False: said. */
+bool cli_read_note(
+    struct cli *cli, const char *option, struct buf *file, struct str *note);
+bool cli_read_key(struct cli *cli, struct buf *file, struct str *key);
+int cli_verify_file(struct cli *cli);        /* a proof, an export */
+int cli_verify_checkpoints(struct cli *cli); /* --checkpoint, --against */
+int cli_run_prove(struct cli *cli);
+extern const struct cli_option cli_prove_options[1];
 
 #define CLI_COUNT(array) (sizeof(array) / sizeof((array)[0]))
 

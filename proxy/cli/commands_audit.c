@@ -365,11 +365,18 @@ static const struct cli_command commands[] = {
         NULL, 0, run_show, NULL, false, false},
     {"audit", "tail", "", 0, 0, "The newest entries of the log, in words", NULL,
         OPTIONS(tail_options), run_tail, NULL, false, false},
-    {"audit", "verify", "", 0, 0,
+    {"audit", "prove", "ID", 1, 1,
+        "A proof that a record is in the log, for someone else to check",
+        "Writes a c2sp.org/tlog-proof@v1 file per entry of the record; the "
+        "entry is in it.\n`bailiff audit verify FILE --key KEY` checks it, "
+        "and so can any other program that\nknows the format.",
+        OPTIONS(cli_prove_options), cli_run_prove, NULL, false, false},
+    {"audit", "verify", "[FILE]", 0, 1,
         "Is the log whole? Names what was altered, removed or put in",
         "Reads the state directory (or a copy of one) itself; needs no server "
-        "and disturbs\nnone. Exit status 0 only if all of it holds.",
-        OPTIONS(cli_verify_options), cli_run_verify, NULL, false, false},
+        "and disturbs\nnone. FILE is a proof or an export: with --key it needs "
+        "no state directory.\nExit status 0 only if all of it holds.",
+        OPTIONS(cli_verify_options), cli_run_verify, NULL, false, true},
     {"audit", "checkpoint", "", 0, 0,
         "The newest signed checkpoint; keep it somewhere else", NULL, NULL, 0,
         run_checkpoint, NULL, false, false},

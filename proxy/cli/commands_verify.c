@@ -5,7 +5,7 @@
 #include "proxy/cli/cli_priv.h"
 
 #include "audit/anchors.h"
-#include "audit/verify.h"
+#include "audit/prove.h"
 #include "lib/encode.h"
 #include "lib/file.h"
 
@@ -22,6 +22,12 @@ const struct cli_option cli_verify_options[] = {
         "a checkpoint that was kept elsewhere, or an anchor's file or folder"},
     {"key", "KEY", CLI_TEXT, NULL,
         "the log's verifier key, or a file with it (DIR/log.vkey)"},
+    {"checkpoint", "FILE", CLI_TEXT, NULL,
+        "only: does this checkpoint go together with --against?"},
+    {"from", "INDEX", CLI_TEXT, NULL, "only the entries from this one on"},
+    {"to", "INDEX", CLI_TEXT, NULL, "only the entries before this one"},
+    {"entry", "FILE", CLI_TEXT, NULL,
+        "the entry that a proof file is to be about"},
 };
 
 struct verifying {
@@ -65,10 +71,10 @@ static const char *newest_in(struct cli *cli, const char *folder)
     return path;
 }
 
-/* False: said. */
-static bool read_against(struct cli *cli, struct buf *file, struct str *note)
+bool cli_read_note(
+    struct cli *cli, const char *option, struct buf *file, struct str *note)
 {
-    const char *path = cli_value(cli, "against");
+    const char *path = cli_value(cli, option);
     struct stat status;
 
     if (!path)
@@ -88,9 +94,10 @@ static bool read_against(struct cli *cli, struct buf *file, struct str *note)
 }
 
 /* KEY itself has two '+' and no file has such a name by accident. */
-static bool read_key(struct cli *cli, struct buf *file, struct str *key)
+bool cli_read_key(struct cli *cli, struct buf *file, struct str *key)
 {
     const char *given = cli_value(cli, "key");
+    struct str rest;
 
     if (!given)
         return true;
@@ -99,7 +106,8 @@ static bool read_key(struct cli *cli, struct buf *file, struct str *key)
         return true;
     if (!cli_read_file(given, file))
         return false;
-    *key = str_trim(buf_str(file));
+    str_split(buf_str(file), '\n', key, &rest);
+    *key = str_trim(*key);
     return true;
 }
 
@@ -147,6 +155,17 @@ static void on_progress(void *context, uint64_t entries, uint64_t total)
     if (v->terminal)
         fprintf(stderr, "\r%llu of about %llu entries\x1b[K",
             (unsigned long long)entries, (unsigned long long)total);
+}
+
+static void print_range(
+    const struct verify_result *result, uint64_t from, uint64_t to)
+{
+    printf("%s: entries %llu to %llu of the log ",
+        result->faults ? "NOT AS SIGNED" : "as signed",
+        (unsigned long long)from, (unsigned long long)to - 1);
+    cli_print_safe(stdout, result->origin);
+    printf(", under a checkpoint of %llu entries\n",
+        (unsigned long long)result->checkpoint_size);
 }
 
 static void print_result(
@@ -197,7 +216,31 @@ static void print_json(struct verifying *v, const struct verify_result *result)
     json_decref(answer);
 }
 
-int cli_run_verify(struct cli *cli)
+/* --from and --to; *to 0: the whole log. False: said. */
+static bool read_range(struct cli *cli, uint64_t *from, uint64_t *to)
+{
+    const char *first = cli_value(cli, "from"), *end = cli_value(cli, "to");
+
+    *from = *to = 0;
+    if (!first && !end)
+        return true;
+    if (!first || !end || str_to_u64(str_from(first), from) != ERR_OK ||
+        str_to_u64(str_from(end), to) != ERR_OK || *from >= *to) {
+        cli_usage(cli, "--from INDEX and --to INDEX belong together: the "
+                       "entries from the one up to, not including, the other");
+        return false;
+    }
+    return true;
+}
+
+static enum err look(const struct verify_options *options, uint64_t from,
+    uint64_t to, struct verify_result *result, struct errinfo *info)
+{
+    return to > 0 ? audit_verify_range(options, from, to, result, info)
+                  : audit_verify(options, result, info);
+}
+
+static int verify_directory(struct cli *cli)
 {
     struct verifying v = {.findings = json_array(),
         .json = cli->json,
@@ -209,15 +252,16 @@ int cli_run_verify(struct cli *cli)
     struct verify_result result = {0};
     struct errinfo info = {0};
     struct buf notes, key;
+    uint64_t from, to;
     int code = 1;
 
     buf_init(&notes, NOTES_MAX);
     buf_init(&key, 65536);
-    if (!options.state_dir)
+    if (!options.state_dir || !read_range(cli, &from, &to))
         code = 2;
-    else if (read_against(cli, &notes, &options.against) &&
-             read_key(cli, &key, &options.key)) {
-        enum err err = audit_verify(&options, &result, &info);
+    else if (cli_read_note(cli, "against", &notes, &options.against) &&
+             cli_read_key(cli, &key, &options.key)) {
+        enum err err = look(&options, from, to, &result, &info);
         if (v.terminal)
             fputs("\r\x1b[K", stderr);
         if (err) {
@@ -225,6 +269,8 @@ int cli_run_verify(struct cli *cli)
         } else {
             if (cli->json)
                 print_json(&v, &result);
+            else if (to > 0)
+                print_range(&result, from, to);
             else
                 print_result(&v, &result);
             code = result.faults == 0 ? 0 : 1;
@@ -234,4 +280,15 @@ int cli_run_verify(struct cli *cli)
     buf_fini(&key);
     json_decref(v.findings);
     return code;
+}
+
+int cli_run_verify(struct cli *cli)
+{
+    if (cli->arg_count > 0)
+        return cli_verify_file(cli);
+    if (cli_value(cli, "checkpoint"))
+        return cli_verify_checkpoints(cli);
+    if (cli_value(cli, "entry"))
+        return cli_usage(cli, "--entry goes with a proof file");
+    return verify_directory(cli);
 }

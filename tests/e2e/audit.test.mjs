@@ -129,3 +129,50 @@ test('verify: whole, against a file and a folder that others kept, and a copy th
   const foreign = attempt(['audit', 'verify', '--against', join(other, 'log/checkpoint')]);
   assert.notEqual(foreign.code, 0, foreign.text);
 });
+
+const python = spawnSync('python3', ['--version']).status === 0;
+const verifier = new URL('../../schema/verify.py', import.meta.url).pathname;
+// What our verifier and the one in Python say of the same thing.
+function both(ours, theirs) {
+  const own = spawnSync(program, ours, { encoding: 'utf8' });
+  const other = spawnSync('python3', [verifier, ...theirs], { encoding: 'utf8' });
+  assert.equal(own.status === 0, other.status === 0, `${own.stdout}${own.stderr}\n${other.stdout}${other.stderr}`);
+  return { good: own.status === 0, text: own.stdout + own.stderr };
+}
+
+test('a proof leaves the house, and two verifiers agree on it', { skip: !python && 'python3 is not installed' }, () => {
+  const folder = join(world.dir, 'proofs'), key = join(world.state, 'log.vkey');
+  const files = world.cli('audit', 'prove', answered, '--out', folder).trim().split('\n');
+  assert.equal(files.length, 2);
+  for (const file of files) {
+    const { good, text } = both(['audit', 'verify', file, '--key', key], [key, 'proof', file]);
+    assert.ok(good, text);
+    assert.match(text, /^holds: entry \d+ is in the log /);
+  }
+  const text = readFileSync(files[0], 'utf8'), lines = text.split('\n');
+  for (const line of [1, 2, 3, lines.length - 2]) {
+    const changed = [...lines];
+    changed[line] = changed[line].replace(/.$/, '').replace(/.$/, (c) => (c === '1' ? '2' : '1')) + lines[line].slice(-1);
+    const file = join(world.dir, `changed-${line}`);
+    writeFileSync(file, changed.join('\n'));
+    assert.equal(both(['audit', 'verify', file, '--key', key], [key, 'proof', file]).good, false, changed[line]);
+  }
+  const other = join(world.dir, 'other/log.vkey');
+  assert.equal(both(['audit', 'verify', files[0], '--key', other], [other, 'proof', files[0]]).good, false);
+});
+
+test('a range, two checkpoints, and the published directory for the other verifier', () => {
+  const old = join(world.dir, 'old-checkpoint');
+  writeFileSync(old, world.cli('audit', 'checkpoint'));
+  world.cli('team', 'add', 'later');
+  const now = join(world.dir, 'new-checkpoint');
+  writeFileSync(now, world.cli('audit', 'checkpoint'));
+  assert.match(world.cli('audit', 'verify', '--checkpoint', now, '--against', old), /they agree/);
+  assert.match(world.cli('audit', 'verify', '--from', '3', '--to', '9'), /^as signed: entries 3 to 8/m);
+  const beyond = attempt(['audit', 'verify', '--from', '3', '--to', '999999']);
+  assert.equal(beyond.code, 1);
+  assert.match(beyond.text, /no part of the/);
+  if (!python) return;
+  const said = execFileSync('python3', [verifier, join(world.state, 'log.vkey'), 'log', join(world.state, 'log'), old], { encoding: 'utf8' });
+  assert.match(said, /^whole: /);
+});

@@ -1,0 +1,394 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
+"""Verifies what came out of a Bailiff log, without Bailiff.
+
+    verify.py KEY proof FILE               a c2sp.org/tlog-proof@v1 file
+    verify.py KEY export FILE              an export (JSONL)
+    verify.py KEY bundle FOLDER            an evidence bundle
+    verify.py KEY log FOLDER [CHECKPOINT]  a tlog-tiles directory, against an
+                                           older checkpoint if one is given
+
+KEY is the log's verifier key (name+id+base64) or a file that holds it. Python's
+standard library only. Written from RFC 6962, RFC 9162, RFC 8032 and the C2SP
+texts signed-note, tlog-checkpoint, tlog-tiles and tlog-proof. Exit status 0
+only if all of it holds."""
+import base64
+import hashlib
+import json
+import os
+import sys
+
+
+class Bad(Exception):
+    """What was found not to hold, in words."""
+
+
+# --- Ed25519 (RFC 8032), verification only -----------------------------------
+
+P = 2**255 - 19
+L = 2**252 + 27742317777372353535851937790883648493
+D = -121665 * pow(121666, P - 2, P) % P
+
+
+def point_add(p, q):
+    a = (p[1] - p[0]) * (q[1] - q[0]) % P
+    b = (p[1] + p[0]) * (q[1] + q[0]) % P
+    c = 2 * p[3] * q[3] * D % P
+    d = 2 * p[2] * q[2] % P
+    e, f, g, h = b - a, d - c, d + c, b + a
+    return (e * f % P, g * h % P, f * g % P, e * h % P)
+
+
+def point_multiply(scalar, point):
+    result = (0, 1, 1, 0)
+    while scalar > 0:
+        if scalar & 1:
+            result = point_add(result, point)
+        point = point_add(point, point)
+        scalar >>= 1
+    return result
+
+
+def point_equal(p, q):
+    return (p[0] * q[2] - q[0] * p[2]) % P == 0 and (p[1] * q[2] - q[1] * p[2]) % P == 0
+
+
+def recover_x(y, sign):
+    if y >= P:
+        raise Bad('a point of the signature is not on the curve')
+    x2 = (y * y - 1) * pow(D * y * y + 1, P - 2, P) % P
+    if x2 == 0:
+        if sign:
+            raise Bad('a point of the signature is not on the curve')
+        return 0
+    x = pow(x2, (P + 3) // 8, P)
+    if (x * x - x2) % P != 0:
+        x = x * pow(2, (P - 1) // 4, P) % P
+    if (x * x - x2) % P != 0:
+        raise Bad('a point of the signature is not on the curve')
+    return P - x if (x & 1) != sign else x
+
+
+def decompress(data):
+    y = int.from_bytes(data, 'little')
+    sign = y >> 255
+    y &= (1 << 255) - 1
+    x = recover_x(y, sign)
+    return (x, y, 1, x * y % P)
+
+
+BASE_Y = 4 * pow(5, P - 2, P) % P
+BASE_X = recover_x(BASE_Y, 0)
+BASE = (BASE_X, BASE_Y, 1, BASE_X * BASE_Y % P)
+
+
+def signature_holds(public, message, signature):
+    if len(public) != 32 or len(signature) != 64:
+        return False
+    try:
+        a, r = decompress(public), decompress(signature[:32])
+    except Bad:
+        return False
+    s = int.from_bytes(signature[32:], 'little')
+    if s >= L:
+        return False
+    h = int.from_bytes(hashlib.sha512(signature[:32] + public + message).digest(), 'little') % L
+    return point_equal(point_multiply(s, BASE), point_add(r, point_multiply(h, a)))
+
+
+# --- Notes and checkpoints -----------------------------------------------------
+
+def read_key(text):
+    if os.path.exists(text):
+        with open(text, encoding='utf-8') as file:
+            text = file.read().strip()
+    try:
+        name, key_id, data = text.split('+', 2)
+        raw = base64.b64decode(data, validate=True)
+    except ValueError:
+        raise Bad('"%s" is no verifier key (name+id+base64)' % text) from None
+    if len(raw) != 33 or raw[0] != 1:
+        raise Bad('the key is no Ed25519 key')
+    own = hashlib.sha256(name.encode() + b'\n' + raw).digest()[:4]
+    if own.hex() != key_id:
+        raise Bad("the key's id is not that of its bytes")
+    return name, own, raw[1:]
+
+
+def open_note(note, key):
+    name, key_id, public = key
+    cut = note.rfind('\n\n')
+    if cut < 0 or not note.endswith('\n'):
+        raise Bad('the checkpoint is no signed note')
+    text, lines = note[:cut + 1], note[cut + 2:].splitlines()
+    good = False
+    for line in lines:
+        parts = line.split(' ')
+        if len(parts) != 3 or parts[0] != '—':
+            raise Bad('a signature line is malformed: %s' % line)
+        raw = base64.b64decode(parts[2], validate=True)
+        if parts[1] != name or raw[:4] != key_id:
+            continue
+        if not signature_holds(public, text.encode(), raw[4:]):
+            raise Bad('the signature of %s on the checkpoint does not hold' % name)
+        good = True
+    if not good:
+        raise Bad('the checkpoint is not signed by %s with this key' % name)
+    return text
+
+
+def open_checkpoint(note, key):
+    lines = open_note(note, key).split('\n')
+    if len(lines) < 4 or lines[0] != key[0]:
+        raise Bad("the checkpoint is of another log than the key's")
+    if not lines[1].isdigit() or (lines[1][0] == '0' and lines[1] != '0'):
+        raise Bad("the checkpoint's size is no number")
+    root = base64.b64decode(lines[2], validate=True)
+    if len(root) != 32:
+        raise Bad("the checkpoint's root is no hash")
+    return int(lines[1]), root
+
+
+# --- The tree (RFC 6962, RFC 9162) ----------------------------------------------
+
+def leaf_hash(entry):
+    return hashlib.sha256(b'\0' + entry).digest()
+
+
+def node_hash(left, right):
+    return hashlib.sha256(b'\1' + left + right).digest()
+
+
+def inclusion_holds(index, size, leaf, proof, root):
+    if index >= size:
+        return False
+    fn, sn, r = index, size - 1, leaf
+    for p in proof:
+        if sn == 0:
+            return False
+        if fn & 1 or fn == sn:
+            r = node_hash(p, r)
+            while not fn & 1 and fn != 0:
+                fn >>= 1
+                sn >>= 1
+        else:
+            r = node_hash(r, p)
+        fn >>= 1
+        sn >>= 1
+    return sn == 0 and r == root
+
+
+def consistency_holds(first, second, first_root, second_root, proof):
+    if first > second:
+        return False
+    if first == second:
+        return not proof and first_root == second_root
+    if first == 0:
+        return not proof
+    if not proof:
+        return False
+    if first & (first - 1) == 0:
+        proof = [first_root] + proof
+    fn, sn = first - 1, second - 1
+    while fn & 1:
+        fn >>= 1
+        sn >>= 1
+    fr = sr = proof[0]
+    for c in proof[1:]:
+        if sn == 0:
+            return False
+        if fn & 1 or fn == sn:
+            fr, sr = node_hash(c, fr), node_hash(c, sr)
+            while not fn & 1 and fn != 0:
+                fn >>= 1
+                sn >>= 1
+        else:
+            sr = node_hash(sr, c)
+        fn >>= 1
+        sn >>= 1
+    return sn == 0 and fr == first_root and sr == second_root
+
+
+class Tree:
+    """Grows leaf by leaf; `stack` holds the roots of its perfect subtrees."""
+
+    def __init__(self):
+        self.size, self.stack = 0, []
+
+    def push(self, leaf):
+        self.stack.append(leaf)
+        n = self.size
+        while n & 1:
+            right, left = self.stack.pop(), self.stack.pop()
+            self.stack.append(node_hash(left, right))
+            n >>= 1
+        self.size += 1
+
+    def root(self):
+        if not self.stack:
+            return hashlib.sha256(b'').digest()
+        result = self.stack[-1]
+        for left in reversed(self.stack[:-1]):
+            result = node_hash(left, result)
+        return result
+
+
+# --- A proof file ----------------------------------------------------------------
+
+def hashes_of(lines):
+    hashes = [base64.b64decode(line, validate=True) for line in lines]
+    if any(len(one) != 32 for one in hashes):
+        raise Bad('a hash of the proof has not 32 bytes')
+    return hashes
+
+
+def verify_proof(text, key):
+    head, _, note = text.partition('\n\n')
+    lines = head.split('\n')
+    if lines.pop(0) != 'c2sp.org/tlog-proof@v1':
+        raise Bad('no c2sp.org/tlog-proof@v1 file')
+    if not lines or not lines[0].startswith('extra '):
+        raise Bad('the proof does not carry its entry')
+    entry = base64.b64decode(lines.pop(0)[6:], validate=True)
+    if not lines or not lines[0].startswith('index '):
+        raise Bad('the proof has no index')
+    index = int(lines.pop(0)[6:])
+    size, root = open_checkpoint(note, key)
+    if not inclusion_holds(index, size, leaf_hash(entry), hashes_of(lines), root):
+        raise Bad('the proof of entry %d does not hold' % index)
+    return 'holds: entry %d is in the log %s of %d entries' % (index, key[0], size)
+
+
+# --- An export --------------------------------------------------------------------
+
+def entry_bytes(line):
+    """The entry as it stands in the line: its bytes, not a rewriting of them."""
+    start, end = b'{"entry":', b',"index":'
+    at = line.rfind(end)
+    if not line.startswith(start) or at < 0:
+        raise Bad('a line of the export is malformed: %r' % line[:80])
+    return line[len(start):at]
+
+
+def verify_export(data, key):
+    lines = data.split(b'\n')
+    if lines.pop() != b'' or len(lines) < 2:
+        raise Bad('the export is cut short: its last line does not end')
+    header, trailer = json.loads(lines[0]), json.loads(lines[-1])
+    if header.get('format') != 'bailiff-export-1':
+        raise Bad('this is no export of a Bailiff log')
+    if trailer.get('end') is not True:
+        raise Bad('the export is cut short: its trailer is missing')
+    digest = hashlib.sha256()
+    for line in lines[:-1]:
+        digest.update(line + b'\n')
+    if digest.hexdigest() != trailer['sha256']:
+        raise Bad('the export is not what was written: its digest differs')
+    if trailer['entries'] != len(lines) - 2:
+        raise Bad('the export has %d entries, its trailer says %d' % (len(lines) - 2, trailer['entries']))
+    size, root = open_checkpoint(header['checkpoint'], key)
+    last = -1
+    for line in lines[1:-1]:
+        entry, rest = entry_bytes(line), json.loads(line)
+        index = rest['index']
+        if header['order'] == 'log' and index <= last:
+            raise Bad('entry %d follows entry %d' % (index, last))
+        if header['whole'] and index != header['from'] + (0 if last < 0 else last - header['from'] + 1):
+            raise Bad('entry %d is missing' % (header['from'] if last < 0 else last + 1))
+        last = index
+        if not inclusion_holds(index, size, leaf_hash(entry), hashes_of(rest['proof']), root):
+            raise Bad('entry %d is not in the log that was signed' % index)
+    if header['whole'] and last + 1 != header['to'] and header['from'] < header['to']:
+        raise Bad('the entries from %d on are missing' % (last + 1))
+    return 'holds: %d entries of the log %s, under a checkpoint of %d entries' % (
+        trailer['entries'], key[0], size)
+
+
+# --- A bundle, a directory of tiles -------------------------------------------------
+
+def read(*path):
+    with open(os.path.join(*path), 'rb') as file:
+        return file.read()
+
+
+def verify_bundle(folder, key):
+    text = verify_export(read(folder, 'entries.jsonl'), key)
+    header = json.loads(read(folder, 'entries.jsonl').split(b'\n', 1)[0])
+    if read(folder, 'checkpoint').decode() != header['checkpoint']:
+        raise Bad("the folder's checkpoint is not that of its entries")
+    manifest = json.loads(read(folder, 'manifest.json'))
+    for name, digest in manifest['sha256'].items():
+        if os.path.basename(name) != name and not name.startswith('policies/'):
+            raise Bad('the manifest names %s' % name)
+        if hashlib.sha256(read(folder, name)).hexdigest() != digest:
+            raise Bad('%s is not the file that the manifest names' % name)
+    for name in sorted(os.listdir(os.path.join(folder, 'policies'))):
+        if name.endswith('.cedar'):
+            digest = hashlib.sha256(read(folder, 'policies', name)).hexdigest()
+            if digest not in name:
+                raise Bad('policies/%s does not have the hash in its name' % name)
+    return text
+
+
+def tile_name(n):
+    parts = ['%03d' % (n % 1000)]
+    while n >= 1000:
+        n //= 1000
+        parts.insert(0, 'x%03d' % (n % 1000))
+    return '/'.join(parts)
+
+
+def verify_log(folder, key, kept):
+    size, root = open_checkpoint(read(folder, 'checkpoint').decode(), key)
+    old = open_checkpoint(read(kept).decode(), key) if kept else None
+    if old and old[0] > size:
+        raise Bad('the log was cut: %d entries were signed, it has %d' % (old[0], size))
+    tree = Tree()
+    for n in range((size + 255) // 256):
+        width = min(256, size - n * 256)
+        name = tile_name(n) + ('' if width == 256 else '.p/%d' % width)
+        bundle, at, leaves = read(folder, 'tile/entries', name), 0, b''
+        for _ in range(width):
+            length = int.from_bytes(bundle[at:at + 2], 'big')
+            entry = bundle[at + 2:at + 2 + length]
+            if len(entry) != length:
+                raise Bad('tile/entries/%s ends within an entry' % name)
+            at += 2 + length
+            leaf = leaf_hash(entry)
+            leaves += leaf
+            if old and tree.size == old[0] and tree.root() != old[1]:
+                raise Bad('the first %d entries are not those that were signed before' % old[0])
+            tree.push(leaf)
+        if at != len(bundle):
+            raise Bad('tile/entries/%s has more than %d entries' % (name, width))
+        if read(folder, 'tile/0', name) != leaves:
+            raise Bad('tile/0/%s does not fit its entries' % name)
+    if tree.root() != root:
+        raise Bad('the entries do not have the root that was signed')
+    if old and old[0] == size and old[1] != root:
+        raise Bad('two roots were signed over %d entries' % size)
+    return 'whole: %d entries of the log %s' % (size, key[0])
+
+
+def main(args):
+    if len(args) < 3 or args[1] not in ('proof', 'export', 'bundle', 'log'):
+        print(__doc__, file=sys.stderr)
+        return 2
+    try:
+        key = read_key(args[0])
+        if args[1] == 'proof':
+            print(verify_proof(read(args[2]).decode(), key))
+        elif args[1] == 'export':
+            print(verify_export(read(args[2]), key))
+        elif args[1] == 'bundle':
+            print(verify_bundle(args[2], key))
+        else:
+            print(verify_log(args[2], key, args[3] if len(args) > 3 else None))
+    except (Bad, OSError, ValueError, KeyError, TypeError) as why:
+        print('DOES NOT HOLD: %s' % why, file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == '__main__':
+    sys.exit(main(sys.argv[1:]))
