@@ -237,8 +237,9 @@ static enum err admin_do(struct admin *admin, const char *method,
     if (response.status >= 400 || !value) {
         const char *detail =
             json_string_value(json_object_get(value, "detail"));
-        err = errinfo_set(info, ERR_INVALID, "%s %s: %s", method, path,
-            detail ? detail : "no answer");
+        err = detail ? errinfo_set(info, ERR_INVALID, "%s", detail)
+                     : errinfo_set(
+                           info, ERR_INVALID, "%s %s: no answer", method, path);
     }
     if (!err && answer)
         *answer = json_incref(value);

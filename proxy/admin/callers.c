@@ -266,6 +266,9 @@ enum err handle_caller_change(struct admin_call *call)
     json_t *before = NULL, *caller;
     enum err err = admin_read_body(call, fields, FIELD_COUNT(fields), &body);
 
+    if (!err && body.join.count + body.leave.count == 0)
+        err = FAIL(call, ERR_INVALID,
+            "nothing would change: name teams to join or to leave");
     if (!err)
         err = admin_resolve_person(call, "cal_", call->params[0], &id);
     if (err || (err = admin_begin(call)))

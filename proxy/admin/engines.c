@@ -261,6 +261,8 @@ enum err handle_engine_change(struct admin_call *call)
     for (size_t i = 0; i < FIELD_COUNT(fields); i++)
         fields[i].required = false;
     err = load_body(call, name, &body);
+    if (!err && json_object_size(call->body) == 0)
+        err = FAIL(call, ERR_INVALID, "nothing would change: name what should");
     if (!err)
         err = admin_read_body(call, fields, FIELD_COUNT(fields), &body);
     if (!err)

@@ -7,6 +7,7 @@
 
 #include "lib/must.h"
 
+#include <errno.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <unistd.h>
@@ -73,7 +74,9 @@ static void print_overview(FILE *out)
 {
     fputs("bailiff - a policy-enforcing access-control proxy for model APIs\n\n"
           "usage: bailiff [-C DIR] COMMAND [ARGUMENTS] [--json] [--help]\n"
-          "DIR is the state directory; BAILIFF_STATE names it too.\n",
+          "DIR is the state directory; BAILIFF_STATE names it too. `bailiff "
+          "help COMMAND` says\nmore. Exit code 0: done, 1: it could not be "
+          "done (or the answer is no), 2: wrong use.\n",
         out);
     for (size_t t = 0; t < TABLE_COUNT; t++) {
         fputc('\n', out);
@@ -82,7 +85,9 @@ static void print_overview(FILE *out)
             int n = fprintf(out, "  %s%s%s%s%s", c->noun, c->verb ? " " : "",
                 c->verb ? c->verb : "", c->arguments[0] ? " " : "",
                 c->arguments);
-            fprintf(out, "%*s%s\n", n < 42 ? 42 - n : 2, "", c->summary);
+            if (n >= 42)
+                n = fprintf(out, "\n") - 1;
+            fprintf(out, "%*s%s\n", 42 - n, "", c->summary);
         }
     }
 }
@@ -109,8 +114,7 @@ static void print_help(const struct cli_command *command)
         printf("\n%s\n", command->details);
     printf("\noptions:\n");
     print_options(stdout, command->options, command->option_count);
-    printf("  -C DIR                          the state directory (else "
-           "BAILIFF_STATE)\n");
+    printf("  %-30s%s\n", "-C DIR", "the state directory (else BAILIFF_STATE)");
     print_options(stdout, common, CLI_COUNT(common));
 }
 
@@ -399,9 +403,49 @@ static int run_command(struct cli *cli, int at)
     result = cli->command->run ? cli->command->run(cli) : cli_run_rest(cli);
     cli_session_close(cli);
     arena_free(&cli->arena);
+    /* (Whoever closed a pipe knows that it is closed.) */
     if (fflush(stdout) != 0 && result == 0)
-        result = cli_say(1, "standard output cannot be written");
+        result = errno == EPIPE
+                     ? 1
+                     : cli_say(1, "standard output cannot be written");
     return result;
+}
+
+/* The commands of one noun. */
+static void print_verbs(FILE *out, const char *noun)
+{
+    for (size_t t = 0; t < TABLE_COUNT; t++)
+        for (size_t i = 0; i < tables[t]->count; i++) {
+            const struct cli_command *c = &tables[t]->items[i];
+            if (strcmp(c->noun, noun) == 0)
+                fprintf(out, "  bailiff %s%s%s%s%s\n      %s\n", noun,
+                    c->verb ? " " : "", c->verb ? c->verb : "",
+                    c->arguments[0] ? " " : "", c->arguments, c->summary);
+        }
+}
+
+/* `bailiff help NOUN [VERB]`; verb may be NULL. */
+static int help_about(const char *noun, const char *verb)
+{
+    bool noun_known, has_verbs;
+    const struct cli_command *command =
+        find_command(noun, verb, &noun_known, &has_verbs);
+
+    if (command && command->raw) {
+        char help[] = "--help";
+        char *arguments[] = {help, help};
+        struct cli cli = {.argc = 2, .argv = arguments, .command = command};
+        return command->run(&cli);
+    }
+    if (command) {
+        print_help(command);
+    } else if (noun_known && !verb) {
+        print_verbs(stdout, noun);
+    } else {
+        suggest_command(noun, noun_known ? verb : NULL);
+        return 2;
+    }
+    return 0;
 }
 
 int cli_main(int argc, char **argv)
@@ -419,11 +463,14 @@ int cli_main(int argc, char **argv)
         at += 2;
     }
     if (at >= argc || strcmp(argv[at], "--help") == 0 ||
-        strcmp(argv[at], "-h") == 0 || strcmp(argv[at], "help") == 0) {
+        strcmp(argv[at], "-h") == 0 ||
+        (strcmp(argv[at], "help") == 0 && at + 1 >= argc)) {
         bool asked = at < argc;
         print_overview(asked ? stdout : stderr);
         return asked ? 0 : 2;
     }
+    if (strcmp(argv[at], "help") == 0)
+        return help_about(argv[at + 1], argv[at + 2]);
     noun = strcmp(argv[at], "--version") == 0 ? "version" : argv[at];
     verb = at + 1 < argc ? argv[at + 1] : NULL;
     cli.command = find_command(noun, verb, &noun_known, &has_verbs);
@@ -431,14 +478,7 @@ int cli_main(int argc, char **argv)
         bool help =
             verb && (strcmp(verb, "--help") == 0 || strcmp(verb, "-h") == 0);
         if (noun_known && (help || !verb)) {
-            FILE *out = help ? stdout : stderr;
-            for (size_t t = 0; t < TABLE_COUNT; t++)
-                for (size_t i = 0; i < tables[t]->count; i++) {
-                    const struct cli_command *c = &tables[t]->items[i];
-                    if (strcmp(c->noun, noun) == 0)
-                        fprintf(out, "  bailiff %s %s %s\n      %s\n", noun,
-                            c->verb, c->arguments, c->summary);
-                }
+            print_verbs(help ? stdout : stderr, noun);
             return help ? 0 : 2;
         }
         suggest_command(noun, noun_known ? verb : NULL);

@@ -138,8 +138,10 @@ static int run_key_issue(struct cli *cli)
     if (cli->json) {
         cli_print_json(answer);
     } else {
-        cli_print_done(
-            "key {id} issued to {handle}, expires: {expires}", answer);
+        cli_print_done(json_is_null(json_object_get(answer, "expires"))
+                           ? "key {id} issued to {handle}; it does not expire"
+                           : "key {id} issued to {handle}, until {expires}",
+            answer);
         cli_print_secret(
             "The key", json_string_value(json_object_get(answer, "key")));
     }

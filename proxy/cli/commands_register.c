@@ -418,12 +418,16 @@ static int run_quota_set(struct cli *cli)
     struct quota_target target = {.results = json_array()};
     int result = 0;
 
-    if (!read_scope(cli, &target.scope, &target.subject))
-        return 2;
+    if (!read_scope(cli, &target.scope, &target.subject)) {
+        result = 2;
+        goto out;
+    }
     target.model = cli_value(cli, "model");
-    if (!target.scope)
-        return cli_usage(
+    if (!target.scope) {
+        result = cli_usage(
             cli, "whose quota? --team, --caller, --key or --organisation");
+        goto out;
+    }
     for (size_t i = 0; i < CLI_COUNT(short_limits) && !result; i++) {
         const char *value = cli_value(cli, short_limits[i].option);
         int64_t amount;
@@ -448,11 +452,16 @@ static int run_quota_set(struct cli *cli)
     }
     if (!result && json_array_size(target.results) == 0)
         result = cli_usage(cli, "how much? For instance --tokens-per-day 50k");
-    if (!result && cli->json)
-        cli_print_json(target.results);
-    else if (!result)
-        cli_print_table(
-            target.results, quota_columns, CLI_COUNT(quota_columns), NULL);
+    if (result && json_array_size(target.results) > 0)
+        cli_say(result, "what is listed here was set before that");
+    if (json_array_size(target.results) > 0) {
+        if (cli->json)
+            cli_print_json(target.results);
+        else
+            cli_print_table(
+                target.results, quota_columns, CLI_COUNT(quota_columns), NULL);
+    }
+out:
     json_decref(target.results);
     return result;
 }

@@ -13,6 +13,7 @@
 #include "proxy/server.h"
 
 #include <stdlib.h>
+#include <unistd.h>
 
 /* DIR as an argument, else as every other command takes it. */
 static const char *dir_of(struct cli *cli)
@@ -36,26 +37,32 @@ static const struct cli_option init_options[] = {
         "put the token into FILE (mode 0600) and do not print it"},
 };
 
+static enum err write_token(
+    const char *file, const char *token, struct errinfo *info)
+{
+    struct buf line;
+    enum err err;
+
+    buf_init(&line, 256);
+    buf_printf(&line, "%s\n", token);
+    err = line.failed ? ERR_NOMEM
+                      : file_replace(file, buf_str(&line), 0600, info);
+    crypto_wipe(line.ptr, line.ptr ? line.cap : 0);
+    buf_fini(&line);
+    return err;
+}
+
 static int print_init(
     struct cli *cli, const char *dir, const struct init_result *result)
 {
     const char *file = cli_value(cli, "write-token");
     struct errinfo info = {0};
-    struct buf line;
-    enum err err;
 
-    if (file) {
-        buf_init(&line, 256);
-        buf_printf(&line, "%s\n", result->token);
-        err = file_create(file, buf_str(&line), 0600, &info);
-        crypto_wipe(line.ptr, line.ptr ? line.cap : 0);
-        buf_fini(&line);
-        if (err)
-            return cli_say(1,
-                "%s. The state is made, but its administrator's token is "
-                "lost: remove %s and init again",
-                info.text, dir);
-    }
+    if (file && write_token(file, result->token, &info) != ERR_OK)
+        return cli_say(1,
+            "%s. The state is made, but its administrator's token is lost: "
+            "remove %s and init again",
+            info.text, dir);
     if (cli->json) {
         json_t *answer = json_pack("{s:s,s:s,s:s,s:s}", "directory", dir,
             "origin", result->origin, "administrator", result->administrator,
@@ -71,8 +78,9 @@ static int print_init(
     printf("  log            %s (public key in %s/log.vkey)\n", result->origin,
         dir);
     printf("  rules          %zu starter rules are in force, with %zu teams "
-           "and %zu groups of models\n",
-        result->rules, result->teams, result->groups);
+           "and %zu group%s of models\n",
+        result->rules, result->teams, result->groups,
+        result->groups == 1 ? "" : "s");
     printf("  zone           %s\n", result->zone);
     printf("  administrator  %s\n", result->administrator);
     if (file)
@@ -89,7 +97,7 @@ static int print_init(
 
 static int run_init(struct cli *cli)
 {
-    const char *dir = dir_of(cli), *approvals;
+    const char *dir = dir_of(cli), *approvals, *file;
     struct init_options options = {0};
     struct init_result result;
     struct errinfo info = {0};
@@ -108,8 +116,15 @@ static int run_init(struct cli *cli)
     options.administrator = cli_value(cli, "admin");
     options.zone = cli_value(cli, "zone");
     options.require_approvals = (int)number;
-    if (init_state(&options, &result, &info) != ERR_OK)
+    /* Before anything is made: the token is told only once. */
+    file = cli_value(cli, "write-token");
+    if (file && file_create(file, STR(""), 0600, &info) != ERR_OK)
+        return cli_say(1, "--write-token: %s", info.text);
+    if (init_state(&options, &result, &info) != ERR_OK) {
+        if (file)
+            unlink(file);
         return cli_say(1, "%s", info.text);
+    }
     code = print_init(cli, dir, &result);
     crypto_wipe(&result, sizeof result);
     return code;

@@ -200,6 +200,13 @@ static void append_value(struct buf *out, const json_t *value)
                 append_value(out, item);
             else if (json_is_string(name))
                 append_value(out, name);
+            /* Of one target the engine says enough; of several, what for. */
+            if (json_array_size(value) > 1 &&
+                json_object_get(item, "upstream")) {
+                buf_append_str(out, STR(" ("));
+                append_value(out, json_object_get(item, "upstream"));
+                buf_append_char(out, ')');
+            }
         }
         if (json_array_size(value) == 0)
             buf_append_char(out, '-');
@@ -325,17 +332,35 @@ void cli_print_record(
         if (!value)
             continue;
         buf_clear(&cell);
-        append_cell(&cell, value, columns[c].cell);
+        /* "-" is for tables: beside a heading of its own, "no" reads. */
+        append_cell(&cell, value,
+            columns[c].cell == CELL_YES ? CELL_TEXT : columns[c].cell);
         put_padded(str_from(columns[c].heading), width, false, false);
         printf("%.*s\n", STR_ARG(buf_str(&cell)));
     }
     buf_fini(&cell);
 }
 
+/* On a terminal everything beyond ASCII is escaped: some of it is obeyed. */
 void cli_print_json(const json_t *value)
 {
-    json_dumpf(value, stdout, JSON_INDENT(2) | JSON_ENCODE_ANY);
+    json_dumpf(value, stdout,
+        JSON_INDENT(2) | JSON_ENCODE_ANY |
+            (isatty(STDOUT_FILENO) ? JSON_ENSURE_ASCII : 0));
     putchar('\n');
+}
+
+/* A member as a sentence has it: times as people read them. */
+static void append_member(struct buf *out, const json_t *value)
+{
+    int64_t time_us;
+
+    if (json_is_string(value) &&
+        json_string_length(value) == CLOCK_TEXT_LENGTH &&
+        clock_parse(str_from(json_string_value(value)), &time_us) == ERR_OK)
+        append_cell(out, value, CELL_TIME);
+    else
+        append_cell(out, value, CELL_TEXT);
 }
 
 /* "team {name} added" */
@@ -353,7 +378,7 @@ void cli_print_done(const char *done, const json_t *answer)
         buf_append(&out, done, (size_t)(open - done));
         snprintf(
             field, sizeof field, "%.*s", (int)(close - open - 1), open + 1);
-        append_cell(&out, cli_get(answer, field), CELL_TEXT);
+        append_member(&out, cli_get(answer, field));
         done = close + 1;
     }
     buf_append_str(&out, str_from(done));

@@ -237,8 +237,37 @@ static int call_offline(struct cli_session *session, const char *method,
     return status;
 }
 
+/* "riskClass" is "--risk-class" to whoever typed that. */
+static const char *shown_field(const struct cli *cli, const char *field)
+{
+    for (size_t i = 0; i < cli->command->option_count; i++) {
+        const struct cli_option *option = &cli->command->options[i];
+        if (option->field && strcmp(option->field, field) == 0)
+            return arena_printf(cli->arena, "--%s", option->name);
+    }
+    return field;
+}
+
+/* The detail, which begins with the first wrong member where there is one. */
+static void say_detail(
+    const struct cli *cli, const json_t *errors, const char *detail)
+{
+    const char *field =
+        json_string_value(json_object_get(json_array_get(errors, 0), "field"));
+    size_t length = field ? strlen(field) : 0;
+
+    fputs("bailiff: ", stderr);
+    if (field && strncmp(detail, field, length) == 0 && detail[length] == ':') {
+        cli_print_safe(stderr, shown_field(cli, field));
+        detail += length;
+    }
+    cli_print_safe(stderr, detail);
+    fputc('\n', stderr);
+}
+
 /* A problem document in words. */
-static void say_problem(int status, const json_t *problem, struct str raw)
+static void say_problem(
+    const struct cli *cli, int status, const json_t *problem, struct str raw)
 {
     const json_t *errors = json_object_get(problem, "errors");
     const char *detail = json_string_value(json_object_get(problem, "detail"));
@@ -248,9 +277,7 @@ static void say_problem(int status, const json_t *problem, struct str raw)
             (int)(raw.len < 500 ? raw.len : 500), raw.ptr);
         return;
     }
-    fputs("bailiff: ", stderr);
-    cli_print_safe(stderr, detail);
-    fputc('\n', stderr);
+    say_detail(cli, errors, detail);
     for (size_t i = 1; i < json_array_size(errors); i++) {
         const json_t *error = json_array_get(errors, i);
         const char *field = json_string_value(json_object_get(error, "field"));
@@ -258,7 +285,7 @@ static void say_problem(int status, const json_t *problem, struct str raw)
             json_string_value(json_object_get(error, "message"));
         fputs("         ", stderr);
         if (field && strcmp(field, "text") != 0) {
-            cli_print_safe(stderr, field);
+            cli_print_safe(stderr, shown_field(cli, field));
             fputs(": ", stderr);
         }
         cli_print_safe(stderr, message ? message : "");
@@ -289,7 +316,7 @@ int cli_call(struct cli *cli, const char *method, const char *path,
         goto out;
     value = json_loadb(buf_str(&raw).ptr, raw.len, JSON_DECODE_ANY, NULL);
     if (status >= 400) {
-        say_problem(status, value, buf_str(&raw));
+        say_problem(cli, status, value, buf_str(&raw));
         goto out;
     }
     if (!value) {
