@@ -5,12 +5,13 @@
 import { test, before, after } from 'node:test';
 import assert from 'node:assert/strict';
 import OpenAI from 'openai';
-import { World, messages, sleep, until } from './harness.mjs';
+import { World, messages, sleep, until, patience } from './harness.mjs';
 import { FakeEngine, whole, stream, refuse, usage } from './fake-engine.mjs';
 
+const limit = 700 * patience; // of an engine's silence
 let world, alice, ivy, fake, tight, rita;
 before(async () => {
-  world = await World.make({ settings: 'first_byte_timeout_ms = 700;\nstall_timeout_ms = 700;\nmax_body_bytes = "9MiB";\n' });
+  world = await World.make({ settings: `first_byte_timeout_ms = ${limit};\nstall_timeout_ms = ${limit};\nmax_body_bytes = "9MiB";\n` });
   alice = world.onboard('alice');
   ivy = world.onboard('ivy', 'interns');
   fake = await FakeEngine.make();
@@ -62,7 +63,7 @@ test('the SDK tries again after retry-after, and gets its answer', async () => {
   const ron = world.onboard('ron');
   world.cli('quota', 'set', '--caller', 'ron', '--requests-per-minute', '60');
   let done = 0;
-  await Promise.all(Array.from({ length: 61 }, async () => { await create(ron, { max_tokens: 1 }, { maxRetries: 3 }); done++; }));
+  await Promise.all(Array.from({ length: 61 }, async () => { await create(ron, { max_tokens: 1 }, { maxRetries: 5 }); done++; }));
   assert.equal(done, 61);
 });
 
@@ -188,7 +189,7 @@ test('an engine that never answers: 504 within its time, and on record', async (
   assert.ok(error instanceof OpenAI.InternalServerError && error.status === 504, `${error}`);
   assert.equal(error.code, 'upstream_unavailable');
   assert.ok(Number(error.headers.get('retry-after')) >= 1);
-  assert.ok(took >= 650 && took < 5000, `${took} ms`);
+  assert.ok(took >= limit - 50 && took < limit + 4000 * patience, `${took} ms`);
   assert.equal((await world.record(error.requestID)).outcome, 'engine_error');
 });
 
@@ -224,11 +225,11 @@ test('the engine is down: 503 at once; it comes back: answers again', async () =
   fake.answer = (response) => whole(response);
   await until(async () => (await world.chat(alice, { model: 'faulty' })).status === 200, 'the engine to be used');
   await fake.down();
-  // The first may find out by itself; then the health check knows.
-  await until(() => /engine_down engine=fake/.test(world.server.log), 'the health check to notice');
+  // The first may find out by itself (502); then the health check knows.
+  await until(async () => (await world.chat(alice, { model: 'faulty' })).status === 503, 'the health check to notice');
   const start = Date.now();
   const error = await create(alice, { model: 'faulty' }).catch((caught) => caught);
-  assert.ok(Date.now() - start < 1500);
+  assert.ok(Date.now() - start < 1500 * patience);
   assert.ok(error instanceof OpenAI.InternalServerError && error.status === 503, `${error}`);
   assert.equal(error.code, 'upstream_unavailable');
   assert.ok(Number(error.headers.get('retry-after')) >= 1);

@@ -7,7 +7,7 @@ import assert from 'node:assert/strict';
 import { appendFileSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import OpenAI from 'openai';
-import { World, messages, sleep, until, dechunk, events } from './harness.mjs';
+import { World, messages, sleep, until, dechunk, events, patience } from './harness.mjs';
 import { FakeEngine, begin, say, stream, endless, whole, refuse } from './fake-engine.mjs';
 
 let world, alice, one, two, river;
@@ -103,7 +103,7 @@ test('a body that is on its way when the key is revoked never reaches an engine'
 
 test('a key that expires: its running stream is cut, then it is refused', async () => {
   world.onboard('dan');
-  const key = world.keep(world.cli('key', 'issue', 'dan', '--expires', '2s'));
+  const key = world.keep(world.cli('key', 'issue', 'dan', '--expires', `${2 * patience}s`));
   const line = await running(key);
   const record = await cut(line, 'expired');
   assert.deepEqual([record.outcome, record.reason], ['cut', 'expired']);
@@ -205,7 +205,7 @@ test('after the first byte there is no second engine', async () => {
 });
 
 test('a timeout after the request was sent is no reason to ask twice', async () => {
-  const slow = await World.make({ settings: 'first_byte_timeout_ms = 400;\n' });
+  const slow = await World.make({ settings: `first_byte_timeout_ms = ${400 * patience};\n` });
   try {
     const gil = slow.onboard('gil');
     for (const [name, fake] of [['one', one], ['two', two]])

@@ -5,7 +5,7 @@
 import { test, before, after } from 'node:test';
 import assert from 'node:assert/strict';
 import OpenAI from 'openai';
-import { World, messages, sleep, until, dechunk, events, sanitizer } from './harness.mjs';
+import { World, messages, sleep, until, dechunk, events, sanitizer, patience } from './harness.mjs';
 import { FakeEngine, begin, say, finish, stream, usage } from './fake-engine.mjs';
 
 // The demonstration engine's texts are short: sixteen of them take a while.
@@ -239,7 +239,7 @@ function flood(bytes) {
 }
 
 test('readers that pause hold little memory and stall nobody', async (t) => {
-  const alone = await World.make({ workers: 1, settings: 'write_timeout_ms = 4000;\n' });
+  const alone = await World.make({ workers: 1, settings: `write_timeout_ms = ${4000 * patience};\n` });
   const source = await FakeEngine.make();
   try {
     const bob = alone.onboard('bob');
@@ -261,7 +261,7 @@ test('readers that pause hold little memory and stall nobody', async (t) => {
     }
     await until(() => source.requests === 12, 'the streams to begin');
     let held = -1; // until nothing moves any more
-    await until(async () => { const was = held; held = state.written; await sleep(300); return was === held; }, 'the engine to stand still');
+    await until(async () => { const was = held; held = state.written; await sleep(300 * patience); return was === held; }, 'the engine to stand still', 20000);
     const grown = alone.memory() - before;
     t.diagnostic(`12 readers that pause: ${grown >> 10} KiB, the engine gave ${held >> 10} KiB`);
     if (!sanitizer) assert.ok(grown < 12 << 20, `${grown} bytes for 12 readers that pause`);
