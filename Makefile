@@ -161,7 +161,6 @@ BUILD_PACKAGES := gcc make pkg-config libc6-dev tzdata ca-certificates \
 # cannot be installed beside it.
 TEST_PACKAGES := libcmocka-dev \
     $(if $(shell command -v node),,nodejs) $(if $(shell command -v npm),,npm) \
-    $(if $(shell command -v python3),,python3) \
     $(if $(shell command -v python3),,python3)
 deps: ## install the Debian packages that the build needs
 	@bash tests/install-packages.sh $(BUILD_PACKAGES)
