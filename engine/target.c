@@ -27,6 +27,11 @@ const char *engine_kind_name(enum engine_kind kind)
     return kind_names[kind];
 }
 
+bool engine_kind_pools(enum engine_kind kind)
+{
+    return kind != ENGINE_LLAMA_SERVER;
+}
+
 enum err engine_kind_parse(struct str name, enum engine_kind *out)
 {
     for (size_t i = 0; i < KIND_COUNT; i++) {

@@ -21,6 +21,10 @@ enum engine_kind {
 };
 const char *engine_kind_name(enum engine_kind kind);
 enum err engine_kind_parse(struct str name, enum engine_kind *out) MUSTCHECK;
+/* May connections to it be kept for the next request? llama-server
+ * (cpp-httplib) gives each open connection one of its few threads, an idle one
+ * too: whoever comes next would wait until the idle ones time out. */
+bool engine_kind_pools(enum engine_kind kind);
 
 enum engine_scheme { ENGINE_HTTP, ENGINE_HTTPS, ENGINE_UNIX };
 

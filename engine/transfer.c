@@ -115,6 +115,8 @@ void transfer_write_head(
         buf_append_str(out, str_from(target->credential));
         buf_append_str(out, STR("\r\n"));
     }
+    if (!engine_kind_pools(target->kind))
+        buf_append_str(out, STR("Connection: close\r\n"));
     if (request->body_length > 0 || !str_equal(request->method, STR("GET"))) {
         buf_append_str(out, STR("Content-Length: "));
         buf_append_u64(out, request->body_length);

@@ -433,6 +433,8 @@ static bool set_request(struct call *c, const struct transfer_request *request)
     c->piece_count = request->body_count;
     curl_easy_setopt(c->easy, CURLOPT_URL, c->url);
     curl_easy_setopt(c->easy, CURLOPT_HTTPHEADER, c->headers);
+    curl_easy_setopt(c->easy, CURLOPT_FORBID_REUSE,
+        engine_kind_pools(request->target->kind) ? 0L : 1L);
     if (str_equal(request->method, STR("POST"))) {
         curl_easy_setopt(c->easy, CURLOPT_POST, 1L);
         curl_easy_setopt(c->easy, CURLOPT_POSTFIELDSIZE_LARGE,

@@ -56,6 +56,7 @@ struct connection {
     bool head_seen;
     bool keep_alive;
     bool to_head;
+    bool once; /* never pooled: see engine_kind_pools() */
     enum http1_body body;
     uint64_t left; /* of a counted body */
     struct http1_chunked chunked;
@@ -219,7 +220,7 @@ static void finish(struct connection *c)
         .head_seen = true};
     struct peer *peer = c->peer;
     c->handler = NULL;
-    if (!c->keep_alive || c->in.len > 0 || c->state != BODY ||
+    if (!c->keep_alive || c->once || c->in.len > 0 || c->state != BODY ||
         peer->idle_count >= IDLE_PER_PEER) {
         close_connection(c);
     } else {
@@ -695,6 +696,7 @@ static enum err start(struct transfer_loop *transfers,
     c->sent_head = c->sent_body = 0;
     c->left = 0;
     c->to_head = str_equal(request->method, STR("HEAD"));
+    c->once = !engine_kind_pools(request->target->kind);
     c->handler = handler;
     buf_clear(&c->in);
     buf_clear(&c->out);
