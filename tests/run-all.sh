@@ -26,12 +26,26 @@ part() { # title, command...
     fi
     rm -f "$output"
 }
+# The engine of a later part takes a minute to fetch: meanwhile, units.
+[ -x tests/llama/prepare.sh ] &&
+    bash tests/llama/prepare.sh build/llama >/dev/null 2>&1 </dev/null &
 part "unit tests" make --no-print-directory -j"$jobs" BUILD="$build" check
 part "unit tests, address and undefined sanitizers" \
     make --no-print-directory -j"$jobs" SAN=address BUILD=build/asan check
 if [ -x tests/e2e/run.sh ]; then
     make --no-print-directory -j"$jobs" BUILD="$build" all | grep -vE '^  (CC|LD) '
     part "end to end" bash tests/e2e/run.sh "$build/bailiff"
+    make --no-print-directory -j"$jobs" SAN=address BUILD=build/asan all |
+        grep -vE '^  (CC|LD) '
+    part "end to end, address and undefined sanitizers" \
+        bash tests/e2e/run.sh build/asan/bailiff address
+    make --no-print-directory -j"$jobs" SAN=thread BUILD=build/tsan all |
+        grep -vE '^  (CC|LD) '
+    part "end to end, thread sanitizer" bash tests/e2e/run.sh \
+        build/tsan/bailiff thread streams.test.mjs limits.test.mjs live.test.mjs
+fi
+if [ -x tests/llama/run.sh ]; then
+    part "a real llama-server" bash tests/llama/run.sh "$build/bailiff"
 fi
 part "cedar, against the official engine" bash tests/cedar/run.sh "$build/bailiff"
 # A skip is for a stranger's machine; in CI nothing may be left out.
