@@ -36,6 +36,7 @@ add() { # command...: shows what it says, adds its last line to the sum
     failed=$((failed + BASH_REMATCH[2]))
 }
 add node run.mjs --seed 4 --cases 3000 --command "$bailiff policy batch"
+add node shapes.mjs --command "$bailiff policy batch"
 add node formats.mjs --seed 4 --cases 500 --command "$driver formats"
 echo "$passed passed, $failed failed"
 [ "$failed" -eq 0 ]
