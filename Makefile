@@ -159,7 +159,7 @@ BUILD_PACKAGES := gcc make pkg-config libc6-dev tzdata ca-certificates \
     $(foreach l,$(LIBRARIES),$(lastword $(subst :, ,$(l))))
 # Node.js that did not come from Debian brings its own npm, and Debian's npm
 # cannot be installed beside it.
-TEST_PACKAGES := libcmocka-dev \
+TEST_PACKAGES := libcmocka-dev debootstrap \
     $(if $(shell command -v node),,nodejs) $(if $(shell command -v npm),,npm) \
     $(if $(shell command -v python3),,python3)
 deps: ## install the Debian packages that the build needs
