@@ -23,16 +23,19 @@
 #include "proxy/tls.h"
 
 #include <arpa/inet.h>
+#include <errno.h>
 #include <ifaddrs.h>
 #include <jansson.h>
 #include <net/if.h>
 #include <stdlib.h>
 #include <sys/stat.h>
 #include <sys/statvfs.h>
+#include <sys/timex.h>
 #include <unistd.h>
 
 #define PROBE_TIMEOUT_US (2 * SECOND_US)
 #define CERTIFICATE_WARN_US (30 * DAY_US)
+#define CLOCK_SLACK_US (5 * SECOND_US)
 
 struct check {
     const struct check_options *options;
@@ -101,22 +104,91 @@ static void check_certificate(struct check *c)
     if (left <= 0)
         ERROR(c, "%s has expired", c->settings->certificate);
     else if (left < CERTIFICATE_WARN_US)
-        WARN(c, "%s expires in %lld days", c->settings->certificate,
-            (long long)(left / DAY_US));
+        WARN(c,
+            "%s expires in %lld days: put a new one in its place and send "
+            "SIGHUP",
+            c->settings->certificate, (long long)(left / DAY_US));
     tls_context_unref(&tls);
 }
 
-static void check_private(struct check *c, const char *name)
+/* Every bit of `forbidden` that the file's mode has is said. */
+static void check_mode(
+    struct check *c, const char *path, mode_t forbidden, bool is_error)
 {
-    char *path = file_join(c->options->dir, name);
     struct stat status;
 
-    if (path && stat(path, &status) != 0)
-        ERROR(c, "%s is missing", path);
-    else if (path && (status.st_mode & 077) != 0)
-        ERROR(c, "%s can be read by others (mode %03o): chmod go= %s", path,
-            (unsigned)(status.st_mode & 0777), path);
-    free(path);
+    if (stat(path, &status) != 0) {
+        if (errno == ENOENT)
+            ERROR(c, "%s is missing", path);
+        else
+            ERROR(c, "%s: %s", path, strerror(errno));
+        return;
+    }
+    if ((status.st_mode & forbidden) == 0)
+        return;
+    report(c, is_error, "%s can be %s by others (mode %03o): chmod %s %s", path,
+        (status.st_mode & forbidden & 044) ? "read" : "written",
+        (unsigned)(status.st_mode & 0777), forbidden & 044 ? "go=" : "go-w",
+        path);
+}
+
+static void check_modes(struct check *c)
+{
+    static const struct {
+        const char *name;
+        mode_t forbidden;
+        bool is_error;
+    } files[] = {
+        {"keys", 077, true},
+        {"keys/master.key", 077, true},
+        {"keys/log.key", 077, true},
+        {"persons.db", 077, true},
+        {"control.db", 022, true},
+        {"control.db", 044, false},
+        {"journal", 022, true},
+    };
+    const struct settings *settings = c->settings;
+
+    check_mode(c, c->options->dir, 022, true);
+    for (size_t i = 0; i < sizeof files / sizeof files[0]; i++) {
+        char *path = file_join(c->options->dir, files[i].name);
+        if (path)
+            check_mode(c, path, files[i].forbidden, files[i].is_error);
+        free(path);
+    }
+    if (settings && file_exists(settings->certificate_key))
+        check_mode(c, settings->certificate_key, 007, true);
+}
+
+/* Expiry of keys, windows of quotas and every time on record hang on it. */
+static void check_clock(struct check *c)
+{
+    struct timex state = {0};
+    struct db_statement *s;
+    int64_t newest = 0;
+
+    if (adjtimex(&state) == TIME_ERROR || (state.status & STA_UNSYNC))
+        WARN(c, "the system clock is not synchronised, so times on record are "
+                "only as good as it is: install chrony, or switch on "
+                "systemd-timesyncd");
+    if (!c->control ||
+        db_prepare(control_db(c->control),
+            "SELECT max(ifnull((SELECT max(time) FROM policy_act), 0), "
+            "ifnull((SELECT max(created) FROM administrator), 0), "
+            "ifnull((SELECT max(created) FROM api_key), 0))",
+            &s, NULL) != ERR_OK)
+        return;
+    if (db_step(s, NULL) == ERR_OK)
+        newest = db_column_int(s, 0);
+    db_reset(s);
+    if (newest > clock_now() + CLOCK_SLACK_US) {
+        char text[CLOCK_TEXT_LENGTH];
+        clock_format(text, newest);
+        ERROR(c,
+            "the system clock is behind what is on record (%.*s): set it "
+            "before serving",
+            (int)sizeof text, text);
+    }
 }
 
 static void check_room(struct check *c)
@@ -156,8 +228,9 @@ static bool open_control(struct check *c)
     enum err err = control_open(&options, &c->control, &info);
 
     if (err == ERR_AGAIN && !c->options->adopt) {
-        fprintf(c->out, "note: %s\n      the databases are read beside it\n",
-            info.text);
+        fputs("note: a server (or another command) is at work here; the "
+              "databases are read\n      beside it, the log is left to it\n",
+            c->out);
         options.without_lock = true;
         info.text[0] = '\0';
         err = control_open(&options, &c->control, &info);
@@ -429,13 +502,14 @@ int check_state(const struct check_options *options, FILE *out)
         arena_free(&c.arena);
         return 1;
     }
-    check_settings(&c);
-    if (open_control(&c)) {
+    if (file_exists(options->dir)) {
+        check_settings(&c);
         check_certificate(&c);
-        check_private(&c, "keys");
-        check_private(&c, "keys/master.key");
-        check_private(&c, "keys/log.key");
+        check_modes(&c);
         check_room(&c);
+    }
+    if (open_control(&c)) {
+        check_clock(&c);
         check_warnings(&c);
         check_rules(&c);
         check_snapshot(&c);

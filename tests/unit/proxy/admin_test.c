@@ -5,6 +5,7 @@
 #include "tests/unit/proxy/state_fixture.h"
 
 #include "audit/log.h"
+#include "audit/show.h"
 #include "proxy/admin/admin_priv.h"
 #include "proxy/secret.h"
 
@@ -89,6 +90,125 @@ static void test_a_mapped_uid(void **context)
     state_must(s, 200, "GET", "/v1/teams", NULL);
     state_refused(s, 403, "POST", "/v1/teams", "{\"name\":\"x\"}",
         "the role \"operator\" may not POST");
+}
+
+/* The newest entry of the log. */
+static json_t *last_entry(struct state *s)
+{
+    struct audit_reader *reader = NULL;
+    struct errinfo info = {0};
+    uint64_t size = entries(s);
+    json_t *entry;
+    struct buf text;
+
+    buf_init(&text, 1 << 20);
+    assert_int_equal(audit_reader_open(s->dir, &reader, &info), ERR_OK);
+    assert_int_equal(
+        audit_read_entry(reader, size, size - 1, &text, &info), ERR_OK);
+    entry = json_loadb(buf_str(&text).ptr, text.len, 0, NULL);
+    assert_non_null(entry);
+    audit_reader_close(&reader);
+    buf_fini(&text);
+    return entry;
+}
+
+/* Who the log says made the newest change. */
+static void recorded(
+    struct state *s, const char *type, const char *id, const char *method)
+{
+    json_t *entry = last_entry(s);
+    const json_t *actor = json_object_get(entry, "actor");
+    char *text = json_dumps(entry, 0);
+
+    if (strcmp(text_of(entry, "type"), type) != 0 ||
+        strcmp(text_of(actor, "id"), id) != 0 ||
+        strcmp(text_of(actor, "method"), method) != 0)
+        fail_msg("not %s by \"%s\" (%s): %s", type, id, method, text);
+    free(text);
+    json_decref(entry);
+}
+
+static void test_who_is_on_record(void **context)
+{
+    struct state *s = *context;
+    json_t *answer = NULL;
+    char id[64];
+
+    /* the process that holds the files, no name given: nobody */
+    state_must(s, 201, "POST", "/v1/teams", "{\"name\":\"t1\"}");
+    recorded(s, "admin.team.added", "", "offline");
+    assert_int_equal(state_call(s, "POST", "/v1/administrators",
+                         "{\"name\":\"olga\",\"role\":\"admin\",\"uid\":1234,"
+                         "\"token\":false}",
+                         &answer),
+        201);
+    snprintf(id, sizeof id, "%s", text_of(answer, "id"));
+    json_decref(answer);
+    s->offline = false;
+    /* bare root: everything, without a name */
+    s->uid = 0;
+    state_must(s, 201, "POST", "/v1/teams", "{\"name\":\"t2\"}");
+    recorded(s, "admin.team.added", "", "root");
+    /* a mapped uid: by name */
+    s->uid = 1234;
+    state_must(s, 201, "POST", "/v1/teams", "{\"name\":\"t3\"}");
+    recorded(s, "admin.team.added", id, "uid");
+    /* offline too, where it can never approve */
+    s->offline = true;
+    state_must(s, 201, "POST", "/v1/teams", "{\"name\":\"t4\"}");
+    recorded(s, "admin.team.added", id, "offline");
+    /* a token goes before the uid */
+    s->offline = false;
+    s->uid = 0;
+    snprintf(
+        s->authorization, sizeof s->authorization, "Bearer %s", s->made.token);
+    state_must(s, 201, "POST", "/v1/teams", "{\"name\":\"t5\"}");
+    {
+        json_t *entry = last_entry(s);
+        const json_t *actor = json_object_get(entry, "actor");
+        assert_string_equal(text_of(actor, "method"), "token");
+        assert_true(str_starts(str_from(text_of(actor, "id")), STR("adm_")));
+        assert_string_not_equal(text_of(actor, "id"), id);
+        json_decref(entry);
+    }
+    /* a uid whose administrator is disabled is nobody */
+    s->authorization[0] = '\0';
+    state_must(s, 200, "POST", "/v1/administrators/olga/disable", "{}");
+    s->uid = 1234;
+    state_refused(
+        s, 401, "POST", "/v1/teams", "{\"name\":\"t6\"}", "who are you?");
+    recorded(s, "admin.refused", "", "none");
+}
+
+static void test_a_change_of_nothing_is_refused(void **context)
+{
+    struct state *s = *context;
+    uint64_t before;
+
+    state_must(s, 201, "POST", "/v1/callers", "{\"handle\":\"b\"}");
+    state_must(s, 201, "POST", "/v1/engines",
+        "{\"name\":\"e\",\"url\":\"http://127.0.0.1:1\"}");
+    before = entries(s);
+    state_refused(s, 400, "PATCH", "/v1/callers/b", "{\"reason\":\"x\"}",
+        "nothing would change");
+    state_refused(
+        s, 400, "PATCH", "/v1/engines/e", "{}", "nothing would change");
+    assert_int_equal(entries(s), before);
+}
+
+static void test_the_description_is_served(void **context)
+{
+    struct state *s = *context;
+    struct admin_request request = {
+        .method = STR("GET"), .path = STR("/v1/openapi.yaml"), .offline = true};
+    struct admin_response response = {0};
+
+    buf_init(&response.body, 64u << 20);
+    admin_handle(s->admin, &request, &response);
+    assert_int_equal(response.status, 200);
+    assert_string_equal(response.content_type, "application/yaml");
+    assert_non_null(strstr(buf_cstr(&response.body), "\nopenapi: 3.1.0\n"));
+    buf_fini(&response.body);
 }
 
 /* Every operation and every role: allowed exactly where the table says. */
@@ -580,6 +700,9 @@ int main(void)
         TEST(test_nobody_without_a_credential),
         TEST(test_tokens),
         TEST(test_a_mapped_uid),
+        TEST(test_who_is_on_record),
+        TEST(test_a_change_of_nothing_is_refused),
+        TEST(test_the_description_is_served),
         TEST(test_the_matrix_of_roles),
         cmocka_unit_test(test_auditors_only_read),
         TEST(test_refusals_are_recorded_once_in_a_while),
