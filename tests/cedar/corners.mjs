@@ -132,7 +132,7 @@ function guards(rng, depth) {
   }
 }
 // One rule of the type checker each; alone, so that no other error hides it.
-const SINGLES = [...ATOMS, 'ip(context.r.t).isIpv4()', 'decimal("1.0") < decimal("2.0")', 'decimal("1.0").lessThan(decimal("2.0"))',
+const SINGLES = [...ATOMS, 'ip(context.r.t).isIpv4()', 'decimal(context.r.t) == decimal("1.0")', 'datetime(if principal == resource then "2024-01-01" else "2024-01-02") < datetime("2024-01-03")', 'decimal("1.0") < decimal("2.0")', 'decimal("1.0").lessThan(decimal("2.0"))',
   'duration("1h") < 1', 'duration("1h") < duration("2h")', 'datetime("2024-01-01") <= datetime("2024-01-02")', 'datetime("2024-13-01") == datetime("2024-01-02")',
   'datetime("2024-01-01") < duration("1h")', 'context.r.t like "a*"', 'context.r.t < "b"', '1 like "a"', '[].isEmpty()', '[1, "a"].isEmpty()', '[1].isEmpty()',
   '{a: 1} == {a: "x"}', '{a: 1} == {b: 1}', '{a: 1} == {a: 2}', '{a: 1}.a == 1', '{a: 1}.b == 1', 'context.r == {t: "x"}', 'context.r == {t: "x", x: {y: 1}}',
@@ -178,13 +178,13 @@ const form = (rng, [H, A]) => rng.pick(FORMS).replace(/\b[HAT]\b/g, (x) => (x ==
 const conditionOf = (rng, mode) => {
   if (mode === 'pair' && rng.chance(0.5)) return form(rng, rng.pick(PAIRS));
 
-  if (mode === 'single') return rng.chance(0.5) ? rng.pick(SINGLES) : folded(rng);
+  if (mode === 'single') return rng.chance(0.65) ? rng.pick(SINGLES) : folded(rng);
   if (mode === 'pair') return rng.chance(0.4)
     ? ((pair) => `${paired(rng, pair, 2)} && ${pair[1]}`)(rng.pick(PAIRS)) : paired(rng, rng.pick(PAIRS), 3);
   return guards(rng, rng.range(1, 3));
 };
 function guardCase(rng) {
-  const mode = rng.pick(['single', 'pair', 'pair', 'mixed']);
+  const mode = rng.pick(['single', 'single', 'pair', 'pair', 'mixed']);
   const scope = () => (mode !== 'mixed' && rng.chance(0.8) ? 'principal is U'
     : rng.pick(['principal', 'principal is U', 'principal is G', 'principal == U::"a"', 'principal in G::"a"', 'principal is U in G::"a"']));
   const policies = [];
@@ -258,6 +258,19 @@ function extensionCase(rng) {
 const ITEMS = ['1', '2', '"a"', 'true', '[1]', '[]', '{}', '{a: 1}', 'U::"a"', 'U::"b"', 'ip("1.2.3.4")', 'ip("1.2.3.4/32")', 'decimal("1.0")', 'decimal("1.00")', '[1, 2]', '[2, 1]', '[1, 1]', 'context.set', 'principal', 'action'];
 const HAYSTACKS = ['aXbXc', 'abc', '', 'a', '*', 'a*b', '\u{1F600}\u{1F600}', '\u00e9', 'aaa', 'abab', 'ab', 'aa', 'abc', 'a\\\\b', 'x\\ny'];
 const NEEDLES = ['*', 'a*', '*a', '*b*', 'a*b*', '\\*', 'a\\**', '**', 'a**b', '\u{1F600}*', '*\u{1F600}', '*\\u{e9}', 'aa*', '*aa', '*ab', 'ab*ab', '*a*a*', 'a*a', 'aa*aa', 'ab*b', 'a*bc', '*b*a*', '', 'a\\\\*', 'x\\n*', '*\\0*'];
+// A text and a pattern made of its parts, which fits or nearly does.
+function likePair(rng) {
+  let text = '';
+  for (let n = rng.below(5); n > 0; n--) text += rng.pick(['a', 'b', 'a', '*', 'ab', '\u00e9']);
+  const parts = [];
+  for (let n = rng.range(1, 4); n > 0; n--) {
+    const from = rng.below(text.length + 1);
+    parts.push(text.slice(from, from + rng.below(3)).replace(/\*/g, () => (rng.chance(0.9) ? '\\*' : '*')));
+  }
+  if (rng.chance(0.5)) parts[0] = text.slice(0, rng.below(text.length + 1)).replace(/\*/g, '\\*');
+  if (rng.chance(0.5)) parts[parts.length - 1] = text.slice(rng.below(text.length + 1)).replace(/\*/g, '\\*');
+  return `"${text}" like "${parts.join('*')}"`;
+}
 function evaluationCase(rng) {
   const set = () => `[${rng.sample(ITEMS, rng.below(5)).join(', ')}]`;
   const entity = () => rng.pick(['U::"a"', 'U::"b"', 'G::"g"', 'G::"h"', 'G::"zz"', 'principal', 'resource', 'action', 'Action::"v"', 'context.u', 'U::"a"']);
@@ -268,7 +281,7 @@ function evaluationCase(rng) {
     () => `${rng.pick(ITEMS)} == ${rng.pick(ITEMS)}`, () => `${entity()} in ${entity()}`,
     () => `${entity()} in [${rng.sample([entity(), entity(), entity(), rng.pick(['1', '"a"', 'true', '[1]', '{a: 1}', 'ip("::1")'])], rng.below(4)).join(', ')}]`,
     () => `${entity()} is ${rng.pick(['U', 'G', 'Action', 'Zz'])}`, () => `${entity()} is ${rng.pick(['U', 'G'])} in ${entity()}`,
-    ...Array(3).fill(() => `"${rng.pick(HAYSTACKS)}" like "${rng.pick(NEEDLES)}"`), () => `${rng.pick(ITEMS)} like "*"`,
+    ...Array(3).fill(() => likePair(rng)), ...Array(2).fill(() => `"${rng.pick(HAYSTACKS)}" like "${rng.pick(NEEDLES)}"`), () => `${rng.pick(ITEMS)} like "*"`,
     () => `${long()} ${rng.pick(['+', '-', '*'])} ${long()} ${rng.pick(['<', '==', '>='])} ${long()}`,
     () => `-(${long()}) < ${long()}`, () => `${long()} * ${long()} ${rng.pick(['+', '-'])} ${long()} == ${long()}`,
     () => `${entity()} has ${rng.pick(['a', 'b', 'r', 'r.x', 'r.x.y', 'a.b'])}`, () => `${entity()}.a == 1`, () => `${entity()}.hasTag(${rng.pick(['"t"', '"u"', '1'])})`,
