@@ -5,10 +5,9 @@
 set -eu
 cd "$(dirname "$0")/../.."
 seconds=${1:-1} build=${2:-build/release}
-make --no-print-directory BUILD="$build" "$build/libpolicy.a" "$build/liblib.a" >&2
+make --no-print-directory BUILD="$build" "$build/libcedar.a" >&2
 "${CC:-gcc}" -std=gnu11 -O2 -D_GNU_SOURCE -I. -o "$build/bench_authorize" \
-    bench/cedar/bench_authorize.c -Wl,--start-group "$build/libpolicy.a" \
-    "$build/liblib.a" -Wl,--end-group -lpthread
+    bench/cedar/bench_authorize.c "$build/libcedar.a"
 echo "== Bailiff: $(grep -m1 'model name' /proc/cpuinfo | cut -d: -f2- | xargs), $("${CC:-gcc}" --version | head -n 1)"
 "$build/bench_authorize" "$seconds"
 if [ -d tests/cedar/node_modules/@cedar-policy/cedar-wasm ]; then

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Builds tests/cedar/driver.c against the archives of a build directory:
+# Builds tests/cedar/driver.c against libcedar.a of a build directory:
 #   tests/cedar/build.sh [BUILD]     (default build/release; SAN=address as
 #   for make). Prints the path of the program.
 set -eu
@@ -10,10 +10,8 @@ flags="-O2 -g"
 if [ "$san" = address ]; then
     flags="-O1 -g -fsanitize=address,undefined -fno-sanitize-recover=undefined"
 fi
-make --no-print-directory BUILD="$build" SAN="$san" \
-    "$build/libpolicy.a" "$build/liblib.a" >&2
+make --no-print-directory BUILD="$build" SAN="$san" "$build/libcedar.a" >&2
 # shellcheck disable=SC2086
 "${CC:-gcc}" -std=gnu11 $flags -D_GNU_SOURCE -I. -o "$build/cedar-driver" \
-    tests/cedar/driver.c -Wl,--start-group "$build/libpolicy.a" \
-    "$build/liblib.a" -Wl,--end-group -lpthread
+    tests/cedar/driver.c "$build/libcedar.a"
 echo "$build/cedar-driver"
