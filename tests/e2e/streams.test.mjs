@@ -262,15 +262,16 @@ test('readers that pause hold little memory and stall nobody', async (t) => {
     await until(() => source.requests === 12, 'the streams to begin');
     let held = -1; // until nothing moves any more
     await until(async () => { const was = held; held = state.written; await sleep(300 * patience); return was === held; }, 'the engine to stand still', 20000);
-    const grown = alone.memory() - before;
-    t.diagnostic(`12 readers that pause: ${grown >> 10} KiB, the engine gave ${held >> 10} KiB`);
-    if (!sanitizer) assert.ok(grown < 12 << 20, `${grown} bytes for 12 readers that pause`);
-    assert.ok(held < 12 * (20 << 20), `the engine gave ${held} bytes that nobody read`);
     const times = [];
     for (let i = 0; i < 20; i++) times.push(await quick());
     times.sort((a, b) => a - b);
     if (!sanitizer) assert.ok(times[10] < 200, `half of the others took ${times[10]} ms`);
-    assert.equal(state.written, held);
+    // What the engine gave is bounded by the buffers of the two sockets (the
+    // kernel's, a few megabytes each); what the proxy holds is much less.
+    const grown = alone.memory() - before;
+    t.diagnostic(`12 readers that pause: ${grown >> 10} KiB, the engine gave ${state.written >> 10} KiB`);
+    if (!sanitizer) assert.ok(grown < 12 << 20, `${grown} bytes for 12 readers that pause`);
+    assert.ok(state.written < 12 * (20 << 20), `the engine gave ${state.written} bytes that nobody read`);
     // One of them reads again, all of it.
     lines[0].socket.resume();
     await until(() => lines[0].text.endsWith('\r\n0\r\n\r\n'), 'all of the stream', 20000);
