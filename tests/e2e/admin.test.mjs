@@ -7,7 +7,9 @@
 import { test, before, after } from 'node:test';
 import assert from 'node:assert/strict';
 import http from 'node:http';
-import { readFileSync } from 'node:fs';
+import { spawnSync } from 'node:child_process';
+import { existsSync, readFileSync, writeFileSync } from 'node:fs';
+import { networkInterfaces } from 'node:os';
 import { join } from 'node:path';
 import Ajv from 'ajv/dist/2020.js';
 import { parse } from 'yaml';
@@ -236,12 +238,14 @@ test('audit and anchors', async () => {
   assert.ok(rows.some((row) => row.kind === 'request') && rows.some((row) => row.kind === 'event'));
   const request = rows.find((row) => row.kind === 'request');
   await call('getRecord', { params: { record: request.id } });
+  assert.match((await call('getProof', { params: { record: request.id } })).proofs[0].proof, /tlog-proof/);
   await call('listEntries', { query: { limit: 5 } });
   await call('listEntries', { query: { from: 0, limit: 5 } });
   await call('takeCheckpoint');
   await call('addAnchor', { body: { name: 'copy', kind: 'file', target: join(world.dir, 'anchor'), everyMinutes: 5 }, status: 201 });
   await call('listAnchors');
   await until(async () => (await call('getStatus')).server.anchors.some((one) => one.name === 'copy'), 'the anchor in the status');
+  await until(async () => (await call('getStatus')).server.anchors.some((one) => one.handed), 'the checkpoint at the anchor');
   await call('removeAnchor', { params: { anchor: 'copy' } });
   // Every filter that the document names is one.
   const filters = { since: '1d', until: '2099-01-01', caller: 'eve', key: request.key, team: 'lab', model: 'big', engine: 'local', decision: 'permit',
@@ -325,4 +329,140 @@ test('bad requests get a problem that says what to do', async () => {
   await refused(400, /duplicate/, 'POST', '/v1/teams', { raw: '{"name":"a","name":"b"}' });
   await refused(413, /longer than/, 'POST', '/v1/teams', { raw: `{"name":"${'a'.repeat(5 << 20)}"}` });
   await refused(401, /not known here/, 'GET', '/v1/teams', { token: 'bla_nonsense' });
+});
+
+// --- The command line ----------------------------------------------------------
+
+const program = process.env.BAILIFF;
+function run(args, { token, input, state = world.state } = {}) {
+  const environment = { ...process.env, BAILIFF_STATE: state, ...(token ? { BAILIFF_ADMIN_TOKEN: token } : {}) };
+  const { status, stdout, stderr } = spawnSync(program, args, { env: environment, input, encoding: 'utf8' });
+  return { status, stdout, stderr, all: stdout + stderr };
+}
+
+const COMMANDS = ['init', 'serve', 'check', 'demo-engine', 'status', 'onboard', 'can',
+  ...Object.entries({ team: 'add list remove', caller: 'add list show disable enable', key: 'issue list revoke', engine: 'add list remove',
+    model: 'add list alias approve retire', policy: 'validate put activate rollback list show try', quota: 'set list remove usage',
+    audit: 'query show tail verify checkpoint', admin: 'add list' })
+    .flatMap(([noun, verbs]) => verbs.split(' ').map((verb) => `${noun} ${verb}`))];
+
+test('every command is there, with help, and lists as a table and as JSON', () => {
+  const overview = run(['help']);
+  assert.equal(overview.status, 0);
+  for (const line of overview.stdout.split('\n')) assert.ok(line.length <= 120, line);
+  for (const command of COMMANDS) {
+    const words = command.split(' ');
+    assert.match(overview.stdout, new RegExp(`^  ${command}( |$)`, 'm'));
+    const help = run([...words, '--help'], { state: '' });
+    assert.equal(help.status, 0, command);
+    assert.match(help.stdout, new RegExp(`^[Uu]sage: bailiff ${command}`), command);
+    if (command !== 'demo-engine') assert.equal(run(['help', ...words]).stdout, help.stdout);
+    if (words[1] !== 'list') continue;
+    const table = run(words);
+    assert.equal(table.status, 0, table.all);
+    assert.ok(Array.isArray(JSON.parse(run([...words, '--json']).stdout).items), command);
+    // -C goes before the variable, wherever it stands.
+    assert.equal(run([...words, '-C', world.state], { state: '/nowhere' }).stdout, table.stdout);
+    assert.equal(run(['-C', world.state, ...words], { state: '/nowhere' }).stdout, table.stdout);
+  }
+});
+
+test('wrong use says what is right, with 2; what cannot be done says why, with 1', () => {
+  const cases = [
+    [2, /usage: bailiff \[-C DIR\] COMMAND/],
+    [2, /no command "tem"; did you mean "team"/, 'tem', 'list'],
+    [2, /no command "team lst"; did you mean "team list"[^]*team has: add list remove/, 'team', 'lst'],
+    [2, /bailiff team add NAME/, 'team'],
+    [2, /an argument is missing: NAME/, 'team', 'add'],
+    [2, /"c" is one argument too many/, 'team', 'add', 'b', 'c'],
+    [2, /unknown option --titel; did you mean --title/, 'team', 'add', 'b', '--titel', 'x'],
+    [2, /--title wants a value/, 'team', 'add', 'b', '--title'],
+    [2, /--title is given twice/, 'team', 'add', 'b', '--title', 'x', '--title', 'y'],
+    [2, /--all takes no value/, 'key', 'list', '--all=1'],
+    [2, /"1x" is no number/, 'quota', 'set', '--team', 'lab', '--tokens-per-day', '1x'],
+    [2, /whose quota\?/, 'quota', 'set', '--tokens-per-day', '1'],
+    [2, /a quota is of one of them/, 'quota', 'set', '--team', 'lab', '--caller', 'eve', '--tokens-per-day', '1'],
+    [2, /how much\?/, 'quota', 'set', '--team', 'lab'],
+    [2, /no DIMENSION\/WINDOW=N/, 'quota', 'set', '--team', 'lab', '--limit', 'tokens'],
+    [2, /"x" is no policy version/, 'policy', 'activate', 'x'],
+    [2, /an argument is missing: CALLER ACTION MODEL/, 'can', 'eve', 'chat'],
+    [2, /it is: list \| add GROUP/, 'model', 'group', 'jon', 'x'],
+    [2, /--adopt wants --reason/, 'check', '--adopt'],
+    [1, /there is a team "lab" already/, 'team', 'add', 'lab'],
+    [1, /no team "labb"; did you mean "lab"/, 'team', 'remove', 'labb'],
+    [1, /no caller "evee"; did you mean "eve"/, 'caller', 'show', 'evee'],
+    [1, /no engine "locl"; did you mean "local"/, 'model', 'add', 'x', '--engine', 'locl'],
+    [1, /no model "tinny"; did you mean "tiny"/, 'can', 'eve', 'chat', 'tinny'],
+    [1, /"chatt" is none of: chat/, 'can', 'eve', 'chatt', 'tiny'],
+    [1, /--kind: "robot" is none of: person service/, 'caller', 'add', 'r', '--kind', 'robot'],
+    [1, /--default-max-tokens: 0; it must be from 1[^]*|--risk-class/, 'model', 'add', 'x', '--default-max-tokens', '0', '--risk-class', 'x'],
+    [1, /--expires: "soon" is no time/, 'key', 'issue', 'eve', '--expires', 'soon'],
+    [1, /expected http:\/\/HOST:PORT/, 'engine', 'add', 'x', '127.0.0.1:1'],
+    [1, /no policy version 99/, 'policy', 'activate', '99'],
+    [1, /cannot open \/nowhere/, 'policy', 'put', '/nowhere'],
+    [1, /no quota "quo_x"/, 'quota', 'remove', 'quo_x'],
+    [1, /nothing would change/, 'caller', 'update', 'eve'],
+    [1, /does not exist; `bailiff init/, 'check', '/nowhere/state'],
+  ];
+  for (const [status, words, ...args] of cases) {
+    const got = run(args);
+    assert.equal(got.status, status, `${args.join(' ')}: ${got.all}`);
+    assert.match(got.all, words, args.join(' '));
+    if (args.length > 0 && args[0] !== 'check') assert.equal(got.stdout, '', args.join(' '));
+  }
+  assert.equal(run(['team', 'list'], { state: '' }).status, 2);
+});
+
+test('an auditor reads by command, and changes nothing', async () => {
+  const token = tokens.auditor;
+  const before = await call('listTeams');
+  for (const command of ['team list', 'caller list', 'key list', 'engine list', 'model list', 'policy list', 'policy show', 'quota list',
+    'quota usage', 'admin list', 'anchor list', 'status', 'audit query', 'audit tail', 'audit checkpoint'])
+    assert.equal(run(command.split(' '), { token }).status, 0, command);
+  for (const command of ['team add x', 'team remove lab', 'caller add x', 'caller disable eve', 'caller enable eve', 'key issue eve',
+    'engine add x http://127.0.0.1:1', 'engine remove local', 'model add x', 'model retire tiny', 'model alias tiny x', 'policy activate 1',
+    'policy rollback', 'policy require-approvals 5', 'quota set --team lab --tokens-per-day 1', 'admin add x --role admin',
+    'admin disable a-admin', 'anchor add x file /x', 'onboard x --team lab']) {
+    const got = run(command.split(' '), { token });
+    assert.equal(got.status, 1, command);
+    assert.match(got.stderr, /the role "auditor" may not/, command);
+  }
+  assert.deepEqual(await call('listTeams'), before);
+  assert.match(run(['team', 'list'], { token: 'bla_wrong' }).stderr, /not known here/);
+});
+
+test('nothing that a terminal obeys comes out, and tables are straight', () => {
+  run(['team', 'add', 'odd', '--title', 'a\u001b[31mred\u0007\u009b\u202eevil']);
+  run(['team', 'add', 'wide', '--title', '研究所']);
+  const { stdout } = run(['team', 'list']);
+  // eslint-disable-next-line no-control-regex
+  assert.ok(!/[\u0000-\u0009\u000b-\u001f\u007f-\u009f\u202a-\u202e]/.test(stdout));
+  const lines = stdout.trimEnd().split('\n').filter((line) => !line.includes('研究所'));
+  const at = lines[0].indexOf('CREATED');
+  for (const line of lines.slice(1)) assert.match(line.slice(at), /^\d{4}-\d\d-\d\d \d\d:/, line);
+});
+
+test('check, beside the running server, finds an engine that others can reach', async () => {
+  const good = run(['check']);
+  assert.equal(good.status, 0, good.all);
+  assert.match(good.stdout, /at work here/);
+  assert.ok(!good.stdout.includes('answers without a credential'));
+  const elsewhere = Object.values(networkInterfaces()).flat().some((one) => !one.internal && one.family === 'IPv4');
+  const { enginePort, engine } = world;
+  await engine.stop();
+  await world.startEngine(['--host', '0.0.0.0'], enginePort);
+  const bad = run(['check']);
+  if (elsewhere) assert.match(bad.stdout, /warning: engine local answers without a credential on [0-9.]+:\d+ too: anyone who reaches it goes round Bailiff/);
+  writeFileSync(world.settings, `${readFileSync(world.settings, 'utf8')}\nworkerz = 3;\n`);
+  const wrong = run(['check']);
+  assert.equal(wrong.status, 1);
+  assert.match(wrong.stdout, /error: bailiff\.conf:\d+: unknown key "workerz"; did you mean "workers"\?/);
+  writeFileSync(world.settings, readFileSync(world.settings, 'utf8').replace('workerz = 3;', ''));
+  assert.ok(existsSync(world.settings));
+});
+
+test('the certificate that init made passes openssl verify -x509_strict', () => {
+  const at = (name) => join(world.state, 'tls', name);
+  const verified = spawnSync('openssl', ['verify', '-x509_strict', '-purpose', 'sslserver', '-verify_ip', '127.0.0.1', '-CAfile', at('ca.pem'), at('server.pem')], { encoding: 'utf8' });
+  assert.equal(verified.status, 0, verified.stdout + verified.stderr);
 });
