@@ -346,7 +346,7 @@ void cedar_describe_explanation(struct buf *out,
         break;
     case CEDAR_SATISFIED:
     case CEDAR_FAILED:
-        cedar_failure_print(out, NULL, &explanation->failure);
+        describe_failure(&d, &explanation->failure);
         break;
     }
 }

@@ -59,6 +59,8 @@ void describe_say(struct describer *d, enum cedar_phrase phrase, bool negated,
 void describe_term(struct describer *d, const struct cedar_expr *e);
 void describe_path(struct describer *d, const struct cedar_expr *on,
     const struct cedar_key *path, uint32_t count);
+/* Why an evaluation failed (describe_failure.c). */
+void describe_failure(struct describer *d, const struct cedar_failure *failure);
 /* A clause; `inner` for one that stands within another. */
 void describe_condition(
     struct describer *d, const struct cedar_expr *e, bool negated, bool inner);

@@ -162,3 +162,24 @@ CEDAR_PHRASE(SCOPE_TYPE_IN, "$1 is not both of the type $2 and in $3", NULL,
     "$1并非既属于类型$2又属于$3", NULL)
 CEDAR_PHRASE(SCOPE_NONE, "no action fits an empty list", NULL,
     "空列表不匹配任何操作", NULL)
+
+/* --- Failures: $1 the value, $2 what was wanted or a name, $3 its kind --- */
+CEDAR_PHRASE(FAIL_TYPE, "$2 was expected where $3 stood: $1", NULL,
+    "此处应为$2，实为$3：$1", NULL)
+CEDAR_PHRASE(
+    FAIL_ATTRIBUTE, "$1 has no attribute $2", NULL, "$1没有属性$2", NULL)
+CEDAR_PHRASE(FAIL_FIELD, "the record has no attribute $2", NULL,
+    "记录中没有属性$2", NULL)
+CEDAR_PHRASE(FAIL_TAG, "$1 has no tag $2", NULL, "$1没有标签$2", NULL)
+CEDAR_PHRASE(FAIL_NO_ENTITY, "there is no entity $1", NULL, "没有实体$1", NULL)
+CEDAR_PHRASE(FAIL_OVERFLOW, "the result does not fit 64 bits", NULL,
+    "结果超出64位整数的范围", NULL)
+CEDAR_PHRASE(FAIL_ARGUMENTS, "$2 was given a wrong number of arguments", NULL,
+    "$2的参数个数不对", NULL)
+CEDAR_PHRASE(FAIL_EXTENSION, "$1 is no valid $2", NULL, "$1不是有效的$2", NULL)
+CEDAR_PHRASE(
+    FAIL_DEPTH, "a value is nested too deeply", NULL, "值的嵌套层数过多", NULL)
+CEDAR_PHRASE(FAIL_STEPS, "the evaluation took too many steps", NULL,
+    "求值步骤过多", NULL)
+CEDAR_PHRASE(FAIL_MEMORY, "the evaluation took too much memory", NULL,
+    "求值占用内存过多", NULL)

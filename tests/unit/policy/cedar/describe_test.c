@@ -5,6 +5,7 @@
 
 #include <setjmp.h>
 #include <stdarg.h>
+#include <stdio.h>
 #include <stdlib.h>
 
 #include <cmocka.h>
@@ -387,9 +388,39 @@ static void test_explanations(void **state)
             "\"chat\" };",
         "does not apply: the route is “chat” (the route is \"chat\")",
         CEDAR_ENGLISH);
-    explain("permit(principal, action, resource) when { context.x };",
-        "could not be evaluated: the record has no attribute \"x\"",
-        CEDAR_ENGLISH);
+    static const struct {
+        const char *condition, *english, *chinese;
+    } failures[] = {
+        {"context.x", "the record has no attribute “x”", "记录中没有属性“x”"},
+        {"context.tokens",
+            "true or false was expected where a number stood: 8192",
+            "此处应为布尔值，实为整数：8192"},
+        {"context.route < 1",
+            "a number or a date or a duration was expected where a text stood: "
+            "\"chat\"",
+            "此处应为整数或日期时间或时长，实为文本：\"chat\""},
+        {"principal.a == 1", "there is no entity user “alice”",
+            "没有实体 User“alice”"},
+        {"principal.getTag(\"t\") == 1", "there is no entity user “alice”",
+            "没有实体 User“alice”"},
+        {"context.tokens * 9223372036854775807 == 1",
+            "the result does not fit 64 bits", "结果超出64位整数的范围"},
+        {"ip(context.route).isIpv4()", "\"chat\" is no valid ip",
+            "\"chat\"不是有效的 ip"},
+        {"ip()", "ip was given a wrong number of arguments",
+            "ip 的参数个数不对"},
+    };
+    for (size_t i = 0; i < sizeof failures / sizeof failures[0]; i++) {
+        char policy[200], english[300], chinese[300];
+        snprintf(policy, sizeof policy,
+            "permit(principal, action, resource) when { %s };",
+            failures[i].condition);
+        snprintf(english, sizeof english, "could not be evaluated: %s",
+            failures[i].english);
+        snprintf(chinese, sizeof chinese, "无法求值：%s", failures[i].chinese);
+        explain(policy, english, CEDAR_ENGLISH);
+        explain(policy, chinese, CEDAR_CHINESE);
+    }
 }
 
 static void test_languages(void **state)
