@@ -171,7 +171,7 @@ enum err question_init(struct question *question, const struct audit_filter *f,
 }
 
 /* No row of the file can be in the answer. */
-static bool is_outside(
+bool query_is_outside(
     const struct index_state *state, const struct audit_filter *f)
 {
     if (state->next == state->first || state->last_time_us == 0)
@@ -222,7 +222,7 @@ static enum err query_one(struct audit_index *index, size_t at,
         else if (state.next < index->list.firsts[at + 1])
             result->incomplete = true;
         if (list->count < question->limit &&
-            !is_outside(&state, question->filter))
+            !query_is_outside(&state, question->filter))
             err = query_file(db, question, &state, list, seen, info);
         else
             *seen = (struct words_seen){

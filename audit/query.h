@@ -62,7 +62,8 @@ struct audit_filter {
         "how it ended: ok, cut, client_gone, engine_error, interrupted, "      \
         "withdrawn; open: not yet")                                            \
     X("type", "TYPE",                                                          \
-        "request, request.denied, auth.failed, admin, admin.team.added ...")   \
+        "request, request.denied, auth.failed, admin, admin.team.added ...; "  \
+        "change: admin and policy")                                            \
     X("route", "PATH", "/v1/chat/completions ...")                             \
     X("action", "WORD", "chat, complete, embed ...")                           \
     X("id", "ID", "a request's id, or an event's")                             \

@@ -144,10 +144,14 @@ static bool status_wanted(struct search *search, int64_t value, struct str text)
            (asked.ptr[1] == 'x' || str_equal(asked, str_from(digits)));
 }
 
-/* "admin" takes admin.team.added; "admin.team.added" only itself. */
+/* "admin" takes admin.team.added; "admin.team.added" only itself; "change"
+ * is what people changed: admin and policy. */
 static bool type_wanted(struct search *search, int64_t value, struct str text)
 {
     struct str asked = search->question->filter->type;
+    if (str_equal(asked, STR("change")))
+        return str_starts(text, STR("admin.")) ||
+               str_starts(text, STR("policy."));
     return str_starts(text, asked) &&
            (text.len == asked.len || text.ptr[asked.len] == '.');
 }
@@ -615,4 +619,58 @@ enum err query_events(struct db *db, const struct index_state *state,
             "SELECT seq, time FROM event WHERE seq >= ?1 AND seq < ?2 "
             "ORDER BY seq LIMIT 1");
     return err == ERR_OK ? run_all(&search, out) : err;
+}
+
+/* --- Counting rows of a question ------------------------------------------
+ */
+
+static void append_driven(
+    struct search *search, const struct condition *driver, struct buf *sql)
+{
+    if (driver && driver->shape == SHAPE_COLUMN)
+        buf_printf(sql, " INDEXED BY %s WHERE r.%s IN (", driver->source,
+            driver->column);
+    else if (driver)
+        buf_printf(sql,
+            " WHERE r.seq IN (SELECT x.seq FROM %s AS x WHERE x.%s "
+            "IN (",
+            driver->source, driver->column);
+    else
+        buf_append_str(sql, STR(" NOT INDEXED WHERE 1"));
+    for (size_t i = 0; driver && i < driver->count; i++)
+        buf_printf(sql, "%s%lld", i ? "," : "", (long long)driver->values[i]);
+    if (driver)
+        buf_append_str(sql, driver->shape == SHAPE_LINK ? STR("))") : STR(")"));
+    append_range(search, "r", sql);
+    for (size_t i = 0; i < search->count; i++)
+        if (&search->conditions[i] != driver)
+            append_condition(&search->conditions[i], sql);
+}
+
+enum err query_source(struct db *db, const struct index_state *state,
+    const struct question *question, bool requests, struct words_seen *seen,
+    struct buf *sql, bool *none, struct errinfo *info)
+{
+    struct search search = {.db = db,
+        .state = state,
+        .question = question,
+        .table = requests ? "request" : "event",
+        .info = info};
+    const struct condition *driver = NULL;
+    enum err err =
+        requests ? where_request(&search, seen) : where_event(&search, seen);
+    if (err == ERR_OK && !search.none)
+        err = find_range(&search,
+            requests ? "SELECT seq, time FROM request WHERE seq >= ?1 AND "
+                       "seq < ?2 ORDER BY seq LIMIT 1"
+                     : "SELECT seq, time FROM event WHERE seq >= ?1 AND "
+                       "seq < ?2 ORDER BY seq LIMIT 1");
+    if (err == ERR_OK && !search.none)
+        err = choose_driver(&search, &driver);
+    *none = search.none;
+    if (err != ERR_OK || search.none)
+        return err;
+    buf_printf(sql, " FROM %s AS r", search.table);
+    append_driven(&search, driver, sql);
+    return sql->failed ? errinfo_set(info, ERR_NOMEM, "out of memory") : ERR_OK;
 }

@@ -116,7 +116,7 @@ static enum err set_status(
 }
 
 static const char *const families[] = {"request", "auth", "admin", "policy",
-    "engine", "system", "audit", "unreadable", NULL};
+    "engine", "system", "audit", "change", "unreadable", NULL};
 static const char *const request_types[] = {"admitted", "denied", "completed",
     "withdrawn", "attempt", "measured", NULL};
 

@@ -42,6 +42,15 @@ enum err query_events(struct db *db, const struct index_state *state,
     const struct question *question, struct row_list *out,
     struct words_seen *seen, struct errinfo *info) MUSTCHECK;
 
+/* " FROM request AS r WHERE ..." (or event) for what the question asks of the
+ * file; *none: no row can fit, and nothing is appended. For counting. */
+enum err query_source(struct db *db, const struct index_state *state,
+    const struct question *question, bool requests, struct words_seen *seen,
+    struct buf *sql, bool *none, struct errinfo *info) MUSTCHECK;
+/* No row of the file can be in the answer. */
+bool query_is_outside(
+    const struct index_state *state, const struct audit_filter *filter);
+
 /* The connections to the files of the index; opened when first wanted. */
 struct audit_index {
     char *dir;

@@ -153,7 +153,8 @@ static void say_detail(struct buf *out, const struct audit_event *e,
     any = false;
     for (JSON_EACH_MEMBER(&json, 0, key)) {
         if (json_type(&json, key + 1) == JSON_OBJECT ||
-            json_type(&json, key + 1) == JSON_ARRAY)
+            json_type(&json, key + 1) == JSON_ARRAY ||
+            json_string_equals(&json, key + 1, STR("")))
             continue;
         buf_append_str(out, any ? STR(", ") : STR(" ("));
         say_member(out, &json, key, arena, names);

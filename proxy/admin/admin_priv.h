@@ -282,7 +282,10 @@ admin_handler handle_policy_list, handle_policy_show, handle_policy_validate,
 admin_handler handle_quota_list, handle_quota_put, handle_quota_remove,
     handle_quota_usage;
 admin_handler handle_audit_query, handle_audit_show, handle_audit_checkpoint,
-    handle_audit_tail, handle_audit_prove;
+    handle_audit_tail, handle_audit_prove, handle_audit_export,
+    handle_audit_policy, handle_audit_stats, handle_audit_sample,
+    handle_audit_gaps, handle_audit_access, handle_audit_index,
+    handle_audit_reindex;
 admin_handler handle_anchor_list, handle_anchor_add, handle_anchor_remove;
 admin_handler handle_administrator_list, handle_administrator_add,
     handle_administrator_disable;

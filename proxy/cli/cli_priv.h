@@ -10,7 +10,7 @@
 
 #include <jansson.h>
 
-#define CLI_OPTIONS_MAX 24
+#define CLI_OPTIONS_MAX 40
 #define CLI_REPEATS_MAX 64
 
 enum cli_kind {
@@ -153,6 +153,27 @@ bool cli_read_key(struct cli *cli, struct buf *file, struct str *key);
 int cli_verify_file(struct cli *cli);        /* a proof, an export */
 int cli_verify_checkpoints(struct cli *cli); /* --checkpoint, --against */
 int cli_run_prove(struct cli *cli);
+int cli_write_proofs(struct cli *cli, const char *folder, const json_t *answer);
+/* A page of `audit query`. */
+int cli_show_records(struct cli *cli, const json_t *query, bool csv);
+int cli_print_csv_page(const json_t *rows, bool safe);
+int cli_run_stats(struct cli *cli);
+int cli_run_gaps(struct cli *cli);
+int cli_run_sample(struct cli *cli);
+int cli_run_access(struct cli *cli);
+int cli_run_report(struct cli *cli);
+int cli_run_reindex(struct cli *cli);
+extern const struct cli_option cli_stats_options[22], cli_gaps_options[3],
+    cli_sample_options[5], cli_access_options[4], cli_report_options[22];
+int cli_run_export(struct cli *cli);
+int cli_run_bundle(struct cli *cli);
+extern const struct cli_option cli_export_options[25], cli_bundle_options[22];
+/* A bare date means the day of whoever asks: since and until are made exact.
+ * False: said. */
+bool cli_exact_times(struct cli *cli, json_t *body);
+/* RFC 4180. `safe`: see --spreadsheet-safe. */
+void cli_csv_rows(FILE *out, const json_t *rows, const char *const *columns,
+    size_t count, bool head, bool safe);
 extern const struct cli_option cli_prove_options[1];
 
 #define CLI_COUNT(array) (sizeof(array) / sizeof((array)[0]))

@@ -221,26 +221,38 @@ static bool exact_time(struct cli *cli, json_t *body, const char *name)
     return true;
 }
 
-static int run_query(struct cli *cli)
+bool cli_exact_times(struct cli *cli, json_t *body)
 {
-    json_t *body = cli_body(cli, NULL), *answer = NULL;
-    const char *path;
-    int result = 2;
+    return exact_time(cli, body, "since") && exact_time(cli, body, "until");
+}
 
-    if (body && exact_time(cli, body, "since") &&
-        exact_time(cli, body, "until")) {
-        path = cli_with_query(cli, "/v1/audit/records", body);
-        result = cli_call(cli, "GET", path, NULL, &answer, NULL);
-    }
-    json_decref(body);
+int cli_show_records(struct cli *cli, const json_t *query, bool csv)
+{
+    const char *path = cli_with_query(cli, "/v1/audit/records", query);
+    json_t *answer = NULL;
+    int result = cli_call(cli, "GET", path, NULL, &answer, NULL);
+
     if (result)
         return result;
     if (cli->json)
         cli_print_json(answer);
+    else if (csv)
+        result = cli_print_csv_page(json_object_get(answer, "rows"), false);
     else
         print_page(answer);
     json_decref(answer);
-    return 0;
+    return result;
+}
+
+static int run_query(struct cli *cli)
+{
+    json_t *body = cli_body(cli, NULL);
+    int result = 2;
+
+    if (body && cli_exact_times(cli, body))
+        result = cli_show_records(cli, body, false);
+    json_decref(body);
+    return result;
 }
 
 /* --- show ------------------------------------------------------------ */
@@ -377,6 +389,46 @@ static const struct cli_command commands[] = {
         "and disturbs\nnone. FILE is a proof or an export: with --key it needs "
         "no state directory.\nExit status 0 only if all of it holds.",
         OPTIONS(cli_verify_options), cli_run_verify, NULL, false, true},
+    {"audit", "export", "FILE", 1, 1,
+        "Entries with proofs (JSONL), or rows as CSV, into a file",
+        "Without filters every entry of the log, or of --from/--to; with "
+        "filters all entries\nof the records that fit. A JSONL export ends in "
+        "a "
+        "trailer: without it it was cut,\nand --resume goes on. `bailiff audit "
+        "verify FILE` checks it. \"-\" is standard\noutput (CSV).",
+        OPTIONS(cli_export_options), cli_run_export, NULL, false, false},
+    {"audit", "bundle", "FOLDER", 1, 1,
+        "Evidence for someone else: entries, proofs, rules, a verifier",
+        "A new folder that proves itself: README.md in it says how to verify "
+        "it with and\nwithout Bailiff.",
+        OPTIONS(cli_bundle_options), cli_run_bundle, NULL, false, false},
+    {"audit", "stats", "", 0, 0,
+        "How many: per day, team, model, rule, status ...",
+        "Counts requests, or (by type, actor, object) acts and failed logins. "
+        "Hours, days\nand months are those of UTC.",
+        OPTIONS(cli_stats_options), cli_run_stats, NULL, false, false},
+    {"audit", "gaps", "", 0, 0, "When nothing is on record, and why",
+        "Between the records of the log. An orderly stop is said to be one; "
+        "everything else\nis silence that somebody should be able to explain.",
+        OPTIONS(cli_gaps_options), cli_run_gaps, NULL, false, false},
+    {"audit", "sample", "", 0, 0,
+        "A random sample with proofs, which anybody can repeat",
+        "Draw K is SHA-256(\"SEED\\nSIZE\\nK\"), its first eight bytes modulo "
+        "SIZE; draws that\nhit an entry twice, or one that opens no record of "
+        "the type, are passed over.",
+        OPTIONS(cli_sample_options), cli_run_sample, NULL, false, false},
+    {"audit", "report", "[NAME]", 0, 1,
+        "The questions that auditors come with, by name",
+        "Without NAME: the list. Filters narrow a report.",
+        OPTIONS(cli_report_options), cli_run_report, NULL, false, false},
+    {"audit", "access", "", 0, 0,
+        "Access review: who may use a model, or what a caller may use",
+        "And by which rules of the version in force.",
+        OPTIONS(cli_access_options), cli_run_access, NULL, false, false},
+    {"audit", "reindex", "", 0, 0, "Build the index anew from the log",
+        "The log is never touched; queries say that they may be incomplete "
+        "meanwhile.",
+        NULL, 0, cli_run_reindex, NULL, false, false},
     {"audit", "checkpoint", "", 0, 0,
         "The newest signed checkpoint; keep it somewhere else", NULL, NULL, 0,
         run_checkpoint, NULL, false, false},

@@ -3,7 +3,7 @@
  * proxy/cli/commands_verify_file.c - `audit prove`, and `audit verify` of what
  * left the house: a proof file, two checkpoints. A key is enough; nothing is
  * asked of a server. */
-#include "proxy/cli/cli_priv.h"
+#include "proxy/cli/export_file.h"
 
 #include "audit/prove.h"
 #include "audit/show.h"
@@ -23,8 +23,7 @@ const struct cli_option cli_prove_options[] = {
 
 /* --- prove ----------------------------------------------------------- */
 
-static int write_proofs(
-    struct cli *cli, const char *folder, const json_t *answer)
+int cli_write_proofs(struct cli *cli, const char *folder, const json_t *answer)
 {
     const json_t *proofs = json_object_get(answer, "proofs");
     const char *id = json_string_value(json_object_get(answer, "id"));
@@ -75,7 +74,7 @@ int cli_run_prove(struct cli *cli)
     if (cli->json) {
         cli_print_json(answer);
     } else if (folder) {
-        result = write_proofs(cli, folder, answer);
+        result = cli_write_proofs(cli, folder, answer);
     } else {
         const json_t *first = json_array_get(proofs, 0);
         fputs(json_string_value(json_object_get(first, "proof")), stdout);
@@ -217,19 +216,34 @@ out:
     return code;
 }
 
+/* An export may be large; its first byte tells it from a proof. */
+static bool is_export(const char *path)
+{
+    FILE *file = fopen(path, "r");
+    int first = file ? fgetc(file) : EOF;
+
+    if (file)
+        fclose(file);
+    return first == '{';
+}
+
 int cli_verify_file(struct cli *cli)
 {
+    struct note_key key;
     struct buf file;
     int code = 1;
 
+    if (is_export(cli->args[0]))
+        return read_key(cli, &key) ? export_file_verify(cli, cli->args[0], &key)
+                                   : 1;
     buf_init(&file, FILE_MOST);
     if (cli_read_file(cli->args[0], &file)) {
         if (audit_proof_is(buf_str(&file)))
             code = verify_proof(cli, buf_str(&file));
         else
             cli_say(1,
-                "%s is no proof (its first line would be "
-                "\"c2sp.org/tlog-proof@v1\")",
+                "%s is neither a proof (its first line would be "
+                "\"c2sp.org/tlog-proof@v1\") nor an export of a log",
                 cli->args[0]);
     }
     buf_fini(&file);

@@ -176,3 +176,70 @@ test('a range, two checkpoints, and the published directory for the other verifi
   const said = execFileSync('python3', [verifier, join(world.state, 'log.vkey'), 'log', join(world.state, 'log'), old], { encoding: 'utf8' });
   assert.match(said, /^whole: /);
 });
+
+test('an export and a bundle that prove themselves, and one that was cut', { skip: !python && 'python3 is not installed' }, () => {
+  const key = join(world.state, 'log.vkey'), whole = join(world.dir, 'whole.jsonl'), some = join(world.dir, 'some.jsonl');
+  world.cli('audit', 'export', whole);
+  world.cli('audit', 'export', some, '--caller', 'alice');
+  for (const file of [whole, some])
+    assert.ok(both(['audit', 'verify', file, '--key', key], [key, 'export', file]).good);
+  assert.ok(readFileSync(some, 'utf8').includes(answered) && !readFileSync(some, 'utf8').includes(denied));
+  for (const file of [whole, some]) {
+    const bytes = readFileSync(file), cut = join(world.dir, 'cut.jsonl');
+    for (const part of [0.3, 0.6, 0.97]) {
+      writeFileSync(cut, bytes.subarray(0, bytes.length * part));
+      const { good, text } = both(['audit', 'verify', cut, '--key', key], [key, 'export', cut]);
+      assert.equal(good, false);
+      assert.match(text, /cut short/);
+      world.cli('audit', 'export', cut, '--resume');
+      assert.deepEqual(readFileSync(cut), bytes);
+    }
+    const altered = Buffer.from(bytes);
+    altered[altered.indexOf(Buffer.from(answered)) + 2] ^= 1;
+    writeFileSync(cut, altered);
+    assert.equal(both(['audit', 'verify', cut, '--key', key], [key, 'export', cut]).good, false);
+  }
+  const folder = join(world.dir, 'bundle');
+  world.cli('audit', 'bundle', folder, '--type', 'request');
+  // the verifier in it is enough
+  const said = execFileSync('python3', [join(folder, 'verify.py'), key, 'bundle', folder], { encoding: 'utf8' });
+  assert.match(said, /^holds: \d+ entries/);
+  const rules = readdirSync(join(folder, 'policies')).find((name) => name.endsWith('.cedar'));
+  writeFileSync(join(folder, 'policies', rules), 'permit(principal, action, resource);');
+  assert.notEqual(spawnSync('python3', [join(folder, 'verify.py'), key, 'bundle', folder]).status, 0);
+});
+
+test('CSV: quoted as RFC 4180 wants it', () => {
+  const text = world.cli('audit', 'export', '-', '--format', 'csv', '--type', 'request');
+  const lines = text.split('\r\n');
+  assert.match(lines[0], /^seq,time,kind,type,id,/);
+  assert.equal(lines.at(-1), '');
+  const row = lines.find((line) => line.includes(denied));
+  assert.match(row, /,"\[""everyone"",""interns""\]",/);
+});
+
+test('counts, gaps, samples, reports, access, and the index built anew', () => {
+  const stats = world.json('audit', 'stats', '--by', 'caller,decision').groups;
+  assert.deepEqual(stats.map((one) => [one.callerName, one.decision, one.requests]).sort(),
+    [['alice', 'permit', 1], ['ivy', 'deny', 1]]);
+  assert.match(world.cli('audit', 'gaps'), /without a missing index/);
+  const sample = (...size) => world.json('audit', 'sample', '--seed', 'winter', '--type', 'admin', '--count', '5', ...size);
+  const first = sample();
+  assert.equal(first.items.length, 5);
+  const indices = (one) => one.items.map((item) => item.index);
+  assert.deepEqual(indices(sample('--size', String(first.size))), indices(first));
+  for (const { name } of reports())
+    if (!['activity', 'policy-at'].includes(name)) world.cli('audit', 'report', name);
+  assert.match(world.cli('audit', 'report', 'activity', '--caller', 'alice'), new RegExp(answered));
+  assert.match(world.cli('audit', 'report', 'policy-at', '--until', '2100-01-01'), /policy version 1, in force since/);
+  assert.match(attempt(['audit', 'report', 'denial']).text, /did you mean "denials"/);
+  const access = world.json('audit', 'access', '--model', 'big').items;
+  assert.deepEqual(access.map((one) => [one.callerName, one.allowed]).sort(), [['alice', true], ['ivy', false]]);
+  assert.deepEqual(access.find((one) => one.callerName === 'ivy').rules, ['interns-small-models']);
+  assert.match(world.cli('audit', 'reindex'), /built anew: \d+ entries/);
+  assert.deepEqual(world.json('audit', 'query', '--caller', 'alice', '--type', 'request').rows.map((row) => row.id), [answered]);
+});
+
+function reports() {
+  return world.cli('audit', 'report').trim().split('\n').slice(1).map((line) => ({ name: line.split(' ')[0] }));
+}
