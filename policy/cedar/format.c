@@ -40,6 +40,9 @@ static void append_comments(
         blank_lines = 0;
         at = end;
     }
+    /* A comment apart from the policy below it stays apart. */
+    if (any && blank_lines > 1 && to < text.len)
+        buf_append_char(out, '\n');
 }
 
 /* Whether there is a comment between two tokens of text[from..to). */

@@ -51,6 +51,10 @@ static void test_comments(void **state)
           "// next\nforbid(principal,action,resource); // end  \n\n// last",
         "// one\n\n//two\npermit (principal, action, resource); // same line\n"
         "\n// next\nforbid (principal, action, resource); // end\n\n// last\n");
+    check("// of the file\n// all\n\n\n@id(\"a\") permit(principal,action,"
+          "resource);\n// apart\n\nforbid(principal,action,resource);\n",
+        "// of the file\n// all\n\n@id(\"a\")\npermit (principal, action, "
+        "resource);\n\n// apart\n\nforbid (principal, action, resource);\n");
     check("permit(principal, // who\n action,resource);"
           "permit(principal,action,resource) when { \"// no\" == \"\" };",
         "permit(principal, // who\n action,resource);\n\n"
