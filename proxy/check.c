@@ -288,8 +288,13 @@ static void check_warnings(struct check *c)
     const json_t *warnings = json_object_get(status, "warnings");
     const json_t *state = json_object_get(status, "state");
 
-    for (size_t i = 0; i < json_array_size(warnings); i++)
-        WARN(c, "%s", json_string_value(json_array_get(warnings, i)));
+    for (size_t i = 0; i < json_array_size(warnings); i++) {
+        const char *text = json_string_value(json_array_get(warnings, i));
+        /* check_certificate has said it. */
+        if (!c->settings ||
+            !str_starts(str_from(text), str_from(c->settings->certificate)))
+            WARN(c, "%s", text);
+    }
     if (status && json_integer_value(json_object_get(state, "anchors")) == 0)
         WARN(c,
             "no anchors: nobody else holds a checkpoint, so a cut log could "

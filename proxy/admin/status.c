@@ -6,9 +6,14 @@
 #include "proxy/admin/admin_priv.h"
 
 #include "audit/log.h"
+#include "lib/clock.h"
 #include "lib/file.h"
+#include "proxy/settings.h"
+#include "proxy/tls.h"
 
 #include <stdlib.h>
+
+#define CERTIFICATE_WARN_US (30 * DAY_US)
 
 extern const char schema_openapi_yaml[];
 extern const size_t schema_openapi_yaml_length;
@@ -95,6 +100,33 @@ static struct str log_origin(struct admin_call *call)
     return origin;
 }
 
+/* The certificate that a start would take; `check` says the same. */
+static void warn_of_certificate(struct admin_call *call, json_t *warnings)
+{
+    struct settings *settings = NULL;
+    struct tls_context *tls = NULL;
+    struct buf findings;
+    int64_t left;
+
+    buf_init(&findings, 65536);
+    if (settings_load(control_dir(call->control), &settings, &findings) ==
+            ERR_OK &&
+        tls_context_new(settings->certificate, settings->certificate_key, &tls,
+            NULL) == ERR_OK) {
+        left = tls_context_expires(tls) - clock_now();
+        if (left <= 0)
+            json_array_append_new(warnings,
+                json_sprintf("%s has expired", settings->certificate));
+        else if (left < CERTIFICATE_WARN_US)
+            json_array_append_new(warnings,
+                json_sprintf("%s expires in %lld days", settings->certificate,
+                    (long long)(left / DAY_US)));
+    }
+    tls_context_unref(&tls);
+    settings_free(&settings);
+    buf_fini(&findings);
+}
+
 enum err handle_status(struct admin_call *call)
 {
     const struct admin_server *server = call->admin->server;
@@ -122,6 +154,7 @@ enum err handle_status(struct admin_call *call)
             "is allowed (bailiff policy require-approvals N)");
     if (version == 0)
         warn(warnings, "no policy version is active: every request is denied");
+    warn_of_certificate(call, warnings);
     admin_set_text(answer, "version", STR(BAILIFF_VERSION));
     admin_set_bool(answer, "running", server != NULL);
     admin_set_text(answer, "directory", str_from(control_dir(call->control)));

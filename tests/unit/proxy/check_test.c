@@ -107,6 +107,8 @@ static void test_certificates(void **context)
     const char *const names[] = {"localhost"};
     struct crypto_certificates made = {0};
     struct errinfo info = {0};
+    json_t *status = NULL;
+    char *said;
 
     state_close(s);
     assert_int_equal(
@@ -116,6 +118,13 @@ static void test_certificates(void **context)
     EXPECT(s, 1, "tls/server");
     write_over(s, "tls/server.key", made.key);
     EXPECT(s, 0, "server.pem expires in ", "send SIGHUP");
+    state_open(s);
+    assert_int_equal(state_call(s, "GET", "/v1/status", NULL, &status), 200);
+    said = json_dumps(json_object_get(status, "warnings"), 0);
+    assert_non_null(strstr(said, "server.pem expires in "));
+    free(said);
+    json_decref(status);
+    state_close(s);
     assert_int_equal(chmod(path_of(s, "tls/server.key"), 0604), 0);
     EXPECT(s, 1, "tls/server.key can be read by others (mode 604)");
     free(made.ca_certificate);
