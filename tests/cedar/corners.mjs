@@ -171,6 +171,7 @@ function folded(rng) {
 const FORMS = ['!(H) && A', '!(H) || A', '!!(H) && A', '!(!(H)) && A', '(H || true) && A', '(true || H) && A', '(H && false) || A', '(false && H) || A',
   '(if H then true else false) && A', '(if H then A else true) && A', '(if T then H else H) && A', '(if !(H) then false else true) && A', 'H || A', 'A && H', '(H == true) && A',
   '[H].contains(true) && A', '(H || A) && A', '(H && T) && A', '(T && H) && A', '(T || H) && A', '(H || T) && A', '(H || H) && A', 'if H then A else A', 'if !(H) then A else true',
+  'if H then A else T', 'if H then A else false', 'if T && H then A else T', '(if H then A else true) && T', 'if !(H) then T else A', 'H && A', 'H && (A || T)', 'H && (T || A)',
   '(if T then H else false) && A', '(if T then false else H) && A', '(if T then H else true) && A', '(if H then T else H) && A', '(if T then T else H) && A', 'T || (H && A)',
   'T && H && A', '(H && A) || A', '(T || (H && T)) && A', '(H && T) || (H && A)', 'if T then (H && A) else A', '(H || (T && H)) && A', '!(H && T) || A', '!(H || T) && A'];
 const form = (rng, [H, A]) => rng.pick(FORMS).replace(/\b[HAT]\b/g, (x) => (x === 'H' ? H : x === 'A' ? A : 'principal == resource'));
