@@ -86,18 +86,24 @@ export class World {
 
   static async make(options = {}) {
     const world = new World(mkdtempSync(join(tmpdir(), 'bailiff-e2e-')));
-    world.run('init', world.state);
-    world.settings = join(world.state, 'bailiff.conf');
-    writeFileSync(world.settings, readFileSync(world.settings, 'utf8').replace(/^\s*listen\s*=.*$/m, '') +
-      `\nlisten = [ "127.0.0.1:0" ];\nworkers = ${options.workers ?? 2};\n` + (options.settings ?? ''));
-    await world.startEngine(options.engine ?? []);
-    await world.serve();
-    world.cli('engine', 'add', 'local', `http://127.0.0.1:${world.enginePort}`, '--kind', 'demo');
-    world.cli('model', 'add', 'tiny', '--engine', 'local', '--approve');
-    world.cli('model', 'add', 'big', '--engine', 'local', '--approve');
-    world.cli('model', 'add', 'draft', '--engine', 'local');
-    world.cli('model', 'alias', 'tiny', 'gpt-4o-mini');
-    world.cli('model', 'group', 'join', 'large', 'big');
+    try {
+      world.run('init', world.state);
+      world.settings = join(world.state, 'bailiff.conf');
+      writeFileSync(world.settings, readFileSync(world.settings, 'utf8').replace(/^\s*listen\s*=.*$/m, '') +
+        `\nlisten = [ "127.0.0.1:0" ];\nworkers = ${options.workers ?? 2};\n` + (options.settings ?? ''));
+      await world.startEngine(options.engine ?? []);
+      await world.serve();
+      world.cli('engine', 'add', 'local', `http://127.0.0.1:${world.enginePort}`, '--kind', 'demo');
+      world.cli('model', 'add', 'tiny', '--engine', 'local', '--approve');
+      world.cli('model', 'add', 'big', '--engine', 'local', '--approve');
+      world.cli('model', 'add', 'draft', '--engine', 'local');
+      world.cli('model', 'alias', 'tiny', 'gpt-4o-mini');
+      world.cli('model', 'group', 'join', 'large', 'big');
+    } catch (error) { // nothing is left that would keep this process alive
+      for (const child of [world.server, world.engine]) child?.kill('SIGKILL');
+      rmSync(world.dir, { recursive: true, force: true });
+      throw error;
+    }
     return world;
   }
 
