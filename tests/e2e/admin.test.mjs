@@ -242,6 +242,16 @@ test('audit and anchors', async () => {
   await call('listEntries', { query: { limit: 5 } });
   await call('listEntries', { query: { from: 0, limit: 5 } });
   await call('takeCheckpoint');
+  await call('exportRecords', { query: { limit: 3 } });
+  await call('exportRecords', { query: { decision: 'permit', limit: 3 } });
+  await call('getStoredPolicy', { params: { version: '1' } });
+  await call('countRecords');
+  await call('countRecords', { query: { by: 'caller', type: 'request' } });
+  await call('findGaps', { query: { longer: '1m' } });
+  await call('drawSample', { query: { seed: 'x', count: 2 } });
+  await call('reviewAccess', { query: { model: 'tiny' } });
+  await call('getIndex');
+  await call('rebuildIndex');
   await call('addAnchor', { body: { name: 'copy', kind: 'file', target: join(world.dir, 'anchor'), everyMinutes: 5 }, status: 201 });
   await call('listAnchors');
   await until(async () => (await call('getStatus')).server.anchors.some((one) => one.name === 'copy'), 'the anchor in the status');
@@ -299,7 +309,8 @@ test('bodies and queries have the members of the document, no more and no fewer'
       }
     }
     const queried = operation.parameters.filter((one) => one.in === 'query').map((one) => one.name).sort();
-    if (queried.length > 0 && id !== 'queryRecords')
+    // (Those that take the filters of a search name what they know in other words.)
+    if (queried.length > 0 && !queried.includes('since'))
       assert.deepEqual(knownOf(await call(id, { params, query: { qqqqqqqqqqqq: 1 }, status: 400 })), queried, `query of ${id}`);
   }
 });
