@@ -44,6 +44,7 @@ if [ -x tests/e2e/run.sh ]; then
     part "end to end, thread sanitizer" bash tests/e2e/run.sh \
         build/tsan/bailiff thread streams.test.mjs limits.test.mjs live.test.mjs
 fi
+part "durability" bash tests/durability/run.sh "$build"
 if [ -x tests/llama/run.sh ]; then
     part "a real llama-server" bash tests/llama/run.sh "$build/bailiff"
 fi

@@ -56,8 +56,8 @@ const REPORT = /(WARNING: ThreadSanitizer|ERROR: (Address|Leak)Sanitizer|runtime
 
 // A program of ours that was started: what it says, and how it ends.
 class Process {
-  constructor(args) {
-    this.child = spawn(program, args, { stdio: ['ignore', 'pipe', 'pipe'] });
+  constructor(args, env = {}) {
+    this.child = spawn(program, args, { stdio: ['ignore', 'pipe', 'pipe'], env: { ...process.env, ...env } });
     this.log = '';
     this.child.stderr.on('data', (data) => { this.log += data; });
     this.ended = new Promise((resolve) => this.child.once('close', (code, signal) => {
@@ -82,6 +82,7 @@ export class World {
     this.keys = [];          // texts that no file of the state may hold
     this.handles = [];
     this.logs = '';
+    this.env = {};           // of the server, beside our own
   }
 
   static async make(options = {}) {
@@ -118,7 +119,7 @@ export class World {
   }
 
   async serve() {
-    this.server = new Process(['serve', this.state]);
+    this.server = new Process(['serve', this.state], this.env);
     await waitFor(this.server.child, / ready /, 'serve');
     this.port = Number(this.server.log.match(/listening address=127\.0\.0\.1:(\d+)/)[1]);
     this.ca = readFileSync(join(this.state, 'tls/ca.pem'));
