@@ -157,7 +157,7 @@ export class World {
     if (r.chance(0.05)) {
       const a = r.pick(this.actions);
       out.push({ uid: { type: a.type, id: a.id }, attrs: {},
-        parents: this.above(a).map((p) => ({ type: p.type, id: p.id })) });
+        parents: this.above(a).filter(() => !r.chance(0.1)).map((p) => ({ type: p.type, id: p.id })) });
     }
     return out;
   }
@@ -176,7 +176,7 @@ export class World {
     const r = this.rng;
     const wrong = bad > 0 && r.chance(bad);
     const type = (name) => (wrong && r.chance(0.3) ? r.pick(this.entityNames) : name);
-    const uid = (name) => ({ type: name, id: this.values.id(name) });
+    const uid = (name) => ({ type: name, id: wrong && r.chance(0.2) ? 'zz' : this.values.id(name) });
     const action = wrong && r.chance(0.3) ? { type: env.action.type, id: 'nope' } : env.action;
     const context = this.values.value({ k: 'Record', attrs: env.action.context }, wrong ? 0.2 : 0, true);
     const out = {
