@@ -289,9 +289,13 @@ static void tokenise(struct demo_engine *engine, struct demo_call *call)
                 "{s:o, s:I}", "tokens", tokens, "count", (json_int_t)count));
     } else {
         struct demo_job job;
+        enum demo_shape shape =
+            json_object_get(body, "prompt") != NULL  ? DEMO_COMPLETION
+            : json_object_get(body, "input") != NULL ? DEMO_RESPONSES
+                                                     : DEMO_CHAT;
         if (json_object_get(body, "model") == NULL)
             json_object_set_new(body, "model", json_string(""));
-        const char *why = demo_job_read(DEMO_CHAT, body, &job);
+        const char *why = demo_job_read(shape, body, &job);
         if (why != NULL)
             answer_error(call, 400, "bad_request", why);
         else

@@ -155,6 +155,10 @@ const char *demo_job_read(
     job->seed = seed != -1 ? (uint64_t)seed : str_hash(buf_str(&text));
     job->prompt = buf_steal(&text);
     buf_fini(&text);
+    for (size_t i = 0; i < job->stop_count; i++) {
+        if (job->stops[i] == NULL)
+            why = "out of memory";
+    }
     if (why == NULL && (job->prompt == NULL || job->model == NULL))
         why = "out of memory";
     return why;
@@ -240,6 +244,9 @@ void demo_choice_step(struct demo_engine *engine, const struct demo_job *job,
     } else {
         size_t held = held_back(job);
         end = end > held ? end - held : 0;
+        while (held > 0 && end > 0 && end < choice->text.len &&
+               (buf_str(&choice->text).ptr[end] & 0xc0) == 0x80)
+            end--; /* no piece of a character */
     }
     if (end > choice->given) {
         *piece = str_make(

@@ -13,9 +13,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-/* A record with more tools than this could not be written down whole. */
-#define TOOLS_MAX 1024
-#define TOOLS_BYTES_MAX 12288 /* as JSON, quotes and commas included */
+#define TOOLS_MAX POLICY_TOOLS_MAX
+#define TOOLS_BYTES_MAX POLICY_TOOLS_BYTES_MAX
 
 enum record_id { AUTH, INPUT, PARAMS, REQUEST, TARGET, TIME, WHOLE, RECORDS };
 

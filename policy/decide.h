@@ -152,6 +152,11 @@ struct policy_decision {
     struct policy_obligations obligations;
 };
 
+/* More tools than this, or longer names, could not be written down whole. */
+#define POLICY_TOOLS_MAX 1024
+#define POLICY_TOOLS_BYTES_MAX                                                 \
+    12288 /* as JSON, quotes and commas included; one name a sixth of it */
+
 struct policy_workspace;                             /* one per thread */
 struct policy_workspace *policy_workspace_new(void); /* gives */
 void policy_workspace_free(struct policy_workspace **workspace);

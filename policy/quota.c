@@ -32,6 +32,7 @@ struct quota_bucket {
     int64_t start_us, end_us;
     int64_t used; /* reservations included */
     struct rate rate;
+    int64_t reserved; /* open reservations; calendar: of this window */
 };
 
 struct quota_ledger {
@@ -259,7 +260,7 @@ static void enter_window_locked(
         return; /* also with a clock that was set back */
     int64_t start, end;
     if (next_window(b, rule, now_us, &start, &end))
-        b->used = 0;
+        b->used = b->reserved = 0;
     b->start_us = start;
     b->end_us = end;
     b->window = rule->window;
@@ -359,6 +360,7 @@ static void take_locked(
     struct quota_bucket *b = claim->bucket;
     claim->reserved = units;
     claim->settled = 0;
+    b->reserved += units;
     if (claim->rule->window == QUOTA_MINUTE) {
         claim->used = rate_used(&b->rate, now_us);
         claim->step = rate_take(&b->rate, now_us, units);
@@ -373,15 +375,21 @@ static void take_locked(
     b->used += units;
 }
 
+/* The lowest cap that a demand can live with. */
+static int64_t least_cap(const struct quota_demand *demand)
+{
+    return demand->cap_is_flexible && demand->cap_least < demand->cap
+               ? demand->cap_least
+               : demand->cap;
+}
+
 static enum err reserve_locked(struct quota_ledger *ledger, int64_t now_us,
     const struct quota_demand *demand, const uint64_t *hash,
     struct quota_claim *claims, size_t count, int64_t *cap,
     struct quota_denial *denial)
 {
     int64_t granted = demand->cap;
-    int64_t least = demand->cap_is_flexible && demand->cap_least < demand->cap
-                        ? demand->cap_least
-                        : demand->cap;
+    int64_t least = least_cap(demand);
     uint64_t visit = ++ledger->visit;
     denial->rule = NULL;
     for (size_t i = 0; i < count; i++) {
@@ -447,8 +455,10 @@ static void settle_locked(struct quota_claim *claim, int64_t actual)
         claim->step =
             rate_give_back(&b->rate, claim->step, back, claim->rule->amount);
         claim->arrival_us = rate_arrival_us(&b->rate);
+        b->reserved -= claim->reserved;
     } else if (claim->window_start_us == b->start_us) {
         b->used -= back;
+        b->reserved -= claim->reserved;
     }
 }
 
@@ -500,14 +510,39 @@ void quota_peek(struct quota_ledger *ledger, int64_t now_us,
     unlock(ledger);
     out->limit = rule->amount;
     out->remaining = room_locked(&fresh, rule, now); /* on the copy */
+    out->reserved = fresh.reserved; /* a window that has ended holds none */
     if (rule->window == QUOTA_MINUTE) {
         out->used = rate_used(&fresh.rate, now);
         out->reset_us = rate_backlog_us(&fresh.rate, now);
+        out->window_start_us = 0;
     } else {
         out->used = fresh.used;
+        out->window_start_us = fresh.start_us;
         out->reset_us =
             rule->window == QUOTA_LIFETIME ? -1 : fresh.end_us - now;
     }
+}
+
+int64_t quota_asked(
+    const struct quota_rule *rule, const struct quota_demand *demand)
+{
+    return units_of(rule->dimension, demand, least_cap(demand));
+}
+
+int64_t quota_foresee(struct quota_ledger *ledger, int64_t now_us,
+    const struct quota_demand *demand, const struct quota_claim *claims,
+    size_t count)
+{
+    int64_t granted = demand->cap;
+    int64_t least = least_cap(demand);
+    for (size_t i = 0; i < count; i++) {
+        struct quota_status status;
+        quota_peek(ledger, now_us, claims[i].rule, &status);
+        granted = cap_within(claims[i].rule, demand, status.remaining, granted);
+        if (granted < least)
+            return -1;
+    }
+    return granted;
 }
 
 /* --- Start-up ------------------------------------------------------------ */

@@ -101,6 +101,16 @@ enum err quota_reserve(struct quota_ledger *ledger, int64_t now_us,
     const struct quota_demand *demand, struct quota_claim *claims, size_t count,
     int64_t *cap, struct quota_denial *denial) MUSTCHECK;
 
+/* What would be granted now, without taking it: the cap (0 where nothing is
+ * generated), or -1 where it does not fit. Another may be faster: a hint. */
+int64_t quota_foresee(struct quota_ledger *ledger, int64_t now_us,
+    const struct quota_demand *demand, const struct quota_claim *claims,
+    size_t count);
+/* What a demand asks of a quota at the least cap that would do; for records
+ * of a demand that was not granted. */
+int64_t quota_asked(
+    const struct quota_rule *rule, const struct quota_demand *demand);
+
 /* The true use. Charges min(actual, reserved) per claim, sets claim->settled,
  * and for rates arrival_us and step anew. Never fails; a claim that holds
  * nothing (refused, settled already) is left alone. requests count 1 when
@@ -114,10 +124,12 @@ void quota_cancel(struct quota_ledger *ledger, int64_t now_us,
 
 struct quota_status {
     int64_t limit;
-    int64_t used; /* reservations included */
+    int64_t used;     /* reservations included */
+    int64_t reserved; /* of it; what is open now */
     int64_t remaining;
     int64_t reset_us; /* from now until full again / until the window ends; -1:
                          never */
+    int64_t window_start_us; /* calendar windows; else 0 */
 };
 void quota_peek(struct quota_ledger *ledger, int64_t now_us,
     const struct quota_rule *rule, struct quota_status *out);

@@ -190,6 +190,16 @@ static void exchange_run(struct exchange *x)
     }
 }
 
+void exchange_go_on(struct exchange *x)
+{
+    exchange_run(x);
+}
+
+void exchange_refuse(struct exchange *x)
+{
+    denied(x);
+}
+
 /* --- From the connection ------------------------------------------------- */
 
 static struct str keep(struct exchange *x, const struct http1_head *head,
@@ -356,6 +366,9 @@ void exchange_client_gone(struct exchange *x)
     case READING:
         exchange_end(x);
         break;
+    case MEASURING:
+        exchange_measure_abandon(x);
+        break;
     case ADMITTING: /* its entry is on its way: withdrawn when durable */
     case DENYING:
         break;
@@ -421,6 +434,10 @@ void exchange_durable(struct exchange *x)
         if (x->connection != NULL)
             exchange_answer_verdict(x);
         exchange_end(x);
+        return;
+    }
+    if (x->phase == MEASURING) {
+        exchange_measure_durable(x);
         return;
     }
     MUST(x->phase == ADMITTING);
@@ -490,6 +507,12 @@ void exchange_shutdown(struct exchange *x)
             connection_abort(x->connection);
         x->connection = NULL;
         exchange_end(x);
+        break;
+    case MEASURING:
+        if (x->connection != NULL)
+            connection_abort(x->connection);
+        x->connection = NULL;
+        exchange_measure_abandon(x);
         break;
     case ADMITTING:
     case DENYING:

@@ -131,6 +131,30 @@ static const struct audit_quota_figure *figures(struct exchange *x)
     return list;
 }
 
+static int64_t recordable(int64_t units)
+{
+    return units > JSON_INTEGER_MAX ? JSON_INTEGER_MAX : units;
+}
+
+/* Of quotas that granted nothing: what was asked, and how they stood. */
+static const struct audit_quota_figure *figures_asked(struct exchange *x)
+{
+    struct audit_quota_figure *list =
+        ARENA_ARRAY(x->arena, x->claim_count + 1, struct audit_quota_figure);
+    for (size_t i = 0; list != NULL && i < x->claim_count; i++) {
+        const struct quota_rule *rule = x->claims[i].rule;
+        struct quota_status status;
+        quota_peek(x->worker->shared->ledger, x->wall_us, rule, &status);
+        list[i] = (struct audit_quota_figure){.bucket = str_from(rule->id),
+            .rate = rule->window == QUOTA_MINUTE,
+            .window_start_us = status.window_start_us,
+            .limit = rule->amount,
+            .used = recordable(status.used),
+            .reserved = recordable(quota_asked(rule, &x->demand))};
+    }
+    return list;
+}
+
 static bool describe_request(struct exchange *x, struct audit_request *out)
 {
     struct worker *w = x->worker;
@@ -202,8 +226,29 @@ bool exchange_record_denied(struct exchange *x)
         .quota = x->verdict.quota};
     if (!describe_request(x, &request))
         return false;
+    request.quotas = figures_asked(x);
+    request.quota_count = x->claim_count;
+    if (request.quotas == NULL)
+        return false;
     buf_clear(&x->worker->entry);
     audit_entry_denied(&x->worker->entry, &request, &denied, &time_offset);
+    return append(x, time_offset, 0);
+}
+
+/* Takes no room for a completion: an admission or a denial follows. */
+bool exchange_record_measured(struct exchange *x)
+{
+    struct audit_request request;
+    size_t time_offset = 0;
+    if (!describe_request(x, &request))
+        return false;
+    request.quotas = figures_asked(x);
+    request.quota_count = x->claim_count;
+    if (request.quotas == NULL)
+        return false;
+    buf_clear(&x->worker->entry);
+    audit_entry_measured(&x->worker->entry, &request,
+        str_from(x->counting->target->engine->name), &time_offset);
     return append(x, time_offset, 0);
 }
 

@@ -88,7 +88,7 @@ enum stage_result stage_plan(struct exchange *x)
 
 /* --- decide -------------------------------------------------------------- */
 
-static bool ask(struct exchange *x, const char *action)
+static enum err ask(struct exchange *x, const char *action)
 {
     const struct dialect_description *d = &x->description;
     struct policy_question question = {
@@ -119,8 +119,24 @@ static bool ask(struct exchange *x, const char *action)
         .top_p4 = d->top_p4,
     };
     return policy_decide_begin(x->worker->workspace,
-               snapshot_policy(x->snapshot), snapshot_entities(x->snapshot),
-               &question) == ERR_OK;
+        snapshot_policy(x->snapshot), snapshot_entities(x->snapshot),
+        &question);
+}
+
+/* Why nothing could be asked. */
+static enum stage_result cannot_ask(struct exchange *x, enum err err)
+{
+    if (err != ERR_LIMIT)
+        return exchange_deny(x, "decide", 503, "api_error", "overloaded",
+            "Out of memory. Try again later.");
+    exchange_deny(x, "decide", 400, "invalid_request_error", "too_many_tools",
+        "tools: their names are more than a record can hold: at most %d tools "
+        "and %d bytes of names, and one name of %d bytes. Offer fewer tools, "
+        "or give them shorter names.",
+        POLICY_TOOLS_MAX, POLICY_TOOLS_BYTES_MAX, POLICY_TOOLS_BYTES_MAX / 6);
+    x->verdict.param = STR("tools");
+    x->verdict.never_retry = true;
+    return STAGE_DENY;
 }
 
 /* The engines of an approved model decide one by one; one that is permitted
@@ -151,7 +167,7 @@ struct str exchange_permitted_models(struct exchange *x, const char *action)
     struct buf list;
     buf_init(&list, 1024);
     size_t more = 0;
-    if (ask(x, action)) {
+    if (ask(x, action) == ERR_OK) {
         for (size_t i = 0; i < snapshot_model_count(x->snapshot); i++) {
             const struct snapshot_model *model = snapshot_model(x->snapshot, i);
             if (!model_is_permitted(x, model, true))
@@ -193,9 +209,11 @@ static enum stage_result decide_list(struct exchange *x)
     const struct snapshot_model *wanted =
         one ? snapshot_find_model(x->snapshot, x->match.model) : NULL;
     x->models = ARENA_ARRAY(x->arena, count + 1, struct dialect_model_entry);
-    if (x->models == NULL || !ask(x, "listModels") || !keep_context(x))
-        return exchange_deny(x, "decide", 503, "api_error", "overloaded",
-            "Out of memory. Try again later.");
+    enum err err = x->models == NULL ? ERR_NOMEM : ask(x, "listModels");
+    if (err == ERR_OK && !keep_context(x))
+        err = ERR_NOMEM;
+    if (err != ERR_OK)
+        return cannot_ask(x, err);
     for (size_t i = 0; i < count; i++) {
         const struct snapshot_model *model = snapshot_model(x->snapshot, i);
         if ((one && model != wanted) || !model_is_permitted(x, model, false))
@@ -270,11 +288,16 @@ static enum stage_result explain_denial(
     return STAGE_DENY;
 }
 
+int64_t exchange_media_tokens(const struct exchange *x)
+{
+    return x->description.images * IMAGE_TOKENS +
+           x->description.audios * AUDIO_TOKENS;
+}
+
 static int64_t bound_input(const struct exchange *x)
 {
     const struct dialect_description *d = &x->description;
-    int64_t bound = d->text_bytes + d->images * IMAGE_TOKENS +
-                    d->audios * AUDIO_TOKENS +
+    int64_t bound = d->text_bytes + exchange_media_tokens(x) +
                     (int64_t)d->tool_count * TOOL_TOKENS;
     if (x->match.route->has_cap)
         bound += x->model->template_tokens * d->prompts +
@@ -290,9 +313,9 @@ enum stage_result stage_decide(struct exchange *x)
     if (x->match.route->engine_path == NULL)
         return decide_list(x);
     x->input_bound = bound_input(x);
-    if (!ask(x, x->match.route->action))
-        return exchange_deny(x, "decide", 503, "api_error", "overloaded",
-            "Out of memory. Try again later.");
+    enum err err = ask(x, x->match.route->action);
+    if (err != ERR_OK)
+        return cannot_ask(x, err);
     unsigned permitted = 0;
     const struct policy_decision *worst = NULL;
     for (unsigned i = 0; i < x->candidate_count; i++) {
@@ -394,29 +417,43 @@ static bool some_engine_is_usable(const struct exchange *x)
     return false;
 }
 
-enum stage_result stage_reserve(struct exchange *x)
+/* Only where the bound is what keeps the request from fitting: with hardly any
+ * input it would, or an answer could be more than twice as long. */
+static bool measuring_would_help(const struct exchange *x)
 {
-    const struct dialect_description *d = &x->description;
-    struct quota_demand demand = {.input = x->input_bound};
-    struct quota_denial denial;
-    if (x->match.route->engine_path != NULL && !some_engine_is_usable(x)) {
-        exchange_deny(x, "plan", 503, "api_error", "upstream_unavailable",
-            "No engine for the model '%s' can take a request now. Try again "
-            "later.",
-            x->model->name);
-        x->verdict.retry_after_s = 2;
-        return STAGE_DENY;
-    }
+    struct quota_ledger *ledger = x->worker->shared->ledger;
+    struct quota_demand least = x->demand;
+    least.input = 1 + exchange_media_tokens(x);
+    if (least.input >= x->demand.input)
+        return false;
+    int64_t bound = quota_foresee(
+        ledger, x->wall_us, &x->demand, x->claims, x->claim_count);
+    int64_t best =
+        quota_foresee(ledger, x->wall_us, &least, x->claims, x->claim_count);
+    return bound < 0 ? best >= 0 : best / 2 > bound;
+}
+
+static bool has_given_cap(const struct exchange *x)
+{
+    return x->description.cap >= 0;
+}
+
+/* What this request would take at most, and from which quotas. */
+static enum stage_result prepare_demand(struct exchange *x)
+{
+    x->demand = (struct quota_demand){.input = x->input_bound};
     if (x->match.route->has_cap) {
-        bool given = d->cap >= 0;
-        x->answers = dialect_answers(d);
-        demand.multiplier = x->answers;
-        demand.cap =
-            widest_cap(x, given ? d->cap : x->model->default_max_tokens);
-        demand.cap_is_flexible = !given;
-        demand.cap_least = 1;
+        bool given = has_given_cap(x);
+        x->answers = dialect_answers(&x->description);
+        x->demand.multiplier = x->answers;
+        x->demand.cap = widest_cap(
+            x, given ? x->description.cap : x->model->default_max_tokens);
+        x->demand.cap_is_flexible = !given;
+        x->demand.cap_least = 1;
         x->cap_injected = !given;
     }
+    x->claim_count = 0;
+    memset(x->claims, 0, sizeof(x->claims));
     claim(
         x, x->caller->quotas, x->caller->quota_models, x->caller->quota_count);
     claim(x, x->key->quotas, x->key->quota_models, x->key->quota_count);
@@ -427,16 +464,57 @@ enum stage_result stage_reserve(struct exchange *x)
             "More than %d quotas apply to this caller. Ask %s.",
             QUOTA_CLAIMS_MAX, snapshot_contact(x->snapshot));
     }
+    return STAGE_PASS;
+}
+
+static enum err take(struct exchange *x, struct quota_denial *denial)
+{
+    struct quota_demand demand = x->demand;
+    bool may_measure = !x->measured && x->claim_count > 0 && demand.input > 1 &&
+                       exchange_may_measure(x);
     int64_t cap = demand.cap;
+    /* A cap of ours is not lowered before it is known whether it must be. */
+    if (may_measure)
+        demand.cap_is_flexible = false;
     enum err err = quota_reserve(x->worker->shared->ledger, x->wall_us, &demand,
-        x->claims, x->claim_count, &cap, &denial);
+        x->claims, x->claim_count, &cap, denial);
+    if (err == ERR_FULL && may_measure) {
+        if (measuring_would_help(x))
+            return ERR_AGAIN;
+        demand.cap_is_flexible = x->demand.cap_is_flexible;
+        if (demand.cap_is_flexible)
+            err = quota_reserve(x->worker->shared->ledger, x->wall_us, &demand,
+                x->claims, x->claim_count, &cap, denial);
+    }
+    if (err == ERR_OK) {
+        x->reserved = true;
+        if (x->match.route->has_cap)
+            x->cap = cap;
+    }
+    return err;
+}
+
+/* Runs again after exchange_measure, with what that found. */
+enum stage_result stage_reserve(struct exchange *x)
+{
+    struct quota_denial denial;
+    if (x->match.route->engine_path != NULL && !some_engine_is_usable(x)) {
+        exchange_deny(x, "plan", 503, "api_error", "upstream_unavailable",
+            "No engine for the model '%s' can take a request now. Try again "
+            "later.",
+            x->model->name);
+        x->verdict.retry_after_s = 2;
+        return STAGE_DENY;
+    }
+    if (prepare_demand(x) != STAGE_PASS)
+        return STAGE_DENY;
+    enum err err = take(x, &denial);
+    if (err == ERR_AGAIN)
+        return exchange_measure(x);
     if (err == ERR_FULL)
         return over_quota(x, &denial);
     if (err != ERR_OK)
         return exchange_deny(x, "reserve", 503, "api_error", "overloaded",
             "Out of memory. Try again later.");
-    x->reserved = true;
-    if (x->match.route->has_cap)
-        x->cap = cap;
     return STAGE_PASS;
 }

@@ -4,15 +4,18 @@
  *
  * Phases:
  *   READING -> (stages) -> ADMITTING -> FORWARDING -> ENDED
+ *        |          \--> MEASURING (and back to its stage)
  *        \---------\---> DENYING ------------------/
- * ADMITTING and DENYING wait for their entry to be durable; the caller may go
- * in any phase (connection is NULL then). Whatever is admitted ends in
+ * ADMITTING and DENYING wait for their entry to be durable, MEASURING for its
+ * entry and then for a tokeniser; the caller may go in any phase (connection
+ * is NULL then). Whatever is admitted ends in
  * request.completed or request.withdrawn. */
 #ifndef PROXY_EXCHANGE_PRIV_H
 #define PROXY_EXCHANGE_PRIV_H
 
 #include "audit/entry.h"
 #include "engine/dialect.h"
+#include "engine/tokeniser.h"
 #include "lib/encode.h"
 #include "proxy/exchange.h"
 
@@ -28,7 +31,14 @@ enum stage_result {
     STAGE_WAIT /* something will go on from here */
 };
 
-enum exchange_phase { READING, ADMITTING, DENYING, FORWARDING, ENDED };
+enum exchange_phase {
+    READING,
+    MEASURING,
+    ADMITTING,
+    DENYING,
+    FORWARDING,
+    ENDED
+};
 
 /* Why the answer is no. Starts at a denial without a reason. */
 struct verdict {
@@ -96,9 +106,15 @@ struct exchange {
     struct str context; /* Cedar's, canonical JSON */
 
     /* how much */
-    int64_t input_bound;
-    int64_t cap;     /* granted per answer; -1: the route has none */
-    int64_t answers; /* per cap */
+    int64_t input_bound; /* or, once measured, the true count */
+    struct quota_demand demand;
+    bool measured; /* a tokeniser was asked, or it was found to be of no use */
+    struct exchange_candidate *counting; /* whose tokeniser is being asked */
+    struct tokeniser tokeniser;
+    struct loop_timer measure_timer;
+    bool asked_again; /* after a pooled connection that had died */
+    int64_t cap;      /* granted per answer; -1: the route has none */
+    int64_t answers;  /* per cap */
     bool cap_injected;
     struct quota_claim claims[QUOTA_CLAIMS_MAX];
     size_t claim_count;
@@ -125,6 +141,10 @@ enum stage_result exchange_deny(struct exchange *x, const char *stage,
     int status, const char *type, const char *code, const char *format, ...)
     PRINTFLIKE(6, 7);
 void exchange_end(struct exchange *x);
+/* From the stage that waited; x may be gone afterwards. */
+void exchange_go_on(struct exchange *x);
+/* What waited ends in the verdict that exchange_deny has set. */
+void exchange_refuse(struct exchange *x);
 
 /* --- The stages, in order ------------------------------------------------ */
 enum stage_result stage_route(struct exchange *x);
@@ -141,10 +161,24 @@ enum stage_result stage_forward(struct exchange *x);
 /* "chat, tiny" of what this caller may use, for messages. */
 struct str exchange_permitted_models(struct exchange *x, const char *action);
 
+/* What the tokeniser cannot count: images and sounds, bounded. */
+int64_t exchange_media_tokens(const struct exchange *x);
+
+/* --- exchange_measure.c -------------------------------------------------- */
+/* Would the true count of the input help, and is there a tokeniser that has
+ * it? Cheap. */
+bool exchange_may_measure(const struct exchange *x);
+/* Makes request.measured durable, then asks; goes on with the stage when it
+ * knows more, or knows that it will not. STAGE_DENY: cannot be recorded. */
+enum stage_result exchange_measure(struct exchange *x);
+void exchange_measure_durable(struct exchange *x);
+void exchange_measure_abandon(struct exchange *x); /* the caller has gone */
+
 /* --- exchange_audit.c ---------------------------------------------------- */
 /* Appends the entry; false: it cannot be recorded (nothing may pass). */
 bool exchange_record_denied(struct exchange *x);
 bool exchange_record_admitted(struct exchange *x);
+bool exchange_record_measured(struct exchange *x);
 void exchange_record_attempt(struct exchange *x, int status, struct str error);
 struct settlement {
     const char *outcome; /* ok cut client_gone engine_error */

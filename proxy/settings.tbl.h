@@ -90,6 +90,9 @@ SETTING_TIME(first_byte_timeout_ms, 300000, 100, 86400000,
     "From a forwarded request to the first byte of the engine's answer.")
 SETTING_TIME(stall_timeout_ms, 60000, 100, 86400000,
     "Between two pieces of an engine's answer.")
+SETTING_TIME(tokeniser_timeout_ms, 5000, 10, 600000,
+    "For an engine's tokeniser, where only the true count of the input tells "
+    "whether a request fits a quota; after it the upper bound holds.")
 SETTING_TIME(admit_timeout_ms, 5000, 10, 600000,
     "Until an admission must be durable; after it the caller gets 503 and "
     "nothing is forwarded.")

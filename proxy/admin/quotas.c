@@ -332,7 +332,10 @@ static enum err add_usage(struct admin_call *call, struct quota_ledger *ledger,
             rule.id);
     quota_peek(ledger, clock_now(), &rule, &status);
     quota = quota_json(call, s);
-    admin_set_int(quota, "used", status.used);
+    if (status.reserved > status.used) /* a rate flows off meanwhile */
+        status.reserved = status.used;
+    admin_set_int(quota, "used", status.used - status.reserved);
+    admin_set_int(quota, "reserved", status.reserved);
     admin_set_int(quota, "remaining", status.remaining);
     if (status.reset_us < 0)
         admin_set(quota, "resets", json_null());

@@ -269,6 +269,7 @@ static const struct cli_column usage_columns[] = {
     {"WINDOW", "window", CELL_TEXT},
     {"AMOUNT", "amount", CELL_COUNT},
     {"USED", "used", CELL_COUNT},
+    {"RESERVED", "reserved", CELL_COUNT},
     {"LEFT", "remaining", CELL_COUNT},
     {"FULL AGAIN", "resets", CELL_TIME},
 };

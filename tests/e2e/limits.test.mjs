@@ -72,11 +72,11 @@ test('tokens per day: insufficient_quota, not to be tried again; what is used is
   world.cli('quota', 'set', '--caller', 'tom', '--tokens-per-day', '400');
   const used = () => world.json('quota', 'usage', '--caller', 'tom').items.find((item) => /tokens/.test(JSON.stringify(item)));
   let sum = 0;
-  for (let i = 0; i < 3; i++) sum += (await create(tom, { max_tokens: 10 })).usage.total_tokens;
+  for (let i = 0; i < 5; i++) sum += (await create(tom, { max_tokens: 10 })).usage.total_tokens;
   for await (const chunk of await create(tom, { max_tokens: 10, stream: true, stream_options: { include_usage: true } }))
     sum += chunk.usage?.total_tokens ?? 0;
   await until(() => used().used === sum, () => `${JSON.stringify(used())} to be ${sum}`);
-  const error = await refused('RateLimitError', () => create(tom, { max_tokens: 250 }), { status: 429, code: 'insufficient_quota', type: 'insufficient_quota' });
+  const error = await refused('RateLimitError', () => create(tom, { max_tokens: 400 - sum }), { status: 429, code: 'insufficient_quota', type: 'insufficient_quota' });
   assert.equal(error.headers.get('x-should-retry'), 'false');
   const wait = Number(error.headers.get('retry-after'));
   assert.ok(wait >= 1 && wait <= 86400);

@@ -557,6 +557,77 @@ static void test_threads(void **state)
 }
 
 /* One thread against a plain model: refused exactly when it does not fit. */
+/* What is foreseen is what a reservation gets, and takes nothing; what is open
+ * shows until it is settled, or its window has ended. */
+static void test_foresee_and_open_reservations(void **state)
+{
+    (void)state;
+    struct quota_ledger *ledger = quota_ledger_new();
+    struct clock_zone *zone = zone_of("UTC");
+    struct quota_rule rules[] = {
+        rule_of("tokens", QUOTA_TOKENS, QUOTA_DAY, 100),
+        rule_of("rate", QUOTA_OUTPUT_TOKENS, QUOTA_MINUTE, 60),
+    };
+    struct quota_claim claims[2] = {{.rule = &rules[0]}, {.rule = &rules[1]}};
+    struct quota_denial denial;
+    struct quota_status status;
+    int64_t cap;
+    rules[0].zone = zone;
+    for (int64_t input = 0; input <= 120; input += 10) {
+        for (int64_t ours = 10; ours <= 90; ours += 20) {
+            for (int flexible = 0; flexible < 2; flexible++) {
+                struct quota_demand demand = {.input = input,
+                    .multiplier = 1,
+                    .cap = ours,
+                    .cap_is_flexible = flexible,
+                    .cap_least = 1};
+                int64_t foreseen =
+                    quota_foresee(ledger, NOW, &demand, claims, 2);
+                quota_peek(ledger, NOW, &rules[0], &status);
+                assert_int_equal(status.used, 0);
+                enum err err = quota_reserve(
+                    ledger, NOW, &demand, claims, 2, &cap, &denial);
+                assert_int_equal(foreseen, err == ERR_OK ? cap : -1);
+                assert_int_equal(quota_asked(&rules[0], &demand),
+                    input + (flexible ? 1 : ours));
+                quota_peek(ledger, NOW, &rules[0], &status);
+                assert_int_equal(
+                    status.reserved, err == ERR_OK ? input + cap : 0);
+                assert_int_equal(status.used, status.reserved);
+                quota_cancel(ledger, NOW, claims, 2);
+            }
+        }
+    }
+    struct quota_demand demand = {.input = 30, .multiplier = 1, .cap = 20};
+    assert_int_equal(
+        quota_reserve(ledger, NOW, &demand, claims, 2, &cap, &denial), ERR_OK);
+    quota_peek(ledger, NOW, &rules[1], &status);
+    assert_int_equal(status.reserved, 20);
+    quota_settle(ledger, NOW, claims, 2, 30, 5, true);
+    for (size_t i = 0; i < 2; i++) {
+        quota_peek(ledger, NOW, &rules[i], &status);
+        assert_int_equal(status.reserved, 0);
+        assert_int_equal(status.used, i == 0 ? 35 : 5);
+    }
+    /* A reservation of yesterday is none of today's, settled or not. */
+    assert_int_equal(
+        quota_reserve(ledger, NOW, &demand, claims, 2, &cap, &denial), ERR_OK);
+    int64_t tomorrow = NOW + INT64_C(86400) * SECOND_US;
+    quota_peek(ledger, tomorrow, &rules[0], &status);
+    assert_int_equal(status.reserved, 0);
+    assert_int_equal(status.used, 0);
+    struct quota_claim late = {.rule = &rules[0]};
+    assert_int_equal(
+        take(ledger, tomorrow, &rules[0], 7, &late, &denial), ERR_OK);
+    quota_settle(ledger, tomorrow, claims, 2, 30, 20, true);
+    quota_peek(ledger, tomorrow, &rules[0], &status);
+    assert_int_equal(status.reserved, 7);
+    assert_int_equal(status.used, 7);
+    quota_cancel(ledger, tomorrow, &late, 1);
+    quota_ledger_free(&ledger);
+    clock_zone_free(&zone);
+}
+
 static void test_refuses_only_what_does_not_fit(void **state)
 {
     (void)state;
@@ -627,6 +698,7 @@ int main(void)
         cmocka_unit_test(test_windows_and_summer_time),
         cmocka_unit_test(test_zone_changes),
         cmocka_unit_test(test_restore),
+        cmocka_unit_test(test_foresee_and_open_reservations),
         cmocka_unit_test(test_refuses_only_what_does_not_fit),
         cmocka_unit_test(test_threads),
     };
