@@ -101,6 +101,8 @@ static size_t give_body(char *out, size_t size, size_t count, void *context)
 {
     struct call *c = context;
     size_t room = size * count, given = 0;
+    if (c->over) /* cancelled perhaps: its owner's bytes may be gone */
+        return CURL_READFUNC_ABORT;
     while (given < room && c->piece_at < c->piece_count) {
         const struct iovec *piece = &c->pieces[c->piece_at];
         size_t left = piece->iov_len - c->piece_offset;
