@@ -269,6 +269,9 @@ static void put_candidate(
     struct writer *w, const struct audit_candidate *candidate)
 {
     json_write_object(&w->json);
+    if (candidate->advice_count > 0)
+        (void)put_list(w, STR("advice"), candidate->advice,
+            candidate->advice_count, CANDIDATE_LIST_BUDGET);
     put_text(w, STR("engine"), candidate->engine, NAME_MAX_BYTES);
     if (candidate->error_count > 0)
         (void)put_list(w, STR("errors"), candidate->errors,
@@ -293,7 +296,7 @@ static void put_candidates(struct writer *w, const struct audit_request *r)
     json_write_key(&w->json, STR("candidates"));
     json_write_array(&w->json);
     for (; at < r->candidate_count; at++) {
-        if (w->out->len - start + 2 * CANDIDATE_LIST_BUDGET + CANDIDATE_REST >
+        if (w->out->len - start + 3 * CANDIDATE_LIST_BUDGET + CANDIDATE_REST >
             CANDIDATES_BUDGET)
             break;
         put_candidate(w, &r->candidates[at]);

@@ -14,10 +14,10 @@
  * replaced by {"omitted":{"bytes":N,"sha256":"..."}}. No I/O; any thread.
  *
  * The shapes, members sorted, `?` where a member may be missing:
- *   request.admitted  action, auth{key,method}, caller, candidates[{engine,
- *     errors?, maxTokens?, model, permitted, policies, reason?, recordFull?,
- *     upstream}], candidatesMore?, cap?, capInjected, context, dialect, id,
- *     input{body,bound,digest,digestKey}, model{asked,name},
+ *   request.admitted  action, auth{key,method}, caller, candidates[{advice?,
+ *     engine, errors?, maxTokens?, model, permitted, policies, reason?,
+ * recordFull?, upstream}], candidatesMore?, cap?, capInjected, context,
+ * dialect, id, input{body,bound,digest,digestKey}, model{asked,name},
  *     policy{hash,version}, quotas[{arrival?, bucket, limit, reserved, step?,
  *     used, window}], route, sealed?{box,key}, snapshot, stream, stripped?,
  *     teams, time, trace?, type, v
@@ -78,6 +78,8 @@ struct audit_candidate {
     size_t policy_count;
     const struct str *errors; /* @id of rules whose evaluation failed */
     size_t error_count;
+    const struct str *advice; /* @id of rules that only advise, and hold */
+    size_t advice_count;
     /* obligations that will bind: */
     int64_t max_tokens; /* -1: none */
     bool record_full;

@@ -101,9 +101,12 @@ static bool add_candidates(struct exchange *x, struct audit_request *request)
             .policy_count = d->policy_count,
             .errors = rule_ids(x, d->errors, d->error_count),
             .error_count = d->error_count,
+            .advice = rule_ids(x, d->advice, d->advice_count),
+            .advice_count = d->advice_count,
             .max_tokens = d->permitted ? d->obligations.max_tokens : -1,
             .record_full = d->permitted && d->obligations.record_full};
-        if (list[i].policies == NULL || list[i].errors == NULL)
+        if (list[i].policies == NULL || list[i].errors == NULL ||
+            list[i].advice == NULL)
             return false;
     }
     request->candidates = list;

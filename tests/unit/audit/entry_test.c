@@ -81,6 +81,8 @@ static const struct audit_candidate candidates[] = {
         .model = STR_INIT("tiny"),
         .upstream = STR_INIT("t"),
         .reason = STR_INIT("no rule permits it"),
+        .advice = faulty,
+        .advice_count = 1,
         .max_tokens = -1},
 };
 static const struct audit_quota_figure figures[] = {
@@ -143,7 +145,8 @@ static struct audit_request full_request(void)
     ",\"caller\":\"cal_1\",\"candidates\":[{\"engine\":\"local\",\"errors\":"  \
     "[\"odd\"],\"maxTokens\":512,\"model\":\"tiny\",\"permitted\":true,"       \
     "\"policies\":[\"staff-chat\"],\"recordFull\":true,\"upstream\":"          \
-    "\"tiny.gguf\"},{\"engine\":\"far\",\"model\":\"tiny\",\"permitted\":"     \
+    "\"tiny.gguf\"},{\"advice\":[\"odd\"],"                                    \
+    "\"engine\":\"far\",\"model\":\"tiny\",\"permitted\":"                     \
     "false,\"policies\":[],\"reason\":\"no rule permits it\",\"upstream\":"    \
     "\"t\"}],\"cap\":40,\"capInjected\":true,\"context\":{\"time\":{\"time\":" \
     "\"x\"}},"
@@ -403,6 +406,8 @@ static void entries_stay_within_their_maximum(void **state)
                 .policy_count = 200,
                 .errors = many,
                 .error_count = 200,
+                .advice = many,
+                .advice_count = 200,
                 .max_tokens = INT64_MAX};
         for (size_t i = 0; i < AUDIT_QUOTAS_MAX; i++)
             quotas[i] = (struct audit_quota_figure){.bucket = all,
