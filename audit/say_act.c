@@ -30,6 +30,7 @@ static const struct phrase phrases[] = {
     {"audit.reported", "drew up the report #"},
     {"audit.accessed", "reviewed who may use what"},
     {"audit.sampled", "drew a random sample of the log"},
+    {"audit.text_sought", "asked whether a text had been sent or answered"},
     {"audit.shown", "looked at the record #"},
     {"audit.counted", "had the log's requests counted"},
     {"engine.down", "found that engine # does not answer"},

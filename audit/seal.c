@@ -20,7 +20,6 @@
 
 #define KEYRING_MAGIC 0x6b657972u
 #define KEY_CLASS STR("default")
-#define DIGEST_KEYS_MAX 9999
 #define WRAPPED_SIZE (AEAD_NONCE_SIZE + AEAD_KEY_SIZE + AEAD_TAG_SIZE)
 #define KEY_ID_LENGTH 16
 
@@ -403,5 +402,37 @@ enum err seal_open(struct crypto_aead *aead, const struct seal_key *key,
     enum err err = open_aead(aead, key->key, id, box, plain);
     if (err == ERR_OK)
         buf_grew(out, size);
+    return err;
+}
+
+enum err keyring_digests(const char *state_dir, struct str text,
+    uint8_t (*out)[SHA256_SIZE], size_t room, size_t *count,
+    struct errinfo *info)
+{
+    enum err err = ERR_OK;
+    *count = 0;
+    for (size_t n = 0; err == ERR_OK && n < room; n++) {
+        uint8_t key[32];
+        char name[48];
+        snprintf(name, sizeof(name), "keys/digest-%zu.key", n + 1);
+        char *path = file_join(state_dir, name);
+        if (!path)
+            return errinfo_set(info, ERR_NOMEM, "out of memory");
+        bool there = file_exists(path);
+        if (there)
+            err = read_key_file(path, key, info);
+        free(path);
+        if (!there)
+            break;
+        if (err == ERR_OK) {
+            crypto_hmac_sha256(out[n], key, sizeof(key), text.ptr, text.len);
+            ++*count;
+        }
+        crypto_wipe(key, sizeof(key));
+    }
+    if (err == ERR_OK && *count == 0)
+        err = errinfo_set(info, ERR_NOTFOUND,
+            "%s/keys/digest-1.key is missing: restore it from a backup",
+            state_dir);
     return err;
 }

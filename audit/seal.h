@@ -45,6 +45,13 @@ enum err keyring_find(struct keyring *keyring, struct str key_id,
 void keyring_digest_key(
     const struct keyring *keyring, uint8_t key[32], char name[8]);
 
+/* The digest of a text under every digest key there is, the oldest first; for
+ * the question whether exactly this text was sent. At most DIGEST_KEYS_MAX. */
+#define DIGEST_KEYS_MAX 9999
+enum err keyring_digests(const char *state_dir, struct str text,
+    uint8_t (*out)[SHA256_SIZE], size_t room, size_t *count,
+    struct errinfo *info) MUSTCHECK;
+
 /* box = nonce | ciphertext | tag, appended to out; `id` (the entry's id) is
  * authenticated with it. Worker threads, each with its own aead. ERR_LIMIT:
  * more than SEAL_PLAIN_MAX; cut the fields before. seal_open gives ERR_CORRUPT

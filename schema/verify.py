@@ -96,6 +96,14 @@ def signature_holds(public, message, signature):
     return point_equal(point_multiply(s, BASE), point_add(r, point_multiply(h, a)))
 
 
+def unbase64(text):
+    """Strictly: no other spelling of the same bytes."""
+    raw = base64.b64decode(text, validate=True)
+    if base64.b64encode(raw).decode() != text:
+        raise Bad('"%s" is not how these bytes are written in base64' % text[:80])
+    return raw
+
+
 # --- Notes and checkpoints -----------------------------------------------------
 
 def read_key(text):
@@ -104,7 +112,7 @@ def read_key(text):
             text = file.read().strip()
     try:
         name, key_id, data = text.split('+', 2)
-        raw = base64.b64decode(data, validate=True)
+        raw = unbase64(data)
     except ValueError:
         raise Bad('"%s" is no verifier key (name+id+base64)' % text) from None
     if len(raw) != 33 or raw[0] != 1:
@@ -126,7 +134,7 @@ def open_note(note, key):
         parts = line.split(' ')
         if len(parts) != 3 or parts[0] != '—':
             raise Bad('a signature line is malformed: %s' % line)
-        raw = base64.b64decode(parts[2], validate=True)
+        raw = unbase64(parts[2])
         if parts[1] != name or raw[:4] != key_id:
             continue
         if not signature_holds(public, text.encode(), raw[4:]):
@@ -143,7 +151,7 @@ def open_checkpoint(note, key):
         raise Bad("the checkpoint is of another log than the key's")
     if not lines[1].isdigit() or (lines[1][0] == '0' and lines[1] != '0'):
         raise Bad("the checkpoint's size is no number")
-    root = base64.b64decode(lines[2], validate=True)
+    root = unbase64(lines[2])
     if len(root) != 32:
         raise Bad("the checkpoint's root is no hash")
     return int(lines[1]), root
@@ -236,7 +244,7 @@ class Tree:
 # --- A proof file ----------------------------------------------------------------
 
 def hashes_of(lines):
-    hashes = [base64.b64decode(line, validate=True) for line in lines]
+    hashes = [unbase64(line) for line in lines]
     if any(len(one) != 32 for one in hashes):
         raise Bad('a hash of the proof has not 32 bytes')
     return hashes
@@ -249,7 +257,7 @@ def verify_proof(text, key):
         raise Bad('no c2sp.org/tlog-proof@v1 file')
     if not lines or not lines[0].startswith('extra '):
         raise Bad('the proof does not carry its entry')
-    entry = base64.b64decode(lines.pop(0)[6:], validate=True)
+    entry = unbase64(lines.pop(0)[6:])
     if not lines or not lines[0].startswith('index '):
         raise Bad('the proof has no index')
     index = int(lines.pop(0)[6:])

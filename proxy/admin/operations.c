@@ -87,6 +87,7 @@ const struct admin_operation admin_operations[] = {
     {"GET", "/v1/audit/gaps", A | U, OPERATION_UNLOCKED, handle_audit_gaps},
     {"GET", "/v1/audit/sample", A | U, OPERATION_UNLOCKED, handle_audit_sample},
     {"GET", "/v1/audit/access", A | U, OPERATION_UNLOCKED, handle_audit_access},
+    {"POST", "/v1/audit/find", A | U, OPERATION_UNLOCKED, handle_audit_find},
     {"GET", "/v1/audit/index", A | U | O, OPERATION_UNLOCKED,
         handle_audit_index},
     {"POST", "/v1/audit/index/rebuild", A | O, OPERATION_UNLOCKED,

@@ -162,6 +162,7 @@ int cli_run_gaps(struct cli *cli);
 int cli_run_sample(struct cli *cli);
 int cli_run_access(struct cli *cli);
 int cli_run_report(struct cli *cli);
+int cli_run_find_text(struct cli *cli);
 int cli_run_reindex(struct cli *cli);
 extern const struct cli_option cli_stats_options[22], cli_gaps_options[3],
     cli_sample_options[5], cli_access_options[4], cli_report_options[22];

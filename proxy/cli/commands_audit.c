@@ -425,6 +425,12 @@ static const struct cli_command commands[] = {
         "Access review: who may use a model, or what a caller may use",
         "And by which rules of the version in force.",
         OPTIONS(cli_access_options), cli_run_access, NULL, false, false},
+    {"audit", "find-text", "FILE", 1, 1,
+        "Was exactly this body sent, or this answer given?",
+        "Looks through the log for the text's keyed digest, under every key "
+        "there was. The\ntext itself goes nowhere and is not put on record. "
+        "\"-\" is standard input.",
+        NULL, 0, cli_run_find_text, NULL, false, false},
     {"audit", "reindex", "", 0, 0, "Build the index anew from the log",
         "The log is never touched; queries say that they may be incomplete "
         "meanwhile.",

@@ -248,6 +248,47 @@ int cli_run_access(struct cli *cli)
     return 0;
 }
 
+/* --- Was exactly this sent? ------------------------------------------ */
+
+static const struct cli_column find_columns[] = {
+    {"TIME", "time", CELL_TIME},
+    {"WHICH", "which", CELL_TEXT},
+    {"ENTRY", "index", CELL_COUNT},
+    {"ID", "id", CELL_TEXT},
+};
+
+int cli_run_find_text(struct cli *cli)
+{
+    json_t *body, *answer = NULL;
+    struct buf file;
+    int result;
+
+    buf_init(&file, 4u << 20);
+    if (!cli_read_file(cli->args[0], &file)) {
+        buf_fini(&file);
+        return 1;
+    }
+    body = json_pack(
+        "{s:s%}", "text", buf_str(&file).ptr, (size_t)buf_str(&file).len);
+    buf_fini(&file);
+    if (!body)
+        return cli_say(1, "%s is no UTF-8 text", cli->args[0]);
+    result = cli_call(cli, "POST", "/v1/audit/find", body, &answer, NULL);
+    if (result)
+        return result;
+    if (cli->json)
+        cli_print_json(answer);
+    else
+        cli_print_table(json_object_get(answer, "items"), find_columns,
+            CLI_COUNT(find_columns),
+            "exactly this text is on record neither as a request's body nor as "
+            "an answer");
+    if (json_is_true(json_object_get(answer, "more")))
+        cli_say(0, "only the first matches are shown");
+    json_decref(answer);
+    return 0;
+}
+
 /* --- Building the index anew ----------------------------------------- */
 
 int cli_run_reindex(struct cli *cli)
@@ -318,8 +359,9 @@ static const struct report reports[] = {
         "nothing inspects content in this version, so no finding can be on "
         "record"},
     {"was-it-sent", "Was this text sent?", REPORT_ELSEWHERE, NULL, NULL,
-        "not in this version: entries hold keyed digests of whole bodies, and "
-        "there is no search by text yet"},
+        "bailiff audit find-text FILE, with exactly the body that was sent (or "
+        "answered);\na part of one cannot be looked for: the log holds keyed "
+        "digests, no text"},
     {"completeness", "Requests per day, team and model", REPORT_COUNTS,
         "type=request&by=day,team,model", NULL, NULL},
     {"gaps", "When nothing is on record, and why", REPORT_GAPS, NULL, NULL,

@@ -243,3 +243,18 @@ test('counts, gaps, samples, reports, access, and the index built anew', () => {
 function reports() {
   return world.cli('audit', 'report').trim().split('\n').slice(1).map((line) => ({ name: line.split(' ')[0] }));
 }
+
+test('was exactly this sent?', async () => {
+  const body = JSON.stringify({ model: 'tiny', messages: [{ role: 'user', content: 'a question that was asked once' }], max_tokens: 3 });
+  const id = (await world.request('POST', '/v1/chat/completions', { key: alice, body })).headers['x-request-id'];
+  await world.record(id);
+  const file = join(world.dir, 'body.json');
+  writeFileSync(file, body);
+  const found = () => world.json('audit', 'find-text', file).items.map((item) => [item.id, item.which]);
+  assert.deepEqual(found(), [[id, 'request']]);
+  // looking for it is on record, as a digest, and is not found as a sending
+  assert.deepEqual(found(), [[id, 'request']]);
+  writeFileSync(file, body.replace('once', 'twice'));
+  assert.match(world.cli('audit', 'find-text', file), /on record neither/);
+  world.secrets.push('a question that was asked');
+});

@@ -231,6 +231,23 @@ static void test_the_index_built_anew(void **context)
     assert_true(recorded(s, "admin") > 3);
 }
 
+static void test_a_text_that_was_never_sent(void **context)
+{
+    struct state *s = *context;
+    json_t *answer = NULL;
+
+    for (int i = 0; i < 2; i++) {
+        assert_int_equal(state_call(s, "POST", "/v1/audit/find",
+                             "{\"text\":\"a secret\"}", &answer),
+            200);
+        /* the record of the first search holds the digest, and is no match */
+        assert_int_equal(json_array_size(json_object_get(answer, "items")), 0);
+        json_decref(answer);
+    }
+    assert_int_equal(recorded(s, "audit.text_sought"), 2);
+    state_refused(s, 400, "POST", "/v1/audit/find", "{}", "text");
+}
+
 int main(void)
 {
 #define TEST(f) cmocka_unit_test_setup_teardown(f, state_setup, state_teardown)
@@ -241,6 +258,7 @@ int main(void)
         TEST(test_counts_and_gaps),
         TEST(test_a_sample_is_repeated),
         TEST(test_the_access_review),
+        TEST(test_a_text_that_was_never_sent),
         TEST(test_the_index_built_anew),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
