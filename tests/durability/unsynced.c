@@ -6,7 +6,7 @@
  * UNSYNCED_SHADOW, what a power loss would leave of them: a file's bytes as of
  * its last fsync or fdatasync, a directory's names as of its last fsync.
  * Creating, renaming and unlinking count only once the directory was synced,
- * which is all that POSIX promises. restore.mjs builds a state from it.
+ * which is all that POSIX promises. disk.mjs builds a state from it.
  *
  * Shadow: file.KEY (bytes), dir.KEY (lines "type mode KEY name"), root (the KEY
  * of UNSYNCED_DIR), control (a page of switches, see below; a test sets them in
