@@ -181,7 +181,7 @@ void audit_entry_withdrawn(struct buf *out,
 struct audit_auth_failed {
     int64_t time_us, first_us;
     struct str reason; /* missing malformed unknown expired revoked disabled
-                          bad_head route body */
+                          bad_head route body token */
     struct str route;  /* of the last one */
     int64_t count;
     struct str key;             /* key id where one was recognised */

@@ -247,6 +247,7 @@ static const char *failure_words(struct str reason)
         {STR_INIT("disabled"), "its caller is disabled"},
         {STR_INIT("bad_head"), "the head of the call is malformed"},
         {STR_INIT("route"), "there is no such route"},
+        {STR_INIT("token"), "its token is not accepted"},
         {STR_INIT("body"), "its body cannot be read"},
     };
     for (size_t i = 0; i < sizeof(table) / sizeof(table[0]); i++)

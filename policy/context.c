@@ -16,10 +16,17 @@
 #define TOOLS_MAX POLICY_TOOLS_MAX
 #define TOOLS_BYTES_MAX POLICY_TOOLS_BYTES_MAX
 
+/* Groups that a token gives; the record must hold them beside the tools. */
+#define GROUPS_MAX 64
+#define GROUPS_BYTES_MAX 2560 /* as JSON, quotes and commas included */
+
 enum record_id { AUTH, INPUT, PARAMS, REQUEST, TARGET, TIME, WHOLE, RECORDS };
 
 /* Members of each record, in the order of their names. */
 #define MEMBERS(X)                                                             \
+    X(AUTH, AUTH_CLIENT, "client")                                             \
+    X(AUTH, AUTH_GROUPS, "groups")                                             \
+    X(AUTH, AUTH_ISSUER, "issuer")                                             \
     X(AUTH, AUTH_KEY, "key")                                                   \
     X(AUTH, AUTH_METHOD, "method")                                             \
     X(INPUT, INPUT_AUDIOS, "audios")                                           \
@@ -80,6 +87,7 @@ struct policy_context {
     char date[16];
     int64_t now_us;
     struct arena *arena; /* the set of tools */
+    struct arena *groups;
     struct cedar_value no_tools;
     struct arena *fixed; /* no_tools */
 };
@@ -117,7 +125,9 @@ struct policy_context *policy_context_new(void)
     c->arena = arena_new(
         4096, 8 * TOOLS_MAX * sizeof(struct cedar_value) + TOOLS_BYTES_MAX);
     c->fixed = arena_new(256, 0);
-    if (c->arena == NULL || c->fixed == NULL ||
+    c->groups = arena_new(
+        1024, 8 * GROUPS_MAX * sizeof(struct cedar_value) + GROUPS_BYTES_MAX);
+    if (c->arena == NULL || c->groups == NULL || c->fixed == NULL ||
         cedar_set_make(c->fixed, NULL, 0, &c->no_tools) != ERR_OK)
         policy_context_free(&c);
     return c;
@@ -128,6 +138,7 @@ void policy_context_free(struct policy_context **context)
     if (*context == NULL)
         return;
     arena_free(&(*context)->arena);
+    arena_free(&(*context)->groups);
     arena_free(&(*context)->fixed);
     free(*context);
     *context = NULL;
@@ -209,6 +220,17 @@ static void fill_time(
     c->value[TIME_WEEKDAY] = cedar_string(weekdays[civil.weekday]);
 }
 
+/* Bytes of the text inside a JSON string. */
+static size_t json_length(struct str text)
+{
+    size_t bytes = 0;
+    for (size_t k = 0; k < text.len; k++) {
+        unsigned char ch = (unsigned char)text.ptr[k];
+        bytes += ch < 0x20 ? 6 : ch == '"' || ch == '\\' ? 2 : 1;
+    }
+    return bytes;
+}
+
 static enum err fill_tools(
     struct policy_context *c, const struct policy_question *question)
 {
@@ -227,11 +249,7 @@ static enum err fill_tools(
         /* Six: the longest escape of one byte in JSON. */
         if (question->tools[i].len > TOOLS_BYTES_MAX / 6)
             return ERR_LIMIT;
-        for (size_t k = 0; k < question->tools[i].len; k++) {
-            unsigned char ch = (unsigned char)question->tools[i].ptr[k];
-            bytes += ch < 0x20 ? 6 : ch == '"' || ch == '\\' ? 2 : 1;
-        }
-        bytes += 3;
+        bytes += json_length(question->tools[i]) + 3;
         items[i] = cedar_string(question->tools[i]);
     }
     if (bytes > TOOLS_BYTES_MAX)
@@ -240,12 +258,39 @@ static enum err fill_tools(
         c->arena, items, question->tool_count, &c->value[INPUT_TOOLS]);
 }
 
+/* Absent without a token; a token without groups has an empty set. */
+static enum err fill_groups(
+    struct policy_context *c, const struct policy_question *question)
+{
+    struct cedar_value items[GROUPS_MAX];
+    size_t bytes = 0;
+    c->value[AUTH_GROUPS] = cedar_none();
+    if (question->issuer.len == 0)
+        return ERR_OK;
+    c->value[AUTH_GROUPS] = c->no_tools; /* any empty set */
+    if (question->group_count == 0)
+        return ERR_OK;
+    if (question->group_count > GROUPS_MAX)
+        return ERR_LIMIT;
+    arena_reset(c->groups);
+    for (size_t i = 0; i < question->group_count; i++) {
+        bytes += json_length(question->groups[i]) + 3;
+        items[i] = cedar_string(question->groups[i]);
+    }
+    if (bytes > GROUPS_BYTES_MAX)
+        return ERR_LIMIT;
+    return cedar_set_make(
+        c->groups, items, question->group_count, &c->value[AUTH_GROUPS]);
+}
+
 enum err policy_context_fill(
     struct policy_context *c, const struct policy_question *q)
 {
     struct cedar_value *v = c->value;
     v[AUTH_METHOD] = cedar_string(q->auth_method);
     v[AUTH_KEY] = text_or_none(q->key);
+    v[AUTH_ISSUER] = text_or_none(q->issuer);
+    v[AUTH_CLIENT] = text_or_none(q->client);
     v[REQUEST_DIALECT] = cedar_string(q->dialect);
     v[REQUEST_ROUTE] = cedar_string(q->route);
     v[REQUEST_STREAM] = cedar_bool(q->stream);
@@ -263,6 +308,8 @@ enum err policy_context_fill(
     v[PARAMS_TOP_P] = q->has_top_p ? cedar_decimal(q->top_p4) : cedar_none();
     fill_time(c, q);
     enum err err = fill_tools(c, q);
+    if (err == ERR_OK)
+        err = fill_groups(c, q);
     if (err != ERR_OK)
         return err;
     close_record(c, AUTH);

@@ -84,8 +84,12 @@ struct policy_question {
     struct str caller; /* Caller::"..." */
     struct str action; /* Action::"chat" ... */
     /* context.auth */
-    struct str auth_method; /* "api_key" */
-    struct str key;         /* key id, may be empty */
+    struct str auth_method;   /* "api_key" */
+    struct str key;           /* key id, may be empty */
+    struct str issuer;        /* of a token: its row's name; empty: none */
+    struct str client;        /* of a token: client_id or azp, may be empty */
+    const struct str *groups; /* of a token */
+    size_t group_count;
     /* context.request */
     struct str address; /* text of the peer's address */
     struct str route, dialect;

@@ -481,19 +481,39 @@ void exchange_journal_failed(struct exchange *x)
 
 /* --- From the worker ----------------------------------------------------- */
 
+/* The token's issuer is still believed, its caller still welcome. */
+static bool token_stands(const struct exchange *x)
+{
+    const struct snapshot *now = x->worker->snapshot;
+    const struct snapshot_issuer *issuer =
+        snapshot_find_issuer(now, str_from(x->token->issuer->issuer));
+    const struct snapshot_caller *caller =
+        snapshot_find_caller(now, str_from(x->caller->id));
+    return issuer != NULL &&
+           strcmp(issuer->name, x->token->issuer->name) == 0 &&
+           caller != NULL && strcmp(caller->id, x->caller->id) == 0 &&
+           !caller->disabled;
+}
+
 /* A new snapshot is in force: who was revoked or disabled is cut off. */
 void exchange_recheck(struct exchange *x)
 {
     if (x->key == NULL)
         return;
-    const struct snapshot_key *key =
-        snapshot_find_key(x->worker->snapshot, x->key->hash);
-    if (key != NULL && !key->revoked && !key->caller->disabled)
-        return;
+    if (x->token != NULL) {
+        if (token_stands(x))
+            return;
+    } else {
+        const struct snapshot_key *key =
+            snapshot_find_key(x->worker->snapshot, x->key->hash);
+        if (key != NULL && !key->revoked && !key->caller->disabled)
+            return;
+    }
     x->revoked = true;
     if (x->phase == FORWARDING)
-        exchange_cut(
-            x, "revoked", "The API key was revoked or its caller disabled.");
+        exchange_cut(x, "revoked",
+            x->token ? "The token's issuer was removed or its caller disabled."
+                     : "The API key was revoked or its caller disabled.");
 }
 
 void exchange_shutdown(struct exchange *x)

@@ -39,6 +39,9 @@ static bool seal_person(struct exchange *x, struct audit_sealed *sealed)
     if (x->description.end_user.len > 0)
         json_write_member_string(&json, STR("endUser"),
             cut(x->description.end_user, PERSONAL_TEXT_MAX));
+    if (x->token != NULL)
+        json_write_member_string(
+            &json, STR("subject"), cut(x->token->subject, PERSONAL_TEXT_MAX));
     if (x->user_agent.len > 0)
         json_write_member_string(
             &json, STR("userAgent"), cut(x->user_agent, PERSONAL_TEXT_MAX));
@@ -167,7 +170,7 @@ static bool describe_request(struct exchange *x, struct audit_request *out)
         .time_us = x->wall_us,
         .caller = str_from(x->caller->id),
         .key = str_from(x->key->id),
-        .auth_method = STR("api_key"),
+        .auth_method = x->token ? STR("jwt") : STR("api_key"),
         .teams = x->caller->teams,
         .team_count = x->caller->team_count,
         .route = str_from(x->match.route->path),

@@ -94,7 +94,7 @@ static enum err ask(struct exchange *x, const char *action)
     struct policy_question question = {
         .caller = str_from(x->caller->id),
         .action = str_from(action),
-        .auth_method = STR("api_key"),
+        .auth_method = x->token ? STR("jwt") : STR("api_key"),
         .key = str_from(x->key->id),
         .address =
             str_from(x->connection ? connection_address(x->connection) : ""),
@@ -118,6 +118,12 @@ static enum err ask(struct exchange *x, const char *action)
         .temperature4 = d->temperature4,
         .top_p4 = d->top_p4,
     };
+    if (x->token != NULL) {
+        question.issuer = str_from(x->token->issuer->name);
+        question.client = x->token->client;
+        question.groups = x->token->groups;
+        question.group_count = x->token->group_count;
+    }
     return policy_decide_begin(x->worker->workspace,
         snapshot_policy(x->snapshot), snapshot_entities(x->snapshot),
         &question);

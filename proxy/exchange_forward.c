@@ -206,7 +206,8 @@ static void relay_stream(struct exchange *x, struct str bytes)
     struct buf *relay = &x->answer;
     if (x->key->expires_us != 0 &&
         loop_wall(x->worker->loop) >= x->key->expires_us) {
-        exchange_cut(x, "expired", "The API key has expired.");
+        exchange_cut(x, "expired",
+            x->token ? "The token has expired." : "The API key has expired.");
         return;
     }
     buf_clear(relay);

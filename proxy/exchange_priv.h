@@ -92,7 +92,8 @@ struct exchange {
     /* who */
     const struct snapshot_key *key;
     const struct snapshot_caller *caller;
-    bool revoked; /* meanwhile */
+    const struct token_identity *token; /* NULL: an API key */
+    bool revoked;                       /* meanwhile */
 
     /* what */
     struct buf body;

@@ -37,6 +37,63 @@ static enum stage_result refuse(struct exchange *x, enum refusal reason,
         "invalid_api_key", "%s", message);
 }
 
+static enum stage_result refuse_token(
+    struct exchange *x, const struct token_answer *answer)
+{
+    enum refusal reason = answer->refusal == TOKEN_EXPIRED    ? REFUSAL_EXPIRED
+                          : answer->refusal == TOKEN_DISABLED ? REFUSAL_DISABLED
+                                                              : REFUSAL_TOKEN;
+    /* What is wrong is said to those only who hold a token of an issuer that
+     * is believed. */
+    char *message =
+        answer->refusal == TOKEN_BAD
+            ? NULL
+            : arena_printf(x->arena, "The token was not accepted (%s). %s",
+                  answer->reason, answer->text);
+    return refuse(x, reason, STR(""),
+        message ? message
+                : "The token could not be verified. `bailiff jwt verify` says "
+                  "why, given the issuer's key set.");
+}
+
+/* A token stands for a key without an id, a quota or a revocation of its own:
+ * the rest of the exchange need not tell them apart. */
+static enum stage_result identify_token(struct exchange *x, struct str token)
+{
+    struct worker *w = x->worker;
+    struct token_answer *answer = ARENA_NEW(x->arena, struct token_answer);
+    struct snapshot_key *key = ARENA_NEW(x->arena, struct snapshot_key);
+    const struct token_question question = {.token = token,
+        .snapshot = x->snapshot,
+        .issuers = w->shared->issuers,
+        .hash = w->hash,
+        .now_us = x->wall_us,
+        .arena = x->arena};
+    if (answer == NULL || key == NULL)
+        return exchange_deny(x, "identify", 503, "api_error", "overloaded",
+            "Out of memory. Try again later.");
+    switch (identity_check_token(w->identities, &question, answer)) {
+    case TOKEN_ACCEPTED:
+        key->id = "";
+        key->caller = answer->identity.caller;
+        key->expires_us =
+            answer->identity.expires_us + answer->identity.issuer->skew_us;
+        x->key = key;
+        x->caller = key->caller;
+        x->token = &answer->identity;
+        return STAGE_PASS;
+    case TOKEN_LATER:
+        exchange_deny(x, "identify", 503, "api_error", "governance_unavailable",
+            "The keys of the token's issuer are being fetched. Try again in a "
+            "moment.");
+        x->verdict.retry_after_s = 1;
+        return STAGE_DENY;
+    case TOKEN_REFUSED:
+        break;
+    }
+    return refuse_token(x, answer);
+}
+
 enum stage_result stage_identify(struct exchange *x)
 {
     struct worker *w = x->worker;
@@ -51,6 +108,8 @@ enum stage_result stage_identify(struct exchange *x)
                 "More than one credential was given, and they differ.");
     }
     struct str credential = x->credentials[0];
+    if (identity_is_token(credential))
+        return identify_token(x, credential);
     if (!secret_is_well_formed(SECRET_KEY_PREFIX, credential))
         return refuse(x, REFUSAL_MALFORMED, STR(""),
             "Incorrect API key provided. A key starts with blf_ and was shown "

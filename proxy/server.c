@@ -46,6 +46,26 @@ static void watch_engines(struct server *s, const struct snapshot *snapshot)
     free(targets);
 }
 
+static void watch_issuers(struct server *s, const struct snapshot *snapshot)
+{
+    size_t count = snapshot_issuer_count(snapshot);
+    struct errinfo info = {0};
+    struct issuer_source *sources = calloc(count + 1, sizeof(*sources));
+    if (sources == NULL)
+        return;
+    for (size_t i = 0; i < count; i++) {
+        const struct snapshot_issuer *issuer = snapshot_issuer(snapshot, i);
+        sources[i] = (struct issuer_source){.name = issuer->name,
+            .issuer = issuer->issuer,
+            .jwks_file = issuer->jwks_file,
+            .jwks_url = issuer->jwks_url,
+            .ca_file = issuer->ca_file};
+    }
+    if (issuers_watch(s->shared.issuers, sources, count, &info) != ERR_OK)
+        log_error("issuers_not_watched", "reason=\"%s\"", info.text);
+    free(sources);
+}
+
 /* Every worker has taken the generation over, or a second has passed. */
 static void wait_seen(struct server *s, uint64_t generation)
 {
@@ -107,6 +127,8 @@ static enum err rebuild(void *context, unsigned what, struct errinfo *info)
         return err;
     if (what & CHANGED_MODELS)
         watch_engines(s, fresh);
+    if (what & CHANGED_ISSUERS)
+        watch_issuers(s, fresh);
     publish(s, fresh, NULL);
     return ERR_OK;
 }
@@ -277,6 +299,8 @@ static enum err open_state(struct server *s, struct errinfo *info)
         err = restore_ledger(s, info);
     if (err == ERR_OK)
         err = pool_new(engine_changed, s, &s->shared.pool, info);
+    if (err == ERR_OK)
+        err = issuers_start(&s->shared.issuers, info);
     if (err == ERR_OK)
         err = control_start(s->control, log_failed, s, info);
     if (err != ERR_OK)
@@ -450,6 +474,7 @@ static void stop(struct server *s)
     listener_stop(&s->listener);
     stop_workers(s);
     pool_free(&s->shared.pool);
+    issuers_stop(&s->shared.issuers);
     admin_free(&s->admin);
     anchors_stop(&s->anchors);
     control_close(&s->control);

@@ -14,6 +14,7 @@ struct snapshot {
     struct settings_part *settings;
     struct models_part *models;
     struct directory_part *directory;
+    struct issuers_part *issuers;
     struct entities_part *entities;
     struct rules_part *rules;
 };
@@ -69,6 +70,7 @@ void snapshot_unref(struct snapshot **snapshot)
     snapshot_part_unref(s->settings ? &s->settings->part : NULL);
     snapshot_part_unref(s->models ? &s->models->part : NULL);
     snapshot_part_unref(s->directory ? &s->directory->part : NULL);
+    snapshot_part_unref(s->issuers ? &s->issuers->part : NULL);
     snapshot_part_unref(s->entities ? &s->entities->part : NULL);
     snapshot_part_unref(s->rules ? &s->rules->part : NULL);
     free(s);
@@ -109,6 +111,8 @@ enum err snapshot_build(const struct snapshot_sources *sources,
         CHANGED_KEYS | CHANGED_DIRECTORY | CHANGED_QUOTAS | CHANGED_SEALING |
             CHANGED_SETTINGS,
         snapshot_load_directory(sources, s->settings, &s->directory, info));
+    FIT(issuers, CHANGED_ISSUERS,
+        snapshot_load_issuers(sources, &s->issuers, info));
     FIT(entities, CHANGED_DIRECTORY | CHANGED_MODELS,
         snapshot_load_entities(sources, &s->entities, info));
     FIT(rules, CHANGED_POLICY, snapshot_load_rules(sources, &s->rules, info));
@@ -189,6 +193,30 @@ const struct seal_key *snapshot_caller_seal(
     const struct snapshot_caller *caller, int64_t time_us)
 {
     return caller->has_seal ? key_of_month(caller->seal, time_us) : NULL;
+}
+
+/* --- Issuers ------------------------------------------------------------- */
+
+/* A handful at most: one pass over the texts is as good as a table. */
+const struct snapshot_issuer *snapshot_find_issuer(
+    const struct snapshot *s, struct str issuer)
+{
+    for (size_t i = 0; i < s->issuers->count; i++) {
+        if (str_equal(str_from(s->issuers->issuers[i].issuer), issuer))
+            return &s->issuers->issuers[i];
+    }
+    return NULL;
+}
+
+size_t snapshot_issuer_count(const struct snapshot *s)
+{
+    return s->issuers->count;
+}
+
+const struct snapshot_issuer *snapshot_issuer(
+    const struct snapshot *s, size_t at)
+{
+    return &s->issuers->issuers[at];
 }
 
 /* --- Models and engines -------------------------------------------------- */

@@ -28,7 +28,8 @@ enum {
     CHANGED_SETTINGS = 32, /* organisation_setting */
     CHANGED_SEALING = 64,  /* sealing keys: a new month, an erasure */
     CHANGED_ANCHORS = 128, /* anchor; not in the snapshot */
-    CHANGED_ALL = 255
+    CHANGED_ISSUERS = 256, /* issuer, issuer_audience */
+    CHANGED_ALL = 511
 };
 
 struct snapshot_sources {
@@ -87,6 +88,24 @@ struct snapshot_key {
 /* NULL when unknown. hash: SHA-256 of the whole key text. */
 const struct snapshot_key *snapshot_find_key(
     const struct snapshot *snapshot, const uint8_t hash[32]);
+
+/* --- Issuers of tokens ---------------------------------------------------- */
+struct snapshot_issuer {
+    const char *name;
+    const char *issuer; /* "iss" */
+    const struct str *audiences;
+    size_t audience_count;
+    const char *jwks_file, *jwks_url, *ca_file; /* both "": discovery */
+    struct str caller_claim, prefix, groups_claim;
+    bool access_token_type;
+    int64_t skew_us;
+};
+/* By the text of "iss"; NULL when nobody of that name is believed. */
+const struct snapshot_issuer *snapshot_find_issuer(
+    const struct snapshot *snapshot, struct str issuer);
+size_t snapshot_issuer_count(const struct snapshot *snapshot);
+const struct snapshot_issuer *snapshot_issuer(
+    const struct snapshot *snapshot, size_t at);
 
 /* --- Models and engines -------------------------------------------------- */
 struct snapshot_candidate {

@@ -63,6 +63,13 @@ struct directory_part {
     bool has_digest;
 };
 
+/* issuer, issuer_audience */
+struct issuers_part {
+    struct part part;
+    struct snapshot_issuer *issuers; /* by name */
+    size_t count;
+};
+
 struct entities_part {
     struct part part;
     struct policy_entities *entities;
@@ -83,6 +90,8 @@ enum err snapshot_load_models(const struct snapshot_sources *sources,
 enum err snapshot_load_directory(const struct snapshot_sources *sources,
     const struct settings_part *settings, struct directory_part **out,
     struct errinfo *info) MUSTCHECK;
+enum err snapshot_load_issuers(const struct snapshot_sources *sources,
+    struct issuers_part **out, struct errinfo *info) MUSTCHECK;
 enum err snapshot_load_entities(const struct snapshot_sources *sources,
     struct entities_part **out, struct errinfo *info) MUSTCHECK;
 enum err snapshot_load_rules(const struct snapshot_sources *sources,

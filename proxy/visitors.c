@@ -22,6 +22,7 @@ static const char *const names[REFUSAL_COUNT] = {
     [REFUSAL_DISABLED] = "disabled",
     [REFUSAL_BAD_HEAD] = "bad_head",
     [REFUSAL_ROUTE] = "route",
+    [REFUSAL_TOKEN] = "token",
     [REFUSAL_BODY] = "body",
 };
 

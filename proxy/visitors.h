@@ -20,6 +20,7 @@ enum refusal {
     REFUSAL_DISABLED, /* the caller is */
     REFUSAL_BAD_HEAD, /* not strict HTTP/1.1 */
     REFUSAL_ROUTE,    /* unknown path or method, without a good credential */
+    REFUSAL_TOKEN,    /* a signed token that was not accepted */
     REFUSAL_BODY,     /* too large or broken before it was whole */
     REFUSAL_COUNT
 };

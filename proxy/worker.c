@@ -288,6 +288,7 @@ static void free_worker(struct worker **worker)
     crypto_aead_free(&w->aead);
     loop_free(&w->loop);
     visitors_free(&w->visitors);
+    identity_cache_free(&w->identities);
     snapshot_unref(&w->snapshot);
     tls_context_unref(&w->tls);
     buf_fini(&w->entry);
@@ -338,9 +339,10 @@ enum err worker_start(unsigned index, struct worker_shared *shared,
     w->hash = crypto_hash_new();
     w->aead = crypto_aead_new();
     w->visitors = visitors_new();
+    w->identities = identity_cache_new();
     enum err err = ERR_NOMEM;
     if (w->scratch != NULL && w->workspace != NULL && w->hash != NULL &&
-        w->aead != NULL && w->visitors != NULL)
+        w->aead != NULL && w->visitors != NULL && w->identities != NULL)
         err = loop_new(&w->loop, info);
     if (err == ERR_OK)
         err = transfer_loop_new(w->loop, &timeouts, &w->transfers, info);

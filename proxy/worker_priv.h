@@ -13,6 +13,7 @@
 #include "lib/crypto.h"
 #include "lib/loop.h"
 #include "policy/decide.h"
+#include "proxy/identity_token.h"
 #include "proxy/metrics.h"
 #include "proxy/settings.h"
 #include "proxy/snapshot.h"
@@ -34,6 +35,7 @@ struct worker_shared {
     struct pool *pool;
     struct quota_ledger *ledger;
     struct journal *journal;
+    struct issuers *issuers;
     /* Under the mutex: the newest snapshot and TLS context. */
     pthread_mutex_t mutex;
     pthread_cond_t seen; /* a worker has taken over a generation */
@@ -74,6 +76,7 @@ struct worker {
     char digest_name[8];
     struct crypto_aead *aead;
     struct visitors *visitors;
+    struct identity_cache *identities; /* verified tokens */
 
     struct connection *connections; /* all, newest first */
     struct connection *kicked;      /* to be worked on at the end of the turn */

@@ -40,6 +40,29 @@ CREATE TABLE api_key (
 ) STRICT;
 CREATE INDEX api_key_caller ON api_key (caller);
 
+-- Whose signed tokens (JWT) are believed, and how a token becomes a caller: the
+-- claim's text behind `prefix` is a caller's handle.
+CREATE TABLE issuer (
+    name              TEXT PRIMARY KEY,
+    issuer            TEXT NOT NULL UNIQUE,       -- the tokens' "iss", to the letter
+    jwks_file         TEXT NOT NULL DEFAULT '',   -- a key set on disk, or
+    jwks_url          TEXT NOT NULL DEFAULT '',   -- its URL; neither: OpenID discovery
+    ca_file           TEXT NOT NULL DEFAULT '',   -- https: trust this bundle only
+    caller_claim      TEXT NOT NULL DEFAULT 'sub',
+    prefix            TEXT NOT NULL DEFAULT '',
+    groups_claim      TEXT NOT NULL DEFAULT '',   -- '': groups are not read
+    access_token_type INTEGER NOT NULL DEFAULT 0 CHECK (access_token_type IN (0, 1)),
+    skew_seconds      INTEGER NOT NULL DEFAULT 60 CHECK (skew_seconds BETWEEN 0 AND 300),
+    created           INTEGER NOT NULL,
+    CHECK (jwks_file = '' OR jwks_url = '')
+) STRICT;
+
+CREATE TABLE issuer_audience (
+    issuer   TEXT NOT NULL REFERENCES issuer (name) ON DELETE CASCADE,
+    audience TEXT NOT NULL,      -- one of them must stand in "aud"
+    PRIMARY KEY (issuer, audience)
+) STRICT, WITHOUT ROWID;
+
 CREATE TABLE engine (
     name            TEXT PRIMARY KEY,   -- Engine::"name"
     kind            TEXT NOT NULL CHECK (kind IN ('openai', 'llama-server', 'vllm', 'ollama', 'tgi', 'localai', 'demo')),

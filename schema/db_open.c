@@ -25,6 +25,24 @@ extern const char schema_control_sql[];
 extern const char schema_persons_sql[];
 extern const char schema_index_sql[];
 
+/* Steps from version 1 on; schema/control.sql has their results. */
+static const char *const control_migrations[] = {
+    /* 2: issuers of tokens */
+    "CREATE TABLE issuer ( name TEXT PRIMARY KEY, issuer TEXT NOT"
+    " NULL UNIQUE, jwks_file TEXT NOT NULL DEFAULT '', jwks_url "
+    "TEXT NOT NULL DEFAULT '', ca_file TEXT NOT NULL DEFAULT '', "
+    "caller_claim TEXT NOT NULL DEFAULT 'sub', prefix TEXT NOT "
+    "NULL DEFAULT '', groups_claim TEXT NOT NULL DEFAULT '', "
+    "access_token_type INTEGER NOT NULL DEFAULT 0 CHECK "
+    "(access_token_type IN (0, 1)), skew_seconds INTEGER NOT NULL"
+    " DEFAULT 60 CHECK (skew_seconds BETWEEN 0 AND 300), created "
+    "INTEGER NOT NULL, CHECK (jwks_file = '' OR jwks_url = '') ) "
+    "STRICT; "
+    "CREATE TABLE issuer_audience ( issuer TEXT NOT NULL "
+    "REFERENCES issuer (name) ON DELETE CASCADE, audience TEXT "
+    "NOT NULL, PRIMARY KEY (issuer, audience) ) STRICT, WITHOUT "
+    "ROWID; "};
+
 /* "BLF" and the kind, in SQLite's header. */
 #define APPLICATION_ID(kind) (0x424c4600 + 1 + (kind))
 
@@ -36,6 +54,9 @@ static const struct db_schema schemas[] = {
             .what = "control database",
             .application_id = APPLICATION_ID(DB_CONTROL),
             .create = schema_control_sql,
+            .migrations = control_migrations,
+            .migration_count =
+                sizeof(control_migrations) / sizeof(control_migrations[0]),
             .pragmas = "PRAGMA journal_mode=DELETE; PRAGMA synchronous=EXTRA;",
             .check_on_open = true,
         },

@@ -100,6 +100,10 @@ const struct admin_operation admin_operations[] = {
     {"POST", "/v1/anchors", A, 0, handle_anchor_add},
     {"DELETE", "/v1/anchors/{anchor}", A, 0, handle_anchor_remove},
 
+    {"GET", "/v1/issuers", ALL, 0, handle_issuer_list},
+    {"POST", "/v1/issuers", A, 0, handle_issuer_add},
+    {"DELETE", "/v1/issuers/{issuer}", A | O, 0, handle_issuer_remove},
+
     {"GET", "/v1/administrators", ALL, 0, handle_administrator_list},
     {"POST", "/v1/administrators", A, 0, handle_administrator_add},
     {"POST", "/v1/administrators/{administrator}/disable", A, 0,

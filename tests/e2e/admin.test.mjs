@@ -233,6 +233,18 @@ test('two people where approvals are required', async () => {
   await call('rollbackPolicy', { ...author });
 });
 
+test('issuers', async () => {
+  const body = { name: 'corp', issuer: 'https://id.corp.example/', audiences: ['bailiff'], jwksUrl: 'https://127.0.0.1:9/keys',
+    callerClaim: 'email', prefix: 'corp:', groupsClaim: 'groups', accessTokenType: true, skewSeconds: 5 };
+  await call('addIssuer', { body: { ...body, jwksUrl: 'http://keys.example/' }, status: 400 });
+  await call('addIssuer', { body: { ...body, jwksFile: '/etc/passwd' }, status: 400 });
+  await call('addIssuer', { body: { ...body, audiences: [] }, status: 400 });
+  await call('addIssuer', { body, status: 201 });
+  await call('addIssuer', { body: { ...body, name: 'again' }, status: 409 });
+  assert.deepEqual((await call('listIssuers')).items.map((one) => [one.name, one.audiences]), [['corp', ['bailiff']]]);
+  await call('removeIssuer', { params: { issuer: 'corp' } });
+});
+
 test('audit and anchors', async () => {
   const rows = (await call('queryRecords', { query: { limit: 500 } })).rows;
   assert.ok(rows.some((row) => row.kind === 'request') && rows.some((row) => row.kind === 'event'));
@@ -282,7 +294,7 @@ test('every operation of the document was called, and did what it is for', () =>
 // The program names the members that it knows; so does the document.
 test('bodies and queries have the members of the document, no more and no fewer', async () => {
   const params = { key: 'contact', team: 'lab', caller: 'eve', engine: 'local', model: 'tiny', alias: 'gpt-4o-mini', group: 'large',
-    version: '1', quota: 'quo_x', anchor: 'x', administrator: 'a-auditor', record: '0' };
+    version: '1', quota: 'quo_x', anchor: 'x', issuer: 'x', administrator: 'a-auditor', record: '0' };
   params.key = 'contact';
   const knownOf = (answer) => answer.errors?.find((one) => one.field === 'qqqqqqqqqqqq')?.message.match(/known: (.*)$/)?.[1].split(', ').sort();
   for (const [id, operation] of operations) {

@@ -1,0 +1,77 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * proxy/cli/commands_issuer.c - issuers of tokens as commands. */
+#include "proxy/cli/cli_priv.h"
+
+static const struct cli_column issuer_columns[] = {
+    {"NAME", "name", CELL_TEXT},
+    {"ISSUER", "issuer", CELL_TEXT},
+    {"AUDIENCES", "audiences", CELL_TEXT},
+    {"CALLER CLAIM", "callerClaim", CELL_TEXT},
+    {"PREFIX", "prefix", CELL_TEXT},
+    {"GROUPS CLAIM", "groupsClaim", CELL_TEXT},
+    {"ADDED", "created", CELL_TIME},
+};
+static const char *const issuer_fields[] = {"name", "issuer"};
+static const struct cli_option issuer_add_options[] = {
+    {"audience", "A", CLI_LIST, "audiences",
+        "what \"aud\" must hold; one of several is enough"},
+    {"jwks-file", "FILE", CLI_TEXT, "jwksFile",
+        "the key set on disk (for sites without a way out)"},
+    {"jwks-url", "URL", CLI_TEXT, "jwksUrl",
+        "the key set; without both it is found by OpenID discovery"},
+    {"ca-file", "FILE", CLI_TEXT, "caFile",
+        "for https: trust the authorities in this file alone"},
+    {"claim", "NAME", CLI_TEXT, "callerClaim",
+        "the claim that names the caller by its handle (sub)"},
+    {"prefix", "TEXT", CLI_TEXT, "prefix",
+        "put before the claim: one issuer cannot speak for another's callers"},
+    {"groups-claim", "NAME", CLI_TEXT, "groupsClaim",
+        "the claim with the groups that rules may ask for (a.b: b within a)"},
+    {"access-token-type", NULL, CLI_FLAG, "accessTokenType",
+        "accept tokens of the type at+jwt (RFC 9068) only"},
+    {"skew", "SECONDS", CLI_NUMBER, "skewSeconds",
+        "how far clocks may differ, at most 300 (60)"},
+};
+static const struct cli_rest issuer_list = {.method = "GET",
+    .path = "/v1/issuers",
+    .columns = issuer_columns,
+    .column_count = CLI_COUNT(issuer_columns),
+    .empty = "no issuers: callers use API keys"};
+static const struct cli_rest issuer_add = {.method = "POST",
+    .path = "/v1/issuers",
+    .fields = issuer_fields,
+    .done = "issuer {name} added: tokens of {issuer} are believed"};
+static const struct cli_rest issuer_remove = {.method = "DELETE",
+    .path = "/v1/issuers/{0}",
+    .done = "issuer removed: its tokens are refused from now on"};
+
+static const struct cli_command commands[] = {
+    {.noun = "issuer",
+        .verb = "add",
+        .arguments = "NAME ISSUER",
+        .least = 2,
+        .most = 2,
+        .summary = "Believe the tokens (JWT) of an issuer",
+        .details =
+            "ISSUER is the tokens' \"iss\", to the letter. A token is good for "
+            "the caller\nwhose handle is the prefix and the claim's text; "
+            "there must be such a caller.\n`bailiff jwt verify` tries tokens "
+            "without a server.",
+        .options = issuer_add_options,
+        .option_count = CLI_COUNT(issuer_add_options),
+        .rest = &issuer_add},
+    {.noun = "issuer",
+        .verb = "list",
+        .arguments = "",
+        .summary = "The issuers",
+        .rest = &issuer_list},
+    {.noun = "issuer",
+        .verb = "remove",
+        .arguments = "NAME",
+        .least = 1,
+        .most = 1,
+        .summary = "Refuse an issuer's tokens from now on",
+        .rest = &issuer_remove},
+};
+const struct cli_commands cli_issuer_commands = {commands, CLI_COUNT(commands)};

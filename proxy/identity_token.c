@@ -1,0 +1,344 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * proxy/identity_token.c - from a token to a caller. */
+#include "proxy/identity_token.h"
+
+#include "proxy/jwt/jwt.h"
+
+#include <stdlib.h>
+
+#define CACHE_SETS 256u /* a power of two */
+#define CACHE_WAYS 4u
+#define CLAIM_DEPTH_MAX 8 /* of "a.b.c" */
+
+/* One block of memory holds all texts of an entry. */
+struct cached {
+    uint8_t hash[SHA256_SIZE];
+    uint64_t generation, epoch;
+    uint64_t used; /* the cache's count when it was asked for last */
+    struct token_identity identity; /* its texts lie in `block` */
+    char *block;                    /* NULL: free */
+};
+
+struct identity_cache {
+    uint64_t count;
+    struct cached entries[CACHE_SETS * CACHE_WAYS];
+};
+
+struct identity_cache *identity_cache_new(void)
+{
+    return calloc(1, sizeof(struct identity_cache));
+}
+
+void identity_cache_free(struct identity_cache **cache)
+{
+    struct identity_cache *c = *cache;
+
+    *cache = NULL;
+    for (size_t i = 0; c && i < CACHE_SETS * CACHE_WAYS; i++)
+        free(c->entries[i].block);
+    free(c);
+}
+
+bool identity_is_token(struct str credential)
+{
+    return str_starts(credential, STR("eyJ")) &&
+           memchr(credential.ptr, '.', credential.len) != NULL;
+}
+
+/* --- The cache ----------------------------------------------------------- */
+
+static size_t size_of(const struct token_identity *identity)
+{
+    size_t size = identity->group_count * sizeof(struct str) +
+                  identity->subject.len + identity->client.len;
+
+    for (size_t i = 0; i < identity->group_count; i++)
+        size += identity->groups[i].len;
+    return size;
+}
+
+static struct str put(char **at, struct str text)
+{
+    struct str copy = str_make(*at, text.len);
+
+    if (text.len > 0)
+        memcpy(*at, text.ptr, text.len);
+    *at += text.len;
+    return copy;
+}
+
+/* All texts into a block of size_of bytes, aligned for struct str. */
+static void pack(
+    const struct token_identity *from, char *block, struct token_identity *to)
+{
+    struct str *groups = (struct str *)(void *)block;
+    char *at = block + from->group_count * sizeof(struct str);
+
+    *to = *from;
+    for (size_t i = 0; i < from->group_count; i++)
+        groups[i] = put(&at, from->groups[i]);
+    to->groups = groups;
+    to->subject = put(&at, from->subject);
+    to->client = put(&at, from->client);
+}
+
+static struct cached *set_of(
+    struct identity_cache *cache, const uint8_t hash[SHA256_SIZE])
+{
+    uint32_t at;
+
+    memcpy(&at, hash, sizeof at); /* a digest is its own good hash */
+    return &cache->entries[(at & (CACHE_SETS - 1)) * CACHE_WAYS];
+}
+
+static struct cached *recall(struct identity_cache *cache,
+    const struct token_question *q, const uint8_t hash[SHA256_SIZE])
+{
+    struct cached *set = set_of(cache, hash);
+
+    for (unsigned i = 0; i < CACHE_WAYS; i++) {
+        struct cached *e = &set[i];
+        if (!e->block || memcmp(e->hash, hash, sizeof e->hash) != 0)
+            continue;
+        if (e->generation != snapshot_generation(q->snapshot) ||
+            e->epoch != issuers_epoch(q->issuers) ||
+            q->now_us - e->identity.issuer->skew_us >= e->identity.expires_us)
+            return NULL; /* judged anew; the entry is overwritten then */
+        e->used = ++cache->count;
+        return e;
+    }
+    return NULL;
+}
+
+static void keep(struct identity_cache *cache, const struct token_question *q,
+    const uint8_t hash[SHA256_SIZE], uint64_t epoch,
+    const struct token_identity *identity)
+{
+    struct cached *set = set_of(cache, hash), *victim = &set[0];
+    char *block;
+
+    for (unsigned i = 0; i < CACHE_WAYS; i++) {
+        struct cached *e = &set[i];
+        if (e->block && memcmp(e->hash, hash, sizeof e->hash) == 0) {
+            victim = e;
+            break;
+        }
+        if (victim->block && (!e->block || e->used < victim->used))
+            victim = e;
+    }
+    block = malloc(size_of(identity) + 1);
+    if (!block)
+        return; /* verified anew the next time */
+    free(victim->block);
+    memcpy(victim->hash, hash, sizeof victim->hash);
+    victim->generation = snapshot_generation(q->snapshot);
+    victim->epoch = epoch;
+    victim->used = ++cache->count;
+    victim->block = block;
+    pack(identity, block, &victim->identity);
+}
+
+/* --- Claims -------------------------------------------------------------- */
+
+/* The member of that very name (names with dots exist: "https://x/groups"),
+ * else "a.b": b within a. */
+static uint32_t find_claim(const struct jwt *jwt, struct str path)
+{
+    uint32_t at = json_find(&jwt->payload, 0, path);
+
+    if (at != JSON_NONE)
+        return at;
+    at = 0;
+    for (int depth = 0; path.len > 0 && depth < CLAIM_DEPTH_MAX; depth++) {
+        struct str head;
+        str_split(path, '.', &head, &path);
+        if (json_type(&jwt->payload, at) != JSON_OBJECT)
+            return JSON_NONE;
+        at = json_find(&jwt->payload, at, head);
+        if (at == JSON_NONE)
+            return JSON_NONE;
+    }
+    return path.len == 0 ? at : JSON_NONE;
+}
+
+static bool text_at(
+    const struct jwt *jwt, uint32_t at, struct arena *arena, struct str *out)
+{
+    return at != JSON_NONE &&
+           json_text(&jwt->payload, at, arena, out) == ERR_OK && out->len > 0;
+}
+
+/* An address that nobody has verified is whatever its owner typed in. */
+static bool email_is_verified(const struct jwt *jwt)
+{
+    uint32_t at = json_find(&jwt->payload, 0, STR("email_verified"));
+
+    return at != JSON_NONE && json_type(&jwt->payload, at) == JSON_TRUE;
+}
+
+/* Prefix and claim, as the handle of a caller. NULL: there is none. */
+static const struct snapshot_caller *find_caller(const struct jwt *jwt,
+    const struct snapshot_issuer *issuer, const struct token_question *q)
+{
+    const struct snapshot_caller *caller;
+    struct str claim;
+    char *handle;
+
+    if (!text_at(
+            jwt, find_claim(jwt, issuer->caller_claim), q->arena, &claim) ||
+        memchr(claim.ptr, '\0', claim.len))
+        return NULL;
+    if (str_equal(issuer->caller_claim, STR("email")) &&
+        !email_is_verified(jwt))
+        return NULL;
+    handle = arena_alloc(q->arena, issuer->prefix.len + claim.len);
+    if (!handle)
+        return NULL;
+    memcpy(handle, issuer->prefix.ptr, issuer->prefix.len);
+    memcpy(handle + issuer->prefix.len, claim.ptr, claim.len);
+    struct str name = str_make(handle, issuer->prefix.len + claim.len);
+    caller = snapshot_find_caller(q->snapshot, name);
+    /* By handle only: the ids of callers are not the issuer's to give. */
+    return caller && str_equal(str_from(caller->handle), name) ? caller : NULL;
+}
+
+/* False: too many, too long, or not texts. They are never cut short: a rule
+ * that forbids a group must see all of them. */
+static bool read_groups(const struct jwt *jwt, struct str name,
+    struct arena *arena, struct token_identity *out)
+{
+    uint32_t at = name.len > 0 ? find_claim(jwt, name) : JSON_NONE;
+    struct str *groups;
+    size_t bytes = out->client.len;
+
+    if (at == JSON_NONE)
+        return true;
+    groups = ARENA_ARRAY(arena, IDENTITY_GROUPS_MAX, struct str);
+    if (!groups)
+        return false;
+    out->groups = groups;
+    if (json_type(&jwt->payload, at) == JSON_STRING) {
+        if (json_text(&jwt->payload, at, arena, &groups[0]) != ERR_OK)
+            return false;
+        out->group_count = 1;
+        return bytes + groups[0].len <= IDENTITY_TEXT_MAX;
+    }
+    if (json_type(&jwt->payload, at) != JSON_ARRAY)
+        return false;
+    for (JSON_EACH_ELEMENT(&jwt->payload, at, item)) {
+        if (out->group_count == IDENTITY_GROUPS_MAX ||
+            json_text(&jwt->payload, item, arena, &groups[out->group_count]) !=
+                ERR_OK)
+            return false;
+        bytes += groups[out->group_count++].len;
+    }
+    return bytes <= IDENTITY_TEXT_MAX;
+}
+
+/* --- Judging ------------------------------------------------------------- */
+
+static enum token_result refuse(struct token_answer *answer,
+    enum token_refusal refusal, const char *reason, const char *text)
+{
+    answer->refusal = refusal;
+    answer->reason = reason;
+    answer->text = text;
+    return TOKEN_REFUSED;
+}
+
+static enum token_result refuse_for(struct token_answer *answer,
+    enum token_refusal refusal, enum jwt_reason reason)
+{
+    return refuse(
+        answer, refusal, jwt_reason_word(reason), jwt_reason_text(reason));
+}
+
+static enum token_result map(const struct jwt *jwt,
+    const struct snapshot_issuer *issuer, const struct token_question *q,
+    struct token_answer *answer)
+{
+    struct token_identity *who = &answer->identity;
+
+    *who = (struct token_identity){.issuer = issuer,
+        .caller = find_caller(jwt, issuer, q),
+        .subject = jwt_text_claim(jwt, q->arena, STR("sub")),
+        .client = jwt_text_claim(jwt, q->arena, STR("client_id")),
+        .expires_us = jwt_expires_us(jwt)};
+    if (!who->client.ptr)
+        who->client = jwt_text_claim(jwt, q->arena, STR("azp"));
+    if (!who->caller)
+        return refuse(answer, TOKEN_STRANGER, "unknown_caller",
+            "No caller here has the name that the token gives.");
+    if (who->caller->disabled)
+        return refuse(answer, TOKEN_DISABLED, "caller_disabled",
+            "The caller whom the token names has been disabled.");
+    if (who->client.len > IDENTITY_TEXT_MAX ||
+        !read_groups(jwt, issuer->groups_claim, q->arena, who))
+        return refuse(answer, TOKEN_OVERLARGE, "groups_invalid",
+            "The token's groups are no texts, or too many.");
+    return TOKEN_ACCEPTED;
+}
+
+static enum token_result verify(
+    const struct token_question *q, struct token_answer *answer)
+{
+    struct jwt jwt;
+    enum jwt_reason reason = jwt_parse(q->token, q->arena, &jwt);
+    const struct snapshot_issuer *issuer;
+    struct jwks *keys;
+
+    if (reason != JWT_OK)
+        return refuse_for(answer, TOKEN_BAD, reason);
+    struct str name = jwt_text_claim(&jwt, q->arena, STR("iss"));
+    issuer = name.ptr ? snapshot_find_issuer(q->snapshot, name) : NULL;
+    if (!issuer)
+        return refuse_for(answer, TOKEN_BAD, JWT_ISS_MISMATCH);
+    keys = issuers_keys(q->issuers, issuer->name);
+    if (!keys)
+        return TOKEN_LATER;
+    reason = jwt_check_signature(&jwt, keys);
+    jwks_unref(&keys);
+    if (reason == JWT_UNKNOWN_KEY && issuers_ask(q->issuers, issuer->name))
+        return TOKEN_LATER;
+    if (reason != JWT_OK)
+        return refuse_for(answer, TOKEN_BAD, reason);
+    const struct jwt_rules rules = {.issuer = str_from(issuer->issuer),
+        .audiences = issuer->audiences,
+        .audience_count = issuer->audience_count,
+        .now_us = q->now_us,
+        .skew_us = issuer->skew_us,
+        .access_token_type = issuer->access_token_type};
+    reason = jwt_check_claims(&jwt, &rules);
+    if (reason == JWT_EXPIRED)
+        return refuse_for(answer, TOKEN_EXPIRED, reason);
+    if (reason != JWT_OK)
+        return refuse_for(answer, TOKEN_CLAIMS, reason);
+    return map(&jwt, issuer, q, answer);
+}
+
+enum token_result identity_check_token(struct identity_cache *cache,
+    const struct token_question *q, struct token_answer *answer)
+{
+    uint8_t hash[SHA256_SIZE];
+    uint64_t epoch = issuers_epoch(q->issuers); /* before the keys are taken */
+    const struct cached *cached;
+    enum token_result result;
+
+    if (q->token.len > JWT_TOKEN_MAX)
+        return refuse_for(answer, TOKEN_BAD, JWT_TOO_LARGE);
+    crypto_hash_once(q->hash, hash, q->token.ptr, q->token.len);
+    cached = recall(cache, q, hash);
+    if (cached) {
+        /* A copy: the entry may go while the request runs. */
+        char *block = arena_alloc(q->arena, size_of(&cached->identity));
+        if (!block)
+            return TOKEN_LATER;
+        pack(&cached->identity, block, &answer->identity);
+        return TOKEN_ACCEPTED;
+    }
+    result = verify(q, answer);
+    if (result == TOKEN_ACCEPTED)
+        keep(cache, q, hash, epoch, &answer->identity);
+    return result;
+}

@@ -1,0 +1,70 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * proxy/identity_token.h - a signed token as a caller: the issuer's row, its
+ * keys, the claims, the mapping; and a bounded cache of what was verified.
+ *
+ * The cache knows a token by its SHA-256 and is good for one snapshot, one
+ * state of the key sets and until the token expires: a row that was removed, a
+ * key that was withdrawn or a caller that was disabled is seen at once. It
+ * belongs to one worker, as everything here does. */
+#ifndef PROXY_IDENTITY_TOKEN_H
+#define PROXY_IDENTITY_TOKEN_H
+
+#include "lib/crypto.h"
+#include "proxy/issuers.h"
+#include "proxy/snapshot.h"
+
+#define IDENTITY_GROUPS_MAX 64
+#define IDENTITY_TEXT_MAX 2048 /* bytes of all groups and the client's id */
+
+/* Who a token says its bearer is. Texts live in the request's arena. */
+struct token_identity {
+    const struct snapshot_caller *caller;
+    const struct snapshot_issuer *issuer;
+    struct str subject; /* personal: sealed in entries */
+    struct str client;  /* client_id or azp; may be empty */
+    const struct str *groups;
+    size_t group_count;
+    int64_t expires_us;
+};
+
+enum token_result {
+    TOKEN_REFUSED = 0, /* for `why` */
+    TOKEN_ACCEPTED,
+    TOKEN_LATER /* the issuer's keys are not there yet: try again soon */
+};
+
+enum token_refusal {
+    TOKEN_BAD = 0,  /* cannot be verified: nothing more is said */
+    TOKEN_CLAIMS,   /* verified; a claim is not as it must be */
+    TOKEN_EXPIRED,  /* verified, and over */
+    TOKEN_STRANGER, /* verified, and there is no such caller */
+    TOKEN_DISABLED, /* verified, and its caller is disabled */
+    TOKEN_OVERLARGE /* verified, and with more groups than can be judged */
+};
+
+struct identity_cache;
+struct identity_cache *identity_cache_new(void); /* NULL: out of memory */
+void identity_cache_free(struct identity_cache **cache);
+
+/* "eyJ...": JSON's brace in base64. Whether it is any good is another thing. */
+bool identity_is_token(struct str credential);
+
+struct token_question {
+    struct str token;
+    const struct snapshot *snapshot;
+    struct issuers *issuers;
+    struct crypto_hash *hash;
+    int64_t now_us;
+    struct arena *arena;
+};
+struct token_answer {
+    struct token_identity identity; /* TOKEN_ACCEPTED */
+    enum token_refusal refusal;     /* TOKEN_REFUSED */
+    const char *reason;             /* the word of docs/identity.md */
+    const char *text;               /* the sentence */
+};
+enum token_result identity_check_token(struct identity_cache *cache,
+    const struct token_question *question, struct token_answer *answer);
+
+#endif

@@ -1,0 +1,112 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * proxy/snapshot_issuers.c - the issuers of tokens out of the database. */
+#include "proxy/snapshot_priv.h"
+
+#define ISSUERS_MAX 256
+#define AUDIENCES_MAX 64 /* of one issuer */
+
+static enum err nomem(struct errinfo *info)
+{
+    return errinfo_set(info, ERR_NOMEM, "out of memory");
+}
+
+static bool read_issuer(
+    struct arena *arena, struct db_statement *s, struct snapshot_issuer *out)
+{
+    const char **const texts[] = {&out->name, &out->issuer, &out->jwks_file,
+        &out->jwks_url, &out->ca_file};
+    struct str *const words[] = {
+        &out->caller_claim, &out->prefix, &out->groups_claim};
+    int at = 0;
+
+    for (size_t i = 0; i < sizeof texts / sizeof texts[0]; i++) {
+        *texts[i] = arena_cstr(arena, db_column_text(s, at++));
+        if (!*texts[i])
+            return false;
+    }
+    for (size_t i = 0; i < sizeof words / sizeof words[0]; i++) {
+        *words[i] = arena_copy(arena, db_column_text(s, at++));
+        if (!words[i]->ptr)
+            return false;
+    }
+    out->access_token_type = db_column_int(s, at++) != 0;
+    out->skew_us = db_column_int(s, at) * SECOND_US;
+    return true;
+}
+
+static enum err read_audiences(const struct snapshot_sources *sources,
+    struct arena *arena, struct snapshot_issuer *issuer, struct errinfo *info)
+{
+    struct str *list = ARENA_ARRAY(arena, AUDIENCES_MAX, struct str);
+    struct db_statement *s;
+    enum err err;
+
+    if (!list)
+        return nomem(info);
+    err = db_prepare(sources->control,
+        "SELECT audience FROM issuer_audience WHERE issuer = ?1 "
+        "ORDER BY audience",
+        &s, info);
+    if (err)
+        return err;
+    db_bind_text(s, 1, str_from(issuer->name));
+    while ((err = db_step(s, info)) == ERR_OK) {
+        struct str copy = arena_copy(arena, db_column_text(s, 0));
+        if (!copy.ptr || issuer->audience_count == AUDIENCES_MAX) {
+            db_reset(s);
+            return copy.ptr ? errinfo_set(info, ERR_LIMIT,
+                                  "issuer %s has more than %d audiences",
+                                  issuer->name, AUDIENCES_MAX)
+                            : nomem(info);
+        }
+        list[issuer->audience_count++] = copy;
+    }
+    issuer->audiences = list;
+    return err == ERR_NOTFOUND ? ERR_OK : err;
+}
+
+static enum err read_all(const struct snapshot_sources *sources,
+    struct issuers_part *p, struct errinfo *info)
+{
+    struct db_statement *s;
+    enum err err = db_prepare(sources->control,
+        "SELECT name, issuer, jwks_file, jwks_url, ca_file, caller_claim, "
+        "prefix, groups_claim, access_token_type, skew_seconds FROM issuer "
+        "ORDER BY name",
+        &s, info);
+
+    while (!err && (err = db_step(s, info)) == ERR_OK) {
+        if (p->count == ISSUERS_MAX ||
+            !read_issuer(p->part.arena, s, &p->issuers[p->count])) {
+            err = p->count == ISSUERS_MAX
+                      ? errinfo_set(info, ERR_LIMIT, "more than %d issuers",
+                            ISSUERS_MAX)
+                      : nomem(info);
+            db_reset(s);
+            return err;
+        }
+        p->count++;
+    }
+    return err == ERR_NOTFOUND ? ERR_OK : err;
+}
+
+enum err snapshot_load_issuers(const struct snapshot_sources *sources,
+    struct issuers_part **out, struct errinfo *info)
+{
+    struct issuers_part *p = snapshot_part_new(sizeof *p, NULL);
+    enum err err;
+
+    if (!p)
+        return nomem(info);
+    p->issuers = arena_zalloc(p->part.arena, ISSUERS_MAX * sizeof *p->issuers);
+    err = p->issuers ? read_all(sources, p, info) : nomem(info);
+    for (size_t i = 0; !err && i < p->count; i++)
+        err = read_audiences(sources, p->part.arena, &p->issuers[i], info);
+    if (err) {
+        snapshot_part_unref(&p->part);
+        return err;
+    }
+    *out = p;
+    return ERR_OK;
+}
