@@ -141,7 +141,7 @@ void journal_producer_free(struct journal_producer **pointer)
 
 static bool claim(struct journal *journal, uint64_t need)
 {
-    uint64_t claimed = (journal->claimed += need);
+    uint64_t claimed = atomic_fetch_add(&journal->claimed, need) + need;
     uint64_t budget = journal->budget;
     /* Half of what there is has been promised: more should be made. */
     if (claimed > budget / 2)
