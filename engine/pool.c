@@ -317,10 +317,17 @@ uint64_t pool_load(
            1000 / weight;
 }
 
-void pool_begin(struct pool_engine *engine)
+bool pool_begin(struct pool_engine *engine, const struct engine_target *target)
 {
-    atomic_fetch_add_explicit(&engine->outstanding, 1, memory_order_relaxed);
+    unsigned before =
+        atomic_load_explicit(&engine->outstanding, memory_order_relaxed);
+    do {
+        if (target->max_concurrent != 0 && before >= target->max_concurrent)
+            return false;
+    } while (!atomic_compare_exchange_weak_explicit(&engine->outstanding,
+        &before, before + 1, memory_order_relaxed, memory_order_relaxed));
     atomic_fetch_add_explicit(&engine->requests, 1, memory_order_relaxed);
+    return true;
 }
 
 void pool_end(struct pool_engine *engine, bool good, int64_t monotonic_us)

@@ -51,8 +51,10 @@ bool pool_usable(const struct pool_engine *engine,
 uint64_t pool_load(
     const struct pool_engine *engine, const struct engine_target *target);
 
-/* Around each attempt. */
-void pool_begin(struct pool_engine *engine);
+/* Around each attempt. Takes one of the engine's places; false: all of its
+ * max_concurrent are taken, and nothing has begun. */
+bool pool_begin(
+    struct pool_engine *engine, const struct engine_target *target) MUSTCHECK;
 void pool_end(struct pool_engine *engine, bool good, int64_t monotonic_us);
 
 #endif

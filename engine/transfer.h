@@ -45,6 +45,7 @@ struct transfer_request {
     const struct iovec *body; /* pieces; keeps until the end */
     size_t body_count;
     size_t body_length; /* their sum */
+    bool fresh; /* on a connection of its own: a pooled one has just failed */
 };
 
 enum transfer_end {

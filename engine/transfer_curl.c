@@ -5,8 +5,9 @@
  *
  * Sockets stay registered until libcurl closes them
  * (CURLOPT_CLOSESOCKETFUNCTION); its timeout is one loop timer. The body comes
- * from a read callback that cannot be rewound, so that libcurl cannot re-send
- * it silently: a dead pooled connection is an error here. Nothing is called
+ * from a read callback that cannot be rewound, and a second start of the same
+ * call is refused, so that libcurl cannot re-send anything silently: a dead
+ * pooled connection is an error here. Nothing is called
  * back from inside transfer_start, and easy handles are removed at the end of
  * the turn only, never inside libcurl's own callbacks. */
 #include "engine/transfer_priv.h"
@@ -36,7 +37,7 @@ struct call {
     struct transfer_handler *handler;
     struct loop_timer timer; /* first byte and stall */
     int64_t deadline_us;
-    bool paused, sent, head_seen, reused, over, cancelled;
+    bool paused, sent, head_seen, dialled, started, reused, over, cancelled;
     enum transfer_end end;
     char why[CURL_ERROR_SIZE];
 };
@@ -125,6 +126,30 @@ static int refuse_rewind(void *context, curl_off_t offset, int origin)
     return CURL_SEEKFUNC_FAIL;
 }
 
+/* A connection is opened for this call, so it runs on no pooled one. */
+static curl_socket_t open_socket(
+    void *context, curlsocktype purpose, struct curl_sockaddr *address)
+{
+    struct call *c = context;
+    c->dialled = true;
+    return socket(
+        address->family, address->socktype | SOCK_CLOEXEC, address->protocol);
+}
+
+/* The connection is there and the request about to be sent. A second time, a
+ * pooled connection has died and libcurl would try another: parts of the body
+ * are gone with the first, and whether to try again is not its to decide. */
+static int before_request(void *context, char *peer_address,
+    char *local_address, int peer_port, int local_port)
+{
+    struct call *c = context;
+    if (c->started)
+        return CURL_PREREQFUNC_ABORT;
+    c->started = true;
+    c->reused = !c->dialled;
+    return CURL_PREREQFUNC_OK;
+}
+
 /* Every head goes through the same strict parser as on the plain path. */
 static size_t take_head_line(
     char *line, size_t size, size_t count, void *context)
@@ -182,10 +207,7 @@ static void look_for_ends(struct curl_driver *d)
         CURLcode code = message->data.result;
         const char *why = c->why[0] != '\0' ? c->why : curl_easy_strerror(code);
         char text[CURL_ERROR_SIZE];
-        long connects = 0;
         snprintf(text, sizeof(text), "%s", why);
-        curl_easy_getinfo(c->easy, CURLINFO_NUM_CONNECTS, &connects);
-        c->reused = connects == 0;
         switch ((int)code) {
         case CURLE_OK:
             finish_call(c, TRANSFER_OK, "");
@@ -199,6 +221,10 @@ static void look_for_ends(struct curl_driver *d)
             break;
         case CURLE_OPERATION_TIMEDOUT:
             finish_call(c, TRANSFER_TIMEOUT, text);
+            break;
+        case CURLE_ABORTED_BY_CALLBACK:
+            finish_call(
+                c, TRANSFER_CLOSED, "a pooled connection had been closed");
             break;
         case CURLE_OUT_OF_MEMORY:
             finish_call(c, TRANSFER_NOMEM, text);
@@ -437,6 +463,7 @@ static bool set_request(struct call *c, const struct transfer_request *request)
     curl_easy_setopt(c->easy, CURLOPT_HTTPHEADER, c->headers);
     curl_easy_setopt(c->easy, CURLOPT_FORBID_REUSE,
         engine_kind_pools(request->target->kind) ? 0L : 1L);
+    curl_easy_setopt(c->easy, CURLOPT_FRESH_CONNECT, request->fresh ? 1L : 0L);
     if (str_equal(request->method, STR("POST"))) {
         curl_easy_setopt(c->easy, CURLOPT_POST, 1L);
         curl_easy_setopt(c->easy, CURLOPT_POSTFIELDSIZE_LARGE,
@@ -470,6 +497,10 @@ static void set_rules(struct call *c, const struct transfer_timeouts *timeouts)
     curl_easy_setopt(easy, CURLOPT_HEADERDATA, c);
     curl_easy_setopt(easy, CURLOPT_WRITEFUNCTION, take_data);
     curl_easy_setopt(easy, CURLOPT_WRITEDATA, c);
+    curl_easy_setopt(easy, CURLOPT_PREREQFUNCTION, before_request);
+    curl_easy_setopt(easy, CURLOPT_PREREQDATA, c);
+    curl_easy_setopt(easy, CURLOPT_OPENSOCKETFUNCTION, open_socket);
+    curl_easy_setopt(easy, CURLOPT_OPENSOCKETDATA, c);
     curl_easy_setopt(easy, CURLOPT_CLOSESOCKETFUNCTION, close_socket);
     curl_easy_setopt(easy, CURLOPT_CLOSESOCKETDATA, c->driver);
 }

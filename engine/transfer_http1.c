@@ -679,7 +679,7 @@ static enum err start(struct transfer_loop *transfers,
     struct peer *peer = find_peer(pool, request->target);
     if (peer == NULL)
         return ERR_NOMEM;
-    struct connection *c = peer->idle;
+    struct connection *c = request->fresh ? NULL : peer->idle;
     bool reused = c != NULL;
     if (reused) {
         leave_idle(c);

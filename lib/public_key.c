@@ -14,8 +14,9 @@
 #include <stdlib.h>
 
 #define EC_WIDTH_MAX 66
-#define EC_DER_MAX 160 /* of a signature: two integers of 67 bytes and heads   \
-                        */
+#define EC_DER_MAX                                                             \
+    160 /* of a signature: two integers of 67 bytes and heads                  \
+         */
 #define ED25519_WIDTH 32
 
 struct public_key {

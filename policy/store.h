@@ -78,8 +78,8 @@ struct policy_approval {
     int64_t given, required;
     bool approved; /* enough now */
 };
-/* ERR_DENIED: by the author, or by nobody in particular; ERR_WRONG_STATE: twice by
- * the same person. */
+/* ERR_DENIED: by the author, or by nobody in particular; ERR_WRONG_STATE: twice
+ * by the same person. */
 enum err policy_store_approve(struct db *db, int64_t version, struct str note,
     const struct policy_actor *actor, int64_t now_us,
     struct policy_approval *out, struct errinfo *info) MUSTCHECK;
@@ -92,8 +92,8 @@ struct policy_activation {
     bool none_required; /* walked the states by itself */
     int64_t approvals;  /* given, distinct people */
 };
-/* ERR_DENIED: approvals are missing; ERR_WRONG_STATE: active already, or retired
- * (that is rollback's). */
+/* ERR_DENIED: approvals are missing; ERR_WRONG_STATE: active already, or
+ * retired (that is rollback's). */
 enum err policy_store_activate(struct db *db, int64_t version, struct str note,
     const struct policy_actor *actor, int64_t now_us, struct buf *findings,
     struct policy_activation *out, struct errinfo *info) MUSTCHECK;

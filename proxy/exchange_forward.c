@@ -437,13 +437,17 @@ static void on_done(
 {
     struct exchange *x = of(handler);
     bool whole = result->end == TRANSFER_OK;
-    bool good = whole && x->engine_status < 500 && x->engine_status != 429;
+    /* A pooled connection that had died says nothing of the engine. */
+    bool stale = result->reused && result->end == TRANSFER_CLOSED &&
+                 !result->head_seen;
+    bool good = stale || (whole && x->engine_status < 500 &&
+                             x->engine_status != 429);
     char message[512];
     x->transfer = NULL;
     pool_end(x->current->live, good, loop_now(x->worker->loop));
     if (may_retry(x, result)) {
-        /* A pooled connection that had died says nothing of the engine. */
-        if (result->reused && result->end == TRANSFER_CLOSED)
+        x->fresh = stale;
+        if (stale)
             x->current->tried = false;
         if (choose(x) != NULL) {
             exchange_record_attempt(x, x->engine_status,
@@ -525,14 +529,19 @@ static bool start_attempt(struct exchange *x, struct exchange_candidate *c)
         .header_count = engine_headers(x, headers),
         .body = pieces,
         .body_count = piece_count,
-        .body_length = dialect_spliced_length(body, splices, splice_count)};
+        .body_length = dialect_spliced_length(body, splices, splice_count),
+        .fresh = x->fresh};
     return transfer_start(x->worker->transfers, &request, &x->handler,
                &x->transfer) == ERR_OK;
 }
 
 static void try_next(struct exchange *x)
 {
-    struct exchange_candidate *c = choose(x);
+    struct exchange_candidate *c;
+    /* Another worker may have taken the last place since it was chosen. */
+    do
+        c = choose(x);
+    while (c != NULL && !pool_begin(c->live, c->target->engine));
     if (c == NULL) {
         struct settlement s = {.outcome = "engine_error",
             .reason = "no engine could take the request",
@@ -557,7 +566,6 @@ static void try_next(struct exchange *x)
     x->handler = (struct transfer_handler){
         .head = on_head, .data = on_data, .done = on_done};
     metrics_add(&x->worker->metrics, METRIC_ATTEMPTS, 1);
-    pool_begin(c->live);
     if (!start_attempt(x, c)) {
         pool_end(c->live, true, loop_now(x->worker->loop));
         metrics_add(&x->worker->metrics, METRIC_OUT_OF_MEMORY, 1);

@@ -126,6 +126,7 @@ struct exchange {
     struct transfer *transfer;
     struct exchange_candidate *current;
     unsigned attempts;
+    bool fresh; /* the last attempt died with a pooled connection */
     int engine_status;
     enum relay_mode relay;
     bool head_sent;

@@ -11,11 +11,18 @@ import { join } from 'node:path';
 import { World, messages, sleep, until, events } from './harness.mjs';
 
 let world, key, front, port;
+let dying = false; // connections take a second request, and close without a word
 const sockets = new Set();
 
 function listen(at = 0) {
   const tls = (name) => readFileSync(join(world.state, 'tls', name));
   front = https.createServer({ cert: tls('server.pem'), key: tls('server.key') }, (request, response) => {
+    if (dying && request.socket.served) {
+      request.on('data', () => {});
+      setTimeout(() => request.socket.destroy(), 5);
+      return;
+    }
+    request.socket.served = true;
     const { host, connection, ...headers } = request.headers;
     const on = http.request({ host: '127.0.0.1', port: world.enginePort, method: request.method, path: request.url, headers }, (answer) => {
       response.writeHead(answer.statusCode, answer.headers);
@@ -89,12 +96,24 @@ test('who hangs up stops the engine', async () => {
     await sleep(5 * i);
     line.tcp.destroy();
   }
-  assert.equal((await chat()).status, 200);
+  const answer = await chat();
+  assert.equal(answer.status, 200, answer.body);
   await until(async () => {
     const now = JSON.stringify(await generation());
     await sleep(200);
     return now === JSON.stringify(await generation());
   }, 'the engine to be at rest');
+});
+
+test('pooled connections that die are nobody\'s failure', async () => {
+  dying = true;
+  try {
+    for (let i = 0; i < 12; i++) {
+      const content = 'y'.repeat(i % 3 === 0 ? 2e6 : 20);
+      const answers = await Promise.all([0, 1, 2].map(() => chat({ messages: [{ role: 'user', content }] })));
+      for (const answer of answers) assert.equal(answer.status, 200, answer.body);
+    }
+  } finally { dying = false; }
 });
 
 test('a certificate of a stranger is refused, and nothing is sent', async () => {

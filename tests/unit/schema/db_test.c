@@ -152,7 +152,8 @@ static void test_versions(void **state)
     db_close(&db);
     schema.migration_count = 2;
     assert_int_equal(
-        db_open_schema(path, &schema, DB_MODE_READONLY, &db, &info), ERR_WRONG_STATE);
+        db_open_schema(path, &schema, DB_MODE_READONLY, &db, &info),
+        ERR_WRONG_STATE);
     OK(db_open_schema(path, &schema, DB_MODE_WRITE, &db, &info));
     struct db_statement *s;
     OK(db_prepare(db, "SELECT b, x FROM t JOIN u ON a = x", &s, &info));
