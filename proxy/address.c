@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * proxy/address.c - "ADDRESS:PORT" texts to socket addresses and back. Pure. */
+ * proxy/address.c - "ADDRESS:PORT" texts to socket addresses and back, and
+ * ranges of addresses. Pure. */
 #include "proxy/address.h"
 
 #include <arpa/inet.h>
@@ -101,4 +102,100 @@ bool address_is_loopback(const struct sockaddr_storage *address)
         return IN6_IS_ADDR_LOOPBACK(&in6->sin6_addr);
     }
     return false;
+}
+
+/* --- Ranges -------------------------------------------------------------- */
+
+static const uint8_t mapped[12] = {0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff};
+
+static bool is_mapped(const uint8_t bytes[16])
+{
+    return memcmp(bytes, mapped, sizeof mapped) == 0;
+}
+
+/* Is everything behind the first `bits` zero? */
+static bool has_no_host(const uint8_t bytes[16], unsigned bits)
+{
+    for (unsigned i = bits; i < 128; i++)
+        if (bytes[i / 8] & (0x80u >> (i % 8)))
+            return false;
+    return true;
+}
+
+enum err address_range_parse(
+    struct str text, struct address_range *out, struct errinfo *info)
+{
+    struct address_range range;
+    struct str host, prefix;
+    char host_text[INET6_ADDRSTRLEN];
+    bool has_prefix = str_split(text, '/', &host, &prefix), v4;
+    uint64_t bits;
+
+    if (host.len == 0 || host.len >= sizeof host_text)
+        return errinfo_set(info, ERR_SYNTAX,
+            "\"%.*s\" is no range of addresses; write 192.0.2.0/24, "
+            "2001:db8::/32 or one address",
+            STR_ARG(text));
+    memcpy(host_text, host.ptr, host.len);
+    host_text[host.len] = '\0';
+    memcpy(range.bytes, mapped, sizeof mapped);
+    v4 = inet_pton(AF_INET, host_text, range.bytes + 12) == 1;
+    if (!v4 && inet_pton(AF_INET6, host_text, range.bytes) != 1)
+        return errinfo_set(info, ERR_SYNTAX,
+            "\"%.*s\": \"%s\" is no numeric address (192.0.2.0 or 2001:db8::)",
+            STR_ARG(text), host_text);
+    bits = v4 ? 32 : 128;
+    if (has_prefix &&
+        (str_to_u64(prefix, &bits) != ERR_OK || bits > (v4 ? 32u : 128u)))
+        return errinfo_set(info, ERR_RANGE,
+            "\"%.*s\": the prefix must be a number from 0 to %d", STR_ARG(text),
+            v4 ? 32 : 128);
+    range.bits = (uint8_t)(v4 ? bits + 96 : bits);
+    if (!has_no_host(range.bytes, range.bits))
+        return errinfo_set(info, ERR_INVALID,
+            "\"%.*s\": there are bits behind the prefix; write /%d for this "
+            "one address, or end the address in zeros",
+            STR_ARG(text), v4 ? 32 : 128);
+    *out = range;
+    return ERR_OK;
+}
+
+void address_range_format(
+    const struct address_range *range, char *out, size_t out_size)
+{
+    char host[INET6_ADDRSTRLEN] = "?";
+
+    if (is_mapped(range->bytes) && range->bits >= 96) {
+        inet_ntop(AF_INET, range->bytes + 12, host, sizeof host);
+        snprintf(out, out_size, "%s/%d", host, range->bits - 96);
+    } else {
+        inet_ntop(AF_INET6, range->bytes, host, sizeof host);
+        snprintf(out, out_size, "%s/%d", host, range->bits);
+    }
+}
+
+bool address_range_has(
+    const struct address_range *range, const struct sockaddr *address)
+{
+    uint8_t bytes[16];
+    unsigned whole = range->bits / 8, rest = range->bits % 8;
+
+    if (address->sa_family == AF_INET) {
+        const struct sockaddr_in *in =
+            (const struct sockaddr_in *)(const void *)address;
+        memcpy(bytes, mapped, sizeof mapped);
+        memcpy(bytes + 12, &in->sin_addr, 4);
+    } else if (address->sa_family == AF_INET6) {
+        const struct sockaddr_in6 *in6 =
+            (const struct sockaddr_in6 *)(const void *)address;
+        memcpy(bytes, &in6->sin6_addr, 16);
+    } else {
+        return false;
+    }
+    /* ::/0 is every IPv6 address, not every IPv4 one, too. */
+    if (is_mapped(bytes) && !(is_mapped(range->bytes) && range->bits >= 96))
+        return false;
+    return memcmp(bytes, range->bytes, whole) == 0 &&
+           (rest == 0 ||
+               ((bytes[whole] ^ range->bytes[whole]) >> (8 - rest)) == 0);
 }

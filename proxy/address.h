@@ -19,6 +19,24 @@ enum err address_parse(struct str text, struct sockaddr_storage *out,
 #define ADDRESS_TEXT_MAX 64
 void address_format(
     const struct sockaddr_storage *address, char *out, size_t out_size);
+
+/* A range in CIDR notation; IPv4 stands in IPv6's ::ffff:0:0/96, so that it
+ * means the same however the socket shows the peer. */
+struct address_range {
+    uint8_t bytes[16];
+    uint8_t bits; /* of the 128 */
+};
+/* "192.0.2.0/24", "2001:db8::/32", or one address. Bits behind the prefix must
+ * be zero: whoever wrote them meant something else. */
+enum err address_range_parse(
+    struct str text, struct address_range *out, struct errinfo *info) MUSTCHECK;
+/* As it is kept: with its prefix, IPv4 as IPv4. */
+void address_range_format(
+    const struct address_range *range, char *out, size_t out_size);
+/* False for anything that is no IP address (a Unix socket). */
+bool address_range_has(
+    const struct address_range *range, const struct sockaddr *address);
+
 bool address_is_loopback(const struct sockaddr_storage *address);
 
 #endif

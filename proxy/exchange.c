@@ -496,6 +496,18 @@ static bool token_stands(const struct exchange *x)
 }
 
 /* A new snapshot is in force: who was revoked or disabled is cut off. */
+/* Limits that were set while the request runs. */
+static bool limits_hold(
+    const struct exchange *x, const struct snapshot_key *key)
+{
+    return (x->connection == NULL || snapshot_key_allows_address(key,
+                                         connection_peer(x->connection))) &&
+           (x->match.route == NULL || snapshot_key_allows_route(key,
+                                          str_from(x->match.route->path))) &&
+           (x->model == NULL ||
+               snapshot_key_allows_model(key, str_from(x->model->name)));
+}
+
 void exchange_recheck(struct exchange *x)
 {
     if (x->key == NULL)
@@ -506,14 +518,16 @@ void exchange_recheck(struct exchange *x)
     } else {
         const struct snapshot_key *key =
             snapshot_find_key(x->worker->snapshot, x->key->hash);
-        if (key != NULL && !key->revoked && !key->caller->disabled)
+        if (key != NULL && !key->revoked && !key->caller->disabled &&
+            limits_hold(x, key))
             return;
     }
     x->revoked = true;
     if (x->phase == FORWARDING)
         exchange_cut(x, "revoked",
             x->token ? "The token's issuer was removed or its caller disabled."
-                     : "The API key was revoked or its caller disabled.");
+                     : "The API key was revoked or limited, or its caller "
+                       "disabled.");
 }
 
 void exchange_shutdown(struct exchange *x)

@@ -36,6 +36,17 @@ static enum stage_result no_policy(struct exchange *x)
     return STAGE_DENY;
 }
 
+/* A key's own limits take away from what the rules permit; they never add. */
+static enum stage_result outside_key(
+    struct exchange *x, const char *what, const char *name)
+{
+    exchange_deny(x, "plan", 403, "permission_error", "key_limit",
+        "This API key (%s) is not for the %s '%s'. Use another key, or ask %s.",
+        x->key->id, what, name, snapshot_contact(x->snapshot));
+    x->verdict.never_retry = true;
+    return STAGE_DENY;
+}
+
 /* The model and its candidate targets. Its status is judged here, too: an
  * unapproved model is never permitted, whatever the rules say. */
 enum stage_result stage_plan(struct exchange *x)
@@ -43,6 +54,8 @@ enum stage_result stage_plan(struct exchange *x)
     const struct dialect_description *d = &x->description;
     if (snapshot_policy(x->snapshot) == NULL)
         return no_policy(x);
+    if (!snapshot_key_allows_route(x->key, str_from(x->match.route->path)))
+        return outside_key(x, "route", x->match.route->path);
     if (x->match.route->engine_path == NULL)
         return STAGE_PASS; /* model lists have no target */
     x->model = snapshot_find_model(x->snapshot, d->model);
@@ -66,6 +79,10 @@ enum stage_result stage_plan(struct exchange *x)
         x->verdict.param = STR("model");
         x->verdict.never_retry = true;
         return STAGE_DENY;
+    }
+    if (!snapshot_key_allows_model(x->key, str_from(x->model->name))) {
+        x->verdict.param = STR("model");
+        return outside_key(x, "model", x->model->name);
     }
     for (size_t i = 0; i < x->model->candidate_count &&
                        x->candidate_count < EXCHANGE_CANDIDATES;
@@ -152,7 +169,8 @@ static bool model_is_permitted(
 {
     struct policy_decision decision;
     struct policy_target target = {.model = str_from(model->name)};
-    if (model->status != MODEL_APPROVED)
+    if (model->status != MODEL_APPROVED ||
+        !snapshot_key_allows_model(x->key, target.model))
         return false;
     if (!with_engine) {
         policy_decide(x->worker->workspace, &target, &decision);

@@ -130,6 +130,9 @@ enum stage_result stage_identify(struct exchange *x)
     if (key->caller->disabled)
         return refuse(x, REFUSAL_DISABLED, key_id,
             "The caller of this API key has been disabled.");
+    if (!snapshot_key_allows_address(key, connection_peer(x->connection)))
+        return refuse(x, REFUSAL_ADDRESS, key_id,
+            "This API key may not be used from this address.");
     x->key = key;
     x->caller = key->caller;
     return STAGE_PASS;

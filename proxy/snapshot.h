@@ -14,13 +14,14 @@
 #include "engine/target.h"
 #include "policy/decide.h"
 #include "policy/quota.h"
+#include "proxy/address.h"
 #include "schema/db.h"
 
 struct snapshot;
 
 /* What a change touched. */
 enum {
-    CHANGED_KEYS = 1,      /* api_key */
+    CHANGED_KEYS = 1,      /* api_key, api_key_limit */
     CHANGED_DIRECTORY = 2, /* team, caller, caller_team */
     CHANGED_MODELS = 4,    /* model*, engine */
     CHANGED_POLICY = 8,    /* policy_version */
@@ -81,13 +82,26 @@ struct snapshot_key {
     const struct snapshot_caller *caller;
     int64_t expires_us; /* 0: never */
     bool revoked;
-    const struct quota_rule *const *quotas; /* scope key */
+    /* Where each stands, none is: unlimited. */
+    const struct address_range *addresses;
+    const struct str *models, *routes; /* names; paths */
+    size_t address_count, model_count, route_count;
+    const struct snapshot_key *replaces;    /* by rotation; NULL: none */
+    const struct quota_rule *const *quotas; /* scope key, and of replaces */
     const struct str *quota_models;
     size_t quota_count;
 };
 /* NULL when unknown. hash: SHA-256 of the whole key text. */
 const struct snapshot_key *snapshot_find_key(
     const struct snapshot *snapshot, const uint8_t hash[32]);
+
+/* May a limit name it? "/v1/embeddings" */
+bool snapshot_is_route(struct str path);
+bool snapshot_key_allows_model(
+    const struct snapshot_key *key, struct str model);
+bool snapshot_key_allows_route(const struct snapshot_key *key, struct str path);
+bool snapshot_key_allows_address(
+    const struct snapshot_key *key, const struct sockaddr *address);
 
 /* --- Issuers of tokens ---------------------------------------------------- */
 struct snapshot_issuer {

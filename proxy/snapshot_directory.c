@@ -302,6 +302,21 @@ static enum err read_quota(struct loading *l, struct db_statement *s,
                      "quota %s: unknown dimension or window", rule->id);
 }
 
+/* Is the quota for this key, or for one that it took over from? */
+static bool is_for_key(const struct directory_part *p,
+    const struct scoped *scope, const struct snapshot_key *key)
+{
+    if (!str_equal(scope->scope, STR("key")))
+        return false;
+    /* The count bounds a circle that somebody wrote into the database. */
+    for (size_t i = 0; key != NULL && i < p->key_count; i++) {
+        if (str_equal(scope->subject, str_from(key->id)))
+            return true;
+        key = key->replaces;
+    }
+    return false;
+}
+
 static bool has_team(const struct snapshot_caller *c, struct str team)
 {
     return c->team_count > 0 && bsearch(&team, c->teams, c->team_count,
@@ -310,7 +325,7 @@ static bool has_team(const struct snapshot_caller *c, struct str team)
 
 /* The rules for which `applies` says yes, as an array of pointers. */
 static enum err fit_quotas(struct loading *l, const struct scoped *scopes,
-    const struct snapshot_caller *caller, struct str key,
+    const struct snapshot_caller *caller, const struct snapshot_key *key,
     const struct quota_rule *const **rules, const struct str **models,
     size_t *count)
 {
@@ -321,9 +336,8 @@ static enum err fit_quotas(struct loading *l, const struct scoped *scopes,
     for (size_t i = 0; i < p->quota_count && n < 256; i++) {
         const struct scoped *s = &scopes[i];
         bool applies;
-        if (key.len > 0)
-            applies =
-                str_equal(s->scope, STR("key")) && str_equal(s->subject, key);
+        if (key != NULL)
+            applies = is_for_key(p, s, key);
         else if (str_equal(s->scope, STR("organisation")))
             applies = true;
         else if (str_equal(s->scope, STR("team")))
@@ -385,15 +399,15 @@ static enum err load_quotas(
         return err;
     for (size_t i = 0; i < p->caller_count; i++) {
         struct snapshot_caller *c = &p->callers[i];
-        err = fit_quotas(l, scopes, c, STR(""), &c->quotas, &c->quota_models,
-            &c->quota_count);
+        err = fit_quotas(
+            l, scopes, c, NULL, &c->quotas, &c->quota_models, &c->quota_count);
         if (err != ERR_OK)
             return err;
     }
     for (size_t i = 0; any_key && i < p->key_count; i++) {
         struct snapshot_key *key = &p->keys[i];
-        err = fit_quotas(l, scopes, key->caller, str_from(key->id),
-            &key->quotas, &key->quota_models, &key->quota_count);
+        err = fit_quotas(l, scopes, key->caller, key, &key->quotas,
+            &key->quota_models, &key->quota_count);
         if (err != ERR_OK)
             return err;
     }
@@ -494,6 +508,8 @@ enum err snapshot_load_directory(const struct snapshot_sources *sources,
         err = load_memberships(&l);
     if (err == ERR_OK)
         err = load_keys(&l);
+    if (err == ERR_OK)
+        err = snapshot_load_key_limits(sources, p, info);
     if (err == ERR_OK)
         err = load_quotas(&l, settings);
     if (err == ERR_OK)

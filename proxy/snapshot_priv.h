@@ -40,7 +40,7 @@ struct models_part {
     size_t slot_count;
 };
 
-/* team, caller, caller_team, api_key, quota, sealing keys */
+/* team, caller, caller_team, api_key, api_key_limit, quota, sealing keys */
 struct directory_part {
     struct part part;
     struct quota_rule *quotas;
@@ -90,6 +90,9 @@ enum err snapshot_load_models(const struct snapshot_sources *sources,
 enum err snapshot_load_directory(const struct snapshot_sources *sources,
     const struct settings_part *settings, struct directory_part **out,
     struct errinfo *info) MUSTCHECK;
+/* Inside snapshot_load_directory, once the keys are there. */
+enum err snapshot_load_key_limits(const struct snapshot_sources *sources,
+    struct directory_part *part, struct errinfo *info) MUSTCHECK;
 enum err snapshot_load_issuers(const struct snapshot_sources *sources,
     struct issuers_part **out, struct errinfo *info) MUSTCHECK;
 enum err snapshot_load_entities(const struct snapshot_sources *sources,

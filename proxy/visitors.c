@@ -19,6 +19,7 @@ static const char *const names[REFUSAL_COUNT] = {
     [REFUSAL_UNKNOWN] = "unknown",
     [REFUSAL_EXPIRED] = "expired",
     [REFUSAL_REVOKED] = "revoked",
+    [REFUSAL_ADDRESS] = "address",
     [REFUSAL_DISABLED] = "disabled",
     [REFUSAL_BAD_HEAD] = "bad_head",
     [REFUSAL_ROUTE] = "route",

@@ -17,6 +17,7 @@ enum refusal {
     REFUSAL_UNKNOWN,   /* well formed, not ours */
     REFUSAL_EXPIRED,
     REFUSAL_REVOKED,
+    REFUSAL_ADDRESS,  /* not from there */
     REFUSAL_DISABLED, /* the caller is */
     REFUSAL_BAD_HEAD, /* not strict HTTP/1.1 */
     REFUSAL_ROUTE,    /* unknown path or method, without a good credential */

@@ -36,9 +36,21 @@ CREATE TABLE api_key (
     label   TEXT NOT NULL DEFAULT '',
     created INTEGER NOT NULL,
     expires INTEGER,             -- NULL: never
-    revoked INTEGER              -- NULL: in force
+    revoked INTEGER,             -- NULL: in force
+    -- What it took over from by rotation: quotas of that key, and of those
+    -- before it, go on for this one, out of the same budget.
+    replaces TEXT UNIQUE REFERENCES api_key (id)
 ) STRICT;
 CREATE INDEX api_key_caller ON api_key (caller);
+
+-- What a key may be used for, beside what the rules permit its caller. A kind
+-- without a row does not limit.
+CREATE TABLE api_key_limit (
+    key   TEXT NOT NULL REFERENCES api_key (id),
+    kind  TEXT NOT NULL CHECK (kind IN ('address', 'model', 'route')),
+    value TEXT NOT NULL,         -- 192.0.2.0/24 | a model's name | a route's path
+    PRIMARY KEY (key, kind, value)
+) STRICT, WITHOUT ROWID;
 
 -- Whose signed tokens (JWT) are believed, and how a token becomes a caller: the
 -- claim's text behind `prefix` is a caller's handle.

@@ -115,6 +115,7 @@ enum admin_field_kind {
     FIELD_INT,   /* int64_t; least..most */
     FIELD_BOOL,  /* bool */
     FIELD_NAMES, /* struct admin_names */
+    FIELD_TEXTS, /* struct admin_names: any texts, least..most bytes each */
     FIELD_TIME   /* int64_t us: RFC 3339, or a span ("90d") from now on */
 };
 struct admin_names {
@@ -212,8 +213,15 @@ enum err admin_add_caller(struct admin_call *call,
 enum err admin_add_team(struct admin_call *call, struct str name,
     struct str parent, struct str title) MUSTCHECK;
 /* *answer: the key's JSON with the secret in "key". */
-enum err admin_issue_key(struct admin_call *call, struct str caller,
-    struct str label, int64_t expires_us, json_t **answer) MUSTCHECK;
+struct admin_new_key {
+    struct str caller, label;
+    int64_t expires_us;  /* 0: never */
+    struct str replaces; /* a key's id, or empty */
+    /* ranges, models (aliases too), routes; none: unlimited */
+    struct admin_names addresses, models, routes;
+};
+enum err admin_issue_key(struct admin_call *call,
+    const struct admin_new_key *key, json_t **answer) MUSTCHECK;
 struct admin_new_quota {
     struct str scope, subject, model, dimension, window;
     int64_t amount;
@@ -268,7 +276,8 @@ admin_handler handle_team_list, handle_team_show, handle_team_add,
     handle_team_remove;
 admin_handler handle_caller_list, handle_caller_show, handle_caller_add,
     handle_caller_change, handle_caller_disable, handle_caller_enable;
-admin_handler handle_key_list, handle_key_issue, handle_key_revoke;
+admin_handler handle_key_list, handle_key_show, handle_key_issue,
+    handle_key_change, handle_key_rotate, handle_key_revoke;
 admin_handler handle_engine_list, handle_engine_show, handle_engine_add,
     handle_engine_change, handle_engine_remove;
 admin_handler handle_model_list, handle_model_show, handle_model_add,

@@ -110,6 +110,7 @@ static void read_text(struct reading *r, const struct admin_field *field,
     case FIELD_INT:
     case FIELD_BOOL:
     case FIELD_NAMES:
+    case FIELD_TEXTS:
         if ((int64_t)value.len < field->least || (int64_t)value.len > most) {
             wrong(r, field->name, "%zu bytes long; it must be %lld to %lld",
                 value.len, (long long)field->least, (long long)most);
@@ -148,12 +149,22 @@ static void read_names(struct reading *r, const struct admin_field *field,
         ARENA_ARRAY(r->call->arena, count ? count : 1, struct str);
 
     if (count > NAMES_MAX || !items) {
-        wrong(r, field->name, "%zu names; at most %d", count, NAMES_MAX);
+        wrong(r, field->name, "%zu elements; at most %d", count, NAMES_MAX);
         return;
     }
     for (size_t i = 0; i < count; i++) {
         const json_t *item = json_array_get(value, i);
-        if (!json_is_string(item) || !admin_is_name(text_of(item))) {
+        if (field->kind == FIELD_TEXTS) {
+            size_t bytes = json_string_length(item);
+            if (!json_is_string(item) || (int64_t)bytes < field->least ||
+                (int64_t)bytes > field->most ||
+                memchr(json_string_value(item), '\0', bytes)) {
+                wrong(r, field->name,
+                    "element %zu must be a text of %lld to %lld bytes", i + 1,
+                    (long long)field->least, (long long)field->most);
+                return;
+            }
+        } else if (!json_is_string(item) || !admin_is_name(text_of(item))) {
             wrong(r, field->name, "element %zu is no name", i + 1);
             return;
         }
@@ -196,6 +207,7 @@ static void read_member(struct reading *r, const struct admin_field *field,
             wrong(r, field->name, "must be true or false");
         break;
     case FIELD_NAMES:
+    case FIELD_TEXTS:
         if (json_is_array(value))
             read_names(r, field, value, member);
         else
@@ -340,6 +352,7 @@ static void read_pair(struct reading *r, const struct admin_field *fields,
             wrong(r, field->name, "must be true or false");
         break;
     case FIELD_NAMES:
+    case FIELD_TEXTS:
         wrong(r, field->name, "cannot stand in a query");
         break;
     }

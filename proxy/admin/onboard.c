@@ -227,7 +227,11 @@ static enum err run_steps(struct onboarding *o, json_t **key)
     if (!err)
         err = set_quota(o, "requests", "minute", body->requests_per_minute);
     if (!err)
-        err = admin_issue_key(o->call, o->id, body->label, body->expires, key);
+        err = admin_issue_key(o->call,
+            &(struct admin_new_key){.caller = o->id,
+                .label = body->label,
+                .expires_us = body->expires},
+            key);
     if (!err)
         step(o, "key: issued, shown once");
     return err;

@@ -35,6 +35,9 @@ const struct admin_operation admin_operations[] = {
     {"POST", "/v1/onboard", A, 0, handle_onboard},
 
     {"GET", "/v1/keys", ALL, 0, handle_key_list},
+    {"GET", "/v1/keys/{key}", ALL, 0, handle_key_show},
+    {"PATCH", "/v1/keys/{key}", A, 0, handle_key_change},
+    {"POST", "/v1/keys/{key}/rotate", A, 0, handle_key_rotate},
     {"POST", "/v1/keys/{key}/revoke", A | O, 0, handle_key_revoke},
 
     {"GET", "/v1/engines", ALL, 0, handle_engine_list},

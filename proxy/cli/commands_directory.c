@@ -104,9 +104,50 @@ static const struct cli_column key_columns[] = {
     {"CREATED", "created", CELL_TIME},
     {"EXPIRES", "expires", CELL_TIME},
 };
+static const struct cli_column key_record[] = {
+    {"id", "id", CELL_TEXT},
+    {"caller", "handle", CELL_TEXT},
+    {"begins", "hint", CELL_TEXT},
+    {"label", "label", CELL_TEXT},
+    {"state", "state", CELL_TEXT},
+    {"created", "created", CELL_TIME},
+    {"expires", "expires", CELL_TIME},
+    {"revoked", "revoked", CELL_TIME},
+    {"only from", "addresses", CELL_TEXT},
+    {"only models", "models", CELL_TEXT},
+    {"only routes", "routes", CELL_TEXT},
+    {"took over from", "replaces", CELL_TEXT},
+    {"replaced by", "replacedBy", CELL_TEXT},
+};
+#define KEY_LIMIT_OPTIONS                                                      \
+    {"address", "RANGE", CLI_LIST, "addresses",                                \
+        "from there only: 192.0.2.0/24, 2001:db8::/32 (repeatable)"},          \
+        {"model", "MODEL", CLI_LIST, "models",                                 \
+            "for this model only (repeatable)"},                               \
+    {                                                                          \
+        "route", "PATH", CLI_LIST, "routes",                                   \
+            "for this route only: /v1/embeddings (repeatable)"                 \
+    }
 static const struct cli_option key_issue_options[] = {
     {"label", "TEXT", CLI_TEXT, "label", "what it is for"},
     {"expires", "TIME", CLI_TEXT, "expires", "2026-12-31, or a span: 90d"},
+    KEY_LIMIT_OPTIONS,
+};
+static const struct cli_option key_update_options[] = {
+    {"label", "TEXT", CLI_TEXT, "label", "what it is for"},
+    {"expires", "TIME", CLI_TEXT, "expires", "2026-12-31, or a span: 90d"},
+    KEY_LIMIT_OPTIONS,
+    {"any-address", NULL, CLI_FLAG, NULL, "from everywhere again"},
+    {"any-model", NULL, CLI_FLAG, NULL, "for every model again"},
+    {"any-route", NULL, CLI_FLAG, NULL, "for every route again"},
+    {"reason", "TEXT", CLI_TEXT, "reason", "goes on record"},
+};
+static const struct cli_option key_rotate_options[] = {
+    {"until", "TIME", CLI_TEXT, "until",
+        "how long the old key works on: 2026-12-31, or a span (24h)"},
+    {"expires", "TIME", CLI_TEXT, "expires",
+        "of the new key (as long a life as the old one had)"},
+    {"reason", "TEXT", CLI_TEXT, "reason", "goes on record"},
 };
 static const struct cli_option key_list_options[] = {
     {"caller", "HANDLE", CLI_TEXT, "caller", "only those of this caller"},
@@ -120,6 +161,70 @@ static const struct cli_rest key_list = {.method = "GET",
 static const struct cli_rest key_revoke = {.method = "POST",
     .path = "/v1/keys/{0}/revoke",
     .done = "key {id} of {handle} revoked: it is refused from now on"};
+
+static const struct cli_rest key_show = {.method = "GET",
+    .path = "/v1/keys/{0}",
+    .columns = key_record,
+    .column_count = CLI_COUNT(key_record)};
+
+static int run_key_update(struct cli *cli)
+{
+    static const char *const flags[][2] = {{"any-address", "addresses"},
+        {"any-model", "models"}, {"any-route", "routes"}};
+    json_t *body = cli_body(cli, NULL), *answer = NULL;
+    struct buf path;
+    int result;
+
+    if (!body)
+        return 2;
+    for (size_t i = 0; i < CLI_COUNT(flags); i++)
+        if (cli_has(cli, flags[i][0]))
+            json_object_set_new(body, flags[i][1], json_array());
+    buf_init(&path, 4096);
+    buf_printf(&path, "/v1/keys/%s", cli_encode(cli, cli->args[0]));
+    result = cli_call(cli, "PATCH", buf_cstr(&path), body, &answer, NULL);
+    buf_fini(&path);
+    if (result)
+        return result;
+    if (cli->json)
+        cli_print_json(answer);
+    else
+        cli_print_record(answer, key_record, CLI_COUNT(key_record));
+    json_decref(answer);
+    return 0;
+}
+
+static int run_key_rotate(struct cli *cli)
+{
+    json_t *body = cli_body(cli, NULL), *answer = NULL, *old = NULL;
+    struct buf path;
+    int result;
+
+    if (!body)
+        return 2;
+    buf_init(&path, 4096);
+    buf_printf(&path, "/v1/keys/%s/rotate", cli_encode(cli, cli->args[0]));
+    result = cli_call(cli, "POST", buf_cstr(&path), body, &answer, NULL);
+    if (!result && !cli->json) {
+        buf_clear(&path);
+        buf_printf(&path, "/v1/keys/%s", cli_encode(cli, cli->args[0]));
+        result = cli_call(cli, "GET", buf_cstr(&path), NULL, &old, NULL);
+    }
+    buf_fini(&path);
+    if (answer && cli->json) {
+        cli_print_json(answer);
+    } else if (answer) {
+        cli_print_done(
+            "key {id} of {handle} takes over from {replaces}", answer);
+        if (old)
+            cli_print_done("key {id} works on until {expires}", old);
+        cli_print_secret(
+            "The new key", json_string_value(json_object_get(answer, "key")));
+    }
+    json_decref(old);
+    json_decref(answer);
+    return result;
+}
 
 static int run_key_issue(struct cli *cli)
 {
@@ -271,6 +376,16 @@ static const struct cli_command commands[] = {
         OPTIONS(key_issue_options), run_key_issue, NULL, false, false},
     {"key", "list", "", 0, 0, "The keys", NULL, OPTIONS(key_list_options), NULL,
         &key_list, false, false},
+    {"key", "show", "KEY-ID", 1, 1, "One key, without what it is", NULL, NULL,
+        0, NULL, &key_show, false, false},
+    {"key", "update", "KEY-ID", 1, 1, "Change what a key is limited to",
+        "Values that are given take the place of those of their kind. Streams "
+        "that run\noutside of the new limits are cut.",
+        OPTIONS(key_update_options), run_key_update, NULL, false, false},
+    {"key", "rotate", "KEY-ID", 1, 1,
+        "A new key; the old one works on for a while",
+        "The new key has the old one's limits and draws from its quotas.",
+        OPTIONS(key_rotate_options), run_key_rotate, NULL, false, false},
     {"key", "revoke", "KEY-ID", 1, 1, "Revoke a key, at once", NULL,
         OPTIONS(reason_options), NULL, &key_revoke, false, false},
     {"admin", "add", "NAME", 1, 1, "A new administrator with a token", NULL,

@@ -133,9 +133,19 @@ test('teams, callers and keys', async () => {
   assert.equal((await world.chat(key.key)).status, 401);
   await call('enableCaller', { params: caller });
   assert.equal((await world.chat(key.key)).status, 200);
+  const narrowed = await call('changeKey', { params: { key: key.id }, body: { label: 'night', expires: '60d', addresses: ['127.0.0.1'],
+    models: ['tiny'], routes: ['/v1/chat/completions'], reason: 'ci needs no more' } });
+  assert.deepEqual([narrowed.addresses, narrowed.models], [['127.0.0.1/32'], ['tiny']]);
+  const next = await call('rotateKey', { params: { key: key.id }, body: { until: '2h', expires: '90d', reason: 'quarter' }, status: 201 });
+  world.keys.push(next.key);
+  assert.equal((await call('getKey', { params: { key: key.id } })).replacedBy, next.id);
+  await call('revokeKey', { params: { key: next.id }, body: {} });
+  const limited = await call('issueKey', { params: caller, body: { addresses: ['10.0.0.0/8'], models: ['tiny'], routes: ['/v1/models'] }, status: 201 });
+  world.keys.push(limited.key);
+  await call('revokeKey', { params: { key: limited.id }, body: {} });
   await call('revokeKey', { params: { key: key.id }, body: { reason: 'leaked' } });
   assert.equal((await world.chat(key.key)).status, 401);
-  assert.equal((await call('listKeys', { query: { all: 'true' } })).items.filter((one) => one.state === 'revoked').length, 1);
+  assert.equal((await call('listKeys', { query: { all: 'true' } })).items.filter((one) => one.state === 'revoked').length, 3);
   const eve = await call('onboard', { body: { handle: 'eve', name: 'Eve', kind: 'person', team: 'lab', models: ['big'],
     tokensPerDay: 5000, requestsPerMinute: 60, label: 'x', expires: '30d' }, status: 201 });
   world.keys.push(eve.key.key);
