@@ -25,6 +25,7 @@ static const struct phrase phrases[] = {
     {"audit.bundled", "made an evidence bundle of the log"},
     {"audit.followed", "followed the log as it grew"},
     {"audit.proved", "took a proof of entry #"},
+    {"audit.key_traced", "looked up what the key # was used for"},
     {"audit.queried", "searched the log"},
     {"audit.reindexed", "had the index built anew from the log"},
     {"audit.reported", "drew up the report #"},

@@ -300,6 +300,11 @@ enum err control_open(const struct control_options *options,
     }
     if (!control->readonly && (err = take_lock(control, info)))
         goto out;
+    control->key_usage = key_usage_open(control->dir);
+    if (!control->key_usage) {
+        err = ERR_NOMEM;
+        goto out;
+    }
     err = open_database(control, "control.db", DB_CONTROL, &control->db, info);
     if (!err)
         err = open_database(
@@ -456,6 +461,15 @@ enum err control_start(struct control *control,
     return err;
 }
 
+static void save_key_usage(struct control *control)
+{
+    struct errinfo info = {0};
+
+    if (control->key_usage && !control->readonly &&
+        key_usage_save(control->key_usage, &info) != ERR_OK)
+        log_warn("key_usage_not_saved", "reason=\"%s\"", info.text);
+}
+
 void control_close(struct control **control_ref)
 {
     struct control *control = *control_ref;
@@ -466,6 +480,8 @@ void control_close(struct control **control_ref)
         control_abandon(control);
     journal_producer_free(&control->producer);
     audit_log_stop(&control->log);
+    save_key_usage(control);
+    key_usage_free(&control->key_usage);
     keyring_free(&control->keyring);
     db_close(&control->persons);
     db_close(&control->db);
@@ -502,6 +518,11 @@ struct db *control_db(struct control *control)
 struct db *control_persons(struct control *control)
 {
     return control->persons;
+}
+
+struct key_usage *control_key_usage(struct control *control)
+{
+    return control->key_usage;
 }
 
 struct keyring *control_keyring(struct control *control)

@@ -15,6 +15,7 @@
 
 #include "audit/log.h"
 #include "audit/seal.h"
+#include "proxy/key_usage.h"
 #include "proxy/settings.h"
 #include "schema/db.h"
 
@@ -48,6 +49,8 @@ void control_unlock(struct control *control);
 struct db *control_db(struct control *control);
 struct db *control_persons(struct control *control);
 struct keyring *control_keyring(struct control *control);
+/* When keys were used last; of its own lock. */
+struct key_usage *control_key_usage(struct control *control);
 struct audit_log *control_log(struct control *control);
 const char *control_dir(const struct control *control);
 /* What the log says of the quotas, as it was when the state was opened. NULL

@@ -23,6 +23,7 @@ struct control {
 
     struct db *db, *persons;
     struct keyring *keyring;
+    struct key_usage *key_usage;
     struct audit_log *log;
     struct journal_producer *producer;
 

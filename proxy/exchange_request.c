@@ -133,6 +133,7 @@ enum stage_result stage_identify(struct exchange *x)
     if (!snapshot_key_allows_address(key, connection_peer(x->connection)))
         return refuse(x, REFUSAL_ADDRESS, key_id,
             "This API key may not be used from this address.");
+    key_usage_note(key->used, x->wall_us);
     x->key = key;
     x->caller = key->caller;
     return STAGE_PASS;

@@ -120,6 +120,7 @@ static enum err rebuild(void *context, unsigned what, struct errinfo *info)
     struct snapshot_sources sources = {.control = control_db(s->control),
         .persons = control_persons(s->control),
         .keyring = control_keyring(s->control),
+        .key_usage = control_key_usage(s->control),
         .now_us = clock_now()};
     enum err err =
         snapshot_build(&sources, s->shared.snapshot, what, &fresh, info);
@@ -400,11 +401,19 @@ static void look_at_sealing(struct server *s)
     control_unlock(s->control);
 }
 
+static void save_key_usage(struct server *s)
+{
+    struct errinfo info = {0};
+    if (key_usage_save(control_key_usage(s->control), &info) != ERR_OK)
+        log_warn("key_usage_not_saved", "reason=\"%s\"", info.text);
+}
+
 static void wait_for_end(struct server *s)
 {
     struct pollfd fds[2] = {{.fd = s->signal_fd, .events = POLLIN},
         {.fd = s->event_fd, .events = POLLIN}};
     int64_t sealing_due = clock_monotonic() + SEALING_EVERY_US;
+    int64_t usage_due = clock_monotonic() + MINUTE_US;
     for (;;) {
         int ready = poll(fds, 2, 1000);
         if (ready < 0 && errno != EINTR)
@@ -414,6 +423,10 @@ static void wait_for_end(struct server *s)
         if (clock_monotonic() >= sealing_due) {
             sealing_due += SEALING_EVERY_US;
             look_at_sealing(s);
+        }
+        if (clock_monotonic() >= usage_due) {
+            usage_due += MINUTE_US;
+            save_key_usage(s);
         }
         struct signalfd_siginfo signal;
         if (ready <= 0 || !(fds[0].revents & POLLIN) ||

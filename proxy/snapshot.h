@@ -15,6 +15,7 @@
 #include "policy/decide.h"
 #include "policy/quota.h"
 #include "proxy/address.h"
+#include "proxy/key_usage.h"
 #include "schema/db.h"
 
 struct snapshot;
@@ -37,6 +38,7 @@ struct snapshot_sources {
     struct db *control;
     struct db *persons;
     struct keyring *keyring; /* NULL: without sealing keys (offline `can`) */
+    struct key_usage *key_usage; /* NULL: nobody uses the keys */
     int64_t now_us;
 };
 
@@ -86,6 +88,7 @@ struct snapshot_key {
     const struct address_range *addresses;
     const struct str *models, *routes; /* names; paths */
     size_t address_count, model_count, route_count;
+    struct key_usage_cell *used;            /* NULL: not kept */
     const struct snapshot_key *replaces;    /* by rotation; NULL: none */
     const struct quota_rule *const *quotas; /* scope key, and of replaces */
     const struct str *quota_models;

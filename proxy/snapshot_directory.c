@@ -253,6 +253,9 @@ static enum err load_keys(struct loading *l)
         key->caller = caller_with_id(p, db_column_text(s, 2));
         key->expires_us = db_column_int(s, 3);
         key->revoked = !db_column_is_null(s, 4);
+        if (l->sources->key_usage != NULL)
+            key->used =
+                key_usage_cell(l->sources->key_usage, db_column_text(s, 0));
         if (key->id == NULL) {
             db_reset(s);
             return nomem(l->info);

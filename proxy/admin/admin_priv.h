@@ -277,7 +277,7 @@ admin_handler handle_team_list, handle_team_show, handle_team_add,
 admin_handler handle_caller_list, handle_caller_show, handle_caller_add,
     handle_caller_change, handle_caller_disable, handle_caller_enable;
 admin_handler handle_key_list, handle_key_show, handle_key_issue,
-    handle_key_change, handle_key_rotate, handle_key_revoke;
+    handle_key_change, handle_key_rotate, handle_key_use, handle_key_revoke;
 admin_handler handle_engine_list, handle_engine_show, handle_engine_add,
     handle_engine_change, handle_engine_remove;
 admin_handler handle_model_list, handle_model_show, handle_model_add,

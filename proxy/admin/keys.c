@@ -60,6 +60,8 @@ static enum err key_json(
     admin_set_time(key, "created", db_column_int(s, 4));
     admin_set_time(key, "expires", expires);
     admin_set_time(key, "revoked", db_column_int(s, 6));
+    admin_set_time(
+        key, "lastUsed", key_usage_last(control_key_usage(call->control), id));
     admin_set_text(key, "state",
         revoked   ? STR("revoked")
         : expired ? STR("expired")
@@ -146,8 +148,10 @@ static enum err read_key_for_event(
 {
     enum err err = read_key(call, id, out);
 
-    if (!err)
+    if (!err) {
         json_object_del(*out, "handle");
+        json_object_del(*out, "lastUsed"); /* no act of anybody's */
+    }
     return err;
 }
 

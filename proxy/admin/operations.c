@@ -38,6 +38,7 @@ const struct admin_operation admin_operations[] = {
     {"GET", "/v1/keys/{key}", ALL, 0, handle_key_show},
     {"PATCH", "/v1/keys/{key}", A, 0, handle_key_change},
     {"POST", "/v1/keys/{key}/rotate", A, 0, handle_key_rotate},
+    {"GET", "/v1/keys/{key}/use", A | U, OPERATION_UNLOCKED, handle_key_use},
     {"POST", "/v1/keys/{key}/revoke", A | O, 0, handle_key_revoke},
 
     {"GET", "/v1/engines", ALL, 0, handle_engine_list},

@@ -103,6 +103,7 @@ static const struct cli_column key_columns[] = {
     {"STATE", "state", CELL_TEXT},
     {"CREATED", "created", CELL_TIME},
     {"EXPIRES", "expires", CELL_TIME},
+    {"LAST USED", "lastUsed", CELL_TIME},
 };
 static const struct cli_column key_record[] = {
     {"id", "id", CELL_TEXT},
@@ -113,6 +114,7 @@ static const struct cli_column key_record[] = {
     {"created", "created", CELL_TIME},
     {"expires", "expires", CELL_TIME},
     {"revoked", "revoked", CELL_TIME},
+    {"last used", "lastUsed", CELL_TIME},
     {"only from", "addresses", CELL_TEXT},
     {"only models", "models", CELL_TEXT},
     {"only routes", "routes", CELL_TEXT},
@@ -158,10 +160,108 @@ static const struct cli_rest key_list = {.method = "GET",
     .columns = key_columns,
     .column_count = CLI_COUNT(key_columns),
     .empty = "no keys; `bailiff key issue HANDLE` makes one"};
-static const struct cli_rest key_revoke = {.method = "POST",
-    .path = "/v1/keys/{0}/revoke",
-    .done = "key {id} of {handle} revoked: it is refused from now on"};
+static const struct cli_column use_record[] = {
+    {"key", "key", CELL_TEXT},
+    {"requests", "requests", CELL_TEXT},
+    {"permitted", "permitted", CELL_TEXT},
+    {"denied", "denied", CELL_TEXT},
+    {"refused", "refused", CELL_TEXT},
+    {"input tokens", "inputTokens", CELL_TEXT},
+    {"output tokens", "outputTokens", CELL_TEXT},
+    {"first", "first", CELL_TIME},
+    {"last", "last", CELL_TIME},
+};
+static const struct cli_column use_models[] = {
+    {"MODEL", "name", CELL_TEXT}, {"REQUESTS", "requests", CELL_COUNT}};
+static const struct cli_column use_routes[] = {
+    {"ROUTE", "name", CELL_TEXT}, {"REQUESTS", "requests", CELL_COUNT}};
+static const struct cli_column use_addresses[] = {
+    {"ADDRESS", "address", CELL_TEXT},
+    {"REQUESTS", "requests", CELL_COUNT},
+    {"FIRST", "first", CELL_TIME},
+    {"LAST", "last", CELL_TIME},
+};
 
+static void print_use(const json_t *use)
+{
+    cli_print_record(use, use_record, CLI_COUNT(use_record));
+    putchar('\n');
+    cli_print_table(json_object_get(use, "models"), use_models,
+        CLI_COUNT(use_models), "no models");
+    putchar('\n');
+    cli_print_table(json_object_get(use, "routes"), use_routes,
+        CLI_COUNT(use_routes), "no routes");
+    putchar('\n');
+    cli_print_table(json_object_get(use, "addresses"), use_addresses,
+        CLI_COUNT(use_addresses), "no addresses");
+    if (json_integer_value(json_object_get(use, "addressesSealed")) > 0)
+        cli_print_done("addresses of {addressesSealed} requests cannot be "
+                       "opened any more: they were erased",
+            use);
+    if (json_is_true(json_object_get(use, "more")))
+        puts("There is more; `bailiff audit query --key` pages through it.");
+}
+
+static int get_use(struct cli *cli, json_t **use)
+{
+    struct buf path;
+    int result;
+
+    buf_init(&path, 4096);
+    buf_printf(&path, "/v1/keys/%s/use", cli_encode(cli, cli->args[0]));
+    result = cli_call(cli, "GET", buf_cstr(&path), NULL, use, NULL);
+    buf_fini(&path);
+    return result;
+}
+
+static int run_key_use(struct cli *cli)
+{
+    json_t *use = NULL;
+    int result = get_use(cli, &use);
+
+    if (!result && cli->json)
+        cli_print_json(use);
+    else if (!result)
+        print_use(use);
+    json_decref(use);
+    return result;
+}
+
+/* First the key is out of force, then it is asked what it did. */
+static int run_key_revoke(struct cli *cli)
+{
+    json_t *body = cli_body(cli, NULL), *answer = NULL, *use = NULL;
+    struct buf path;
+    int result;
+
+    if (!body)
+        return 2;
+    buf_init(&path, 4096);
+    buf_printf(&path, "/v1/keys/%s/revoke", cli_encode(cli, cli->args[0]));
+    result = cli_call(cli, "POST", buf_cstr(&path), body, &answer, NULL);
+    buf_fini(&path);
+    if (!result && !cli->json)
+        cli_print_done(
+            "key {id} of {handle} revoked: it is refused from now on", answer);
+    if (!result && cli_has(cli, "leaked")) {
+        result = get_use(cli, &use);
+        if (!result && cli->json)
+            json_object_set(answer, "use", use);
+        else if (!result)
+            print_use(use);
+    }
+    if (answer && cli->json)
+        cli_print_json(answer);
+    json_decref(use);
+    json_decref(answer);
+    return result;
+}
+
+static const struct cli_option key_revoke_options[] = {
+    {"leaked", NULL, CLI_FLAG, NULL,
+        "and report what it was used for: models, routes, addresses, times"},
+    {"reason", "TEXT", CLI_TEXT, "reason", "goes on record"},
+};
 static const struct cli_rest key_show = {.method = "GET",
     .path = "/v1/keys/{0}",
     .columns = key_record,
@@ -387,7 +487,10 @@ static const struct cli_command commands[] = {
         "The new key has the old one's limits and draws from its quotas.",
         OPTIONS(key_rotate_options), run_key_rotate, NULL, false, false},
     {"key", "revoke", "KEY-ID", 1, 1, "Revoke a key, at once", NULL,
-        OPTIONS(reason_options), NULL, &key_revoke, false, false},
+        OPTIONS(key_revoke_options), run_key_revoke, NULL, false, false},
+    {"key", "use", "KEY-ID", 1, 1, "What a key was used for, out of the log",
+        "Addresses are sealed in the log; that they were opened is on record.",
+        NULL, 0, run_key_use, NULL, false, false},
     {"admin", "add", "NAME", 1, 1, "A new administrator with a token", NULL,
         OPTIONS(admin_add_options), run_admin_add, NULL, false, false},
     {"admin", "list", "", 0, 0, "The administrators", NULL, NULL, 0, NULL,

@@ -144,6 +144,8 @@ test('teams, callers and keys', async () => {
   world.keys.push(limited.key);
   await call('revokeKey', { params: { key: limited.id }, body: {} });
   await call('revokeKey', { params: { key: key.id }, body: { reason: 'leaked' } });
+  const use = await call('getKeyUse', { params: { key: key.id } });
+  assert.ok(use.requests > 0 && use.addresses[0].address === '127.0.0.1');
   assert.equal((await world.chat(key.key)).status, 401);
   assert.equal((await call('listKeys', { query: { all: 'true' } })).items.filter((one) => one.state === 'revoked').length, 3);
   const eve = await call('onboard', { body: { handle: 'eve', name: 'Eve', kind: 'person', team: 'lab', models: ['big'],

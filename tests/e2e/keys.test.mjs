@@ -131,3 +131,44 @@ test('limits and lines of rotation outlive a restart', async () => {
   await world.serve();
   assert.equal((await world.untouched(() => world.chat(limited.key))).status, 401);
 });
+
+test('when a key was last used: shown, and known after a restart', async () => {
+  const mine = issue(), idle = issue();
+  const from = Date.now();
+  assert.equal((await world.chat(mine.key)).status, 200);
+  const at = world.json('key', 'show', mine.id).lastUsed;
+  assert.ok(Math.abs(Date.parse(at) - from) < 5000, at);
+  assert.equal(world.json('key', 'show', idle.id).lastUsed, null);
+  await world.stop();
+  assert.equal(world.json('key', 'show', mine.id).lastUsed, at); // without a server
+  await world.serve();
+  const list = world.json('key', 'list').items;
+  assert.equal(list.find((one) => one.id === mine.id).lastUsed, at);
+  assert.equal(list.find((one) => one.id === idle.id).lastUsed, null);
+});
+
+test('a key has leaked: revoked, and what it was used for', async () => {
+  const { key, id } = issue();
+  for (let i = 0; i < 3; i++) assert.equal((await world.chat(key)).status, 200);
+  assert.equal((await world.chat(key, { model: 'big' })).status, 200);
+  assert.equal((await world.chat(key, { model: 'draft' })).status, 403);
+  const line = await world.open();
+  line.post(key, { model: 'river', stream: true, max_tokens: 4000 });
+  await line.sees(/data: [^]*data: /);
+  const { use, state } = world.json('key', 'revoke', id, '--leaked', '--reason', 'found on a paste site');
+  await line.sees(/\r\n0\r\n\r\n$/);
+  line.socket.destroy();
+  assert.equal(state, 'revoked');
+  assert.deepEqual([use.requests, use.permitted, use.denied, use.refused, use.more], [6, 5, 1, 0, false]);
+  const models = Object.fromEntries(use.models.map((one) => [one.name, one.requests]));
+  assert.deepEqual(models, { tiny: 3, big: 1, draft: 1, river: 1 });
+  assert.deepEqual(use.routes, [{ name: '/v1/chat/completions', requests: 6 }]);
+  assert.deepEqual(use.addresses.map((one) => [one.address, one.requests]), [['127.0.0.1', 6]]);
+  assert.ok(use.inputTokens > 0 && use.outputTokens > 0 && Date.parse(use.first) < Date.parse(use.last));
+  assert.equal((await world.untouched(() => world.chat(key))).status, 401);
+  const after = await until(() => { const one = world.json('key', 'use', id); return one.refused > 0 && one; }, 'the refusal', 70000);
+  assert.deepEqual([after.refused, after.addresses[0].requests], [1, 7]);
+  assert.match(world.cli('key', 'use', id), /127\.0\.0\.1/);
+  assert.ok(world.json('audit', 'query', '--type', 'audit.key_traced', '--object', id).rows.length >= 3);
+  assert.throws(() => world.cli('key', 'use', 'key_nobody'), /no key/);
+});
