@@ -314,6 +314,16 @@ static void test_digest(void **state)
     OK(db_execute(db, "UPDATE team SET parent = 'x' WHERE name = 'y'", &info));
     digest(db, b);
     assert_memory_equal(a, b, 32);
+    /* A table counts from its first row on. */
+    OK(db_execute(db, "CREATE TABLE added (name TEXT PRIMARY KEY)", &info));
+    digest(db, b);
+    assert_memory_equal(a, b, 32);
+    OK(db_execute(db, "INSERT INTO added VALUES ('n')", &info));
+    digest(db, b);
+    assert_memory_not_equal(a, b, 32);
+    OK(db_execute(db, "DELETE FROM added", &info));
+    digest(db, b);
+    assert_memory_equal(a, b, 32);
     db_close(&db);
     OK(db_open_readonly(path, DB_CONTROL, &db, &info));
     digest(db, b);
