@@ -234,8 +234,9 @@ enum err index_file_open(const char *dir, uint64_t first, uint64_t span,
         return errinfo_set(info, ERR_NOMEM, "out of memory");
     file->path = path_of(dir, first);
     file->words = index_words_new();
+    file->recent = calloc(INDEX_RECENT, sizeof(*file->recent));
     buf_init(&file->scratch, 1u << 20);
-    if (!file->path || !file->words) {
+    if (!file->path || !file->words || !file->recent) {
         errinfo_set(info, ERR_NOMEM, "out of memory");
         goto out;
     }
@@ -278,6 +279,7 @@ void index_file_close(struct index_file **file_ref, bool clean)
         db_close(&file->db);
     }
     index_words_free(&file->words);
+    free(file->recent);
     buf_fini(&file->scratch);
     free(file->path);
     free(file);
@@ -396,4 +398,5 @@ void index_file_rollback(struct index_file *file)
     file->in_transaction = false;
     file->batch_first_us = 0;
     index_words_clear(file->words);
+    memset(file->recent, 0, INDEX_RECENT * sizeof(*file->recent));
 }

@@ -69,9 +69,11 @@ enum err index_file_commit(struct index_file *file, uint64_t next,
 void index_file_rollback(struct index_file *file);
 
 /* An entry that opens a request, an act, a failed authentication, an attempt
- * or a measurement. */
+ * or a measurement. Where the end of the request is known already, it comes
+ * along (else NULL), and one row is written instead of one written twice. */
 enum err index_file_add(struct index_file *file, uint64_t seq,
-    const struct audit_event *event, struct errinfo *info) MUSTCHECK;
+    const struct audit_event *event, uint64_t end_seq,
+    const struct audit_event *end, struct errinfo *info) MUSTCHECK;
 /* An entry that this program cannot read: a row that says so. */
 enum err index_file_add_unreadable(struct index_file *file, uint64_t seq,
     struct str why, struct errinfo *info) MUSTCHECK;

@@ -152,34 +152,94 @@ static struct str list_text(
  * ------------------------------------------------------------------------
  */
 
-static void add_members(struct row *row, const char *sql,
-    const struct audit_event_list *list, uint64_t seq)
+/* True when it is not among those written lately; it is from now on. */
+static bool is_news(
+    struct index_file *file, int64_t kind, int64_t value, int64_t block)
 {
+    uint64_t hash =
+        ((uint64_t)kind * 31 + (uint64_t)value) * 0x9e3779b97f4a7c15u;
+    struct index_recent *slot =
+        &file->recent[(hash >> 32) & (INDEX_RECENT - 1)];
+    if (slot->kind == kind && slot->value == value && slot->block == block)
+        return false;
+    *slot = (struct index_recent){kind, value, block};
+    return true;
+}
+
+static void add_place(
+    struct row *row, enum place_field field, int64_t value, uint64_t seq)
+{
+    int64_t block = (int64_t)(seq >> place_shift(field));
+    if (row->err != ERR_OK || !is_news(row->file, field, value, block) ||
+        !prepare(row, "INSERT OR IGNORE INTO place (field, value, block) "
+                      "VALUES (?1, ?2, ?3)"))
+        return;
+    put_int(row, 1, field);
+    put_int(row, 2, value);
+    put_int(row, 3, block);
+    run(row);
+}
+
+static void add_word_place(
+    struct row *row, enum place_field field, struct str word, uint64_t seq)
+{
+    if (word.len > 0)
+        add_place(row, field, word_id(row, word), seq);
+}
+
+static void add_members(struct row *row, struct str list_as_text,
+    const struct audit_event_list *list, enum place_field field, uint64_t seq)
+{
+    int64_t list_id = word_id(row, list_as_text);
+    for (size_t i = 0; i < list->count; i++)
+        add_word_place(row, field, list->items[i], seq);
+    if (row->err != ERR_OK || !is_news(row->file, -1, list_id, 0))
+        return;
     for (size_t i = 0; i < list->count; i++) {
-        if (!prepare(row, sql))
+        if (!prepare(row,
+                "INSERT OR IGNORE INTO member (list, word) VALUES (?1, ?2)"))
             return;
-        put_word(row, 1, list->items[i]);
-        put_int(row, 2, (int64_t)seq);
+        put_int(row, 1, list_id);
+        put_word(row, 2, list->items[i]);
         run(row);
     }
 }
 
-static void add_request(
+/* The columns that a request's end sets, from ?`at` on. */
+static void put_end(
+    struct row *row, int at, uint64_t seq, const struct audit_event *e)
+{
+    put_word(row, at, e->outcome);
+    put_word_or_null(row, at + 1, e->engine);
+    put_word_or_null(row, at + 2, e->upstream);
+    put_known(row, at + 3, e->status > 0 ? e->status : -1);
+    put_int(row, at + 4, e->attempts);
+    put_known(row, at + 5, e->input);
+    put_known(row, at + 6, e->output);
+    put_int(row, at + 7, e->bytes_out);
+    put_known(row, at + 8, e->first_byte_us);
+    put_known(row, at + 9, e->total_us);
+    put_int(row, at + 10, (int64_t)seq);
+    put_int(row, at + 11, e->time_us);
+    put_text_or_null(row, at + 12, e->reason);
+}
+
+static void add_end_places(
     struct row *row, uint64_t seq, const struct audit_event *e)
 {
-    bool permitted = e->kind == AUDIT_ADMITTED;
-    if (!prepare(row,
-            "INSERT OR REPLACE INTO request (seq, id, time, permitted, caller, "
-            "key, method, teams, action, route, model, asked, engine, "
-            "upstream, policy_version, policies, stage, code, quota, reason, "
-            "stream, body, cap, status) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, "
-            "?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20, "
-            "?21, ?22, ?23, ?24)"))
-        return;
+    add_word_place(row, PLACE_OUTCOME, e->outcome, seq);
+    add_word_place(row, PLACE_ENGINE, e->engine, seq);
+    if (e->status > 0)
+        add_place(row, PLACE_STATUS, e->status, seq);
+}
+
+static void put_request(
+    struct row *row, uint64_t seq, const struct audit_event *e)
+{
     put_int(row, 1, (int64_t)seq);
     put_text(row, 2, e->id);
     put_int(row, 3, e->time_us);
-    put_int(row, 4, permitted);
+    put_int(row, 4, e->kind == AUDIT_ADMITTED);
     put_word(row, 5, e->caller);
     put_word(row, 6, e->key);
     put_word(row, 7, e->method);
@@ -188,25 +248,68 @@ static void add_request(
     put_word(row, 10, e->route);
     put_word(row, 11, e->model);
     put_word(row, 12, e->asked);
-    put_word_or_null(row, 13, e->engine);
-    put_word_or_null(row, 14, e->upstream);
-    put_int(row, 15, e->policy_version);
-    put_word(row, 16, list_text(row->file, &e->policies));
-    put_word_or_null(row, 17, e->stage);
-    put_word_or_null(row, 18, e->code);
-    put_word_or_null(row, 19, e->quota);
-    put_text_or_null(row, 20, e->message);
-    put_int(row, 21, e->stream);
-    put_int(row, 22, e->body);
-    put_known(row, 23, e->cap);
-    put_known(row, 24, e->status > 0 ? e->status : -1);
+    put_int(row, 13, e->policy_version);
+    put_word(row, 14, list_text(row->file, &e->policies));
+    put_word_or_null(row, 15, e->stage);
+    put_word_or_null(row, 16, e->code);
+    put_word_or_null(row, 17, e->quota);
+    put_int(row, 18, e->stream);
+    put_int(row, 19, e->body);
+    put_known(row, 20, e->cap);
+}
+
+#define REQUEST_COLUMNS                                                        \
+    "INSERT OR REPLACE INTO request (seq, id, time, permitted, caller, key, "  \
+    "method, teams, action, route, model, asked, policy_version, policies, "   \
+    "stage, code, quota, stream, body, cap, engine, upstream, status, reason"
+#define REQUEST_VALUES                                                         \
+    "VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, "    \
+    "?15, ?16, ?17, ?18, ?19, ?20, "
+
+static void add_request(struct row *row, uint64_t seq,
+    const struct audit_event *e, uint64_t end_seq,
+    const struct audit_event *end)
+{
+    struct audit_event merged;
+    if (end) {
+        merged = *end;
+        if (merged.engine.len == 0)
+            merged.engine = e->engine;
+        if (merged.upstream.len == 0)
+            merged.upstream = e->upstream;
+    }
+    if (!prepare(row,
+            end ? REQUEST_COLUMNS
+                ", outcome, attempts, input, output, bytes_out, first_byte, "
+                "total, end_seq, end_time) " REQUEST_VALUES
+                "?22, ?23, ?24, ?33, ?21, ?25, ?26, ?27, ?28, ?29, ?30, ?31, "
+                "?32)"
+                : REQUEST_COLUMNS ") " REQUEST_VALUES "?21, ?22, ?23, ?24)"))
+        return;
+    put_request(row, seq, e);
+    if (end) {
+        put_end(row, 21, end_seq, &merged);
+    } else {
+        put_word_or_null(row, 21, e->engine);
+        put_word_or_null(row, 22, e->upstream);
+        put_known(row, 23, e->status > 0 ? e->status : -1);
+        put_text_or_null(row, 24, e->message);
+    }
     run(row);
-    add_members(row,
-        "INSERT OR IGNORE INTO request_team (team, seq) VALUES (?1, ?2)",
-        &e->teams, seq);
-    add_members(row,
-        "INSERT OR IGNORE INTO request_policy (policy, seq) VALUES (?1, ?2)",
-        &e->policies, seq);
+    add_word_place(row, PLACE_CALLER, e->caller, seq);
+    add_word_place(row, PLACE_KEY, e->key, seq);
+    add_word_place(row, PLACE_MODEL, e->model, seq);
+    add_word_place(row, PLACE_ROUTE, e->route, seq);
+    add_word_place(row, PLACE_ENGINE, e->engine, seq);
+    add_word_place(row, PLACE_CODE, e->code, seq);
+    add_place(row, PLACE_PERMITTED, e->kind == AUDIT_ADMITTED, seq);
+    if (e->status > 0)
+        add_place(row, PLACE_STATUS, e->status, seq);
+    if (end)
+        add_end_places(row, seq, &merged);
+    add_members(row, e->teams_json, &e->teams, PLACE_TEAM, seq);
+    add_members(row, list_text(row->file, &e->policies), &e->policies,
+        PLACE_POLICY, seq);
 }
 
 static void add_event(
@@ -247,17 +350,19 @@ static void note_time(struct index_file *file, int64_t time_us)
 {
     if (file->batch_first_us == 0)
         file->batch_first_us = time_us;
-    file->batch_last_us = time_us;
+    if (time_us > file->batch_last_us)
+        file->batch_last_us = time_us;
 }
 
 enum err index_file_add(struct index_file *file, uint64_t seq,
-    const struct audit_event *event, struct errinfo *info)
+    const struct audit_event *event, uint64_t end_seq,
+    const struct audit_event *end, struct errinfo *info)
 {
     struct row row = {.file = file, .info = info};
     switch (event->kind) {
     case AUDIT_ADMITTED:
     case AUDIT_DENIED:
-        add_request(&row, seq, event);
+        add_request(&row, seq, event, end_seq, end);
         break;
     case AUDIT_AUTH_FAILED:
     case AUDIT_ACT:
@@ -271,6 +376,8 @@ enum err index_file_add(struct index_file *file, uint64_t seq,
         break;
     }
     note_time(file, event->time_us);
+    if (end)
+        note_time(file, end->time_us);
     return row.err;
 }
 
@@ -295,23 +402,23 @@ enum err index_file_add_unreadable(
     return row.err;
 }
 
-/* A failed attempt is a part of its request, and ends nothing. */
-static enum err add_attempt(
-    struct row *row, uint64_t seq, const struct audit_event *e, bool *found)
+/* The entry that opened the request; 0 and *found false: not in this file. */
+static uint64_t find_request(struct row *row, struct str id, bool *found)
 {
+    uint64_t seq = 0;
     *found = false;
-    if (!prepare(row, "SELECT 1 FROM request WHERE id = ?1"))
-        return row->err;
-    db_bind_text(row->statement, 1, e->id);
-    row->err = db_step(row->statement, row->info);
-    if (row->err == ERR_NOTFOUND)
-        return row->err = ERR_OK;
-    if (row->err != ERR_OK)
-        return row->err;
-    db_reset(row->statement);
-    add_part(row, seq, e);
-    *found = row->err == ERR_OK;
-    return row->err;
+    if (!prepare(row, "SELECT seq FROM request WHERE id = ?1"))
+        return 0;
+    db_bind_text(row->statement, 1, id);
+    enum err err = db_step(row->statement, row->info);
+    if (err == ERR_OK) {
+        *found = true;
+        seq = (uint64_t)db_column_int(row->statement, 0);
+        db_reset(row->statement);
+    } else if (err != ERR_NOTFOUND) {
+        row->err = err;
+    }
+    return seq;
 }
 
 enum err index_file_end_request(struct index_file *file, uint64_t seq,
@@ -319,31 +426,25 @@ enum err index_file_end_request(struct index_file *file, uint64_t seq,
 {
     const struct audit_event *e = event;
     struct row row = {.file = file, .info = info};
-    if (e->kind == AUDIT_ATTEMPT)
-        return add_attempt(&row, seq, e, found);
+    uint64_t at = find_request(&row, e->id, found);
+    if (row.err != ERR_OK || !*found)
+        return row.err;
+    /* A failed attempt is a part of its request, and ends nothing. */
+    if (e->kind == AUDIT_ATTEMPT) {
+        add_part(&row, seq, e);
+        return row.err;
+    }
     if (!prepare(&row,
             "UPDATE request SET outcome = ?2, "
             "engine = coalesce(?3, engine), upstream = coalesce(?4, upstream), "
             "status = ?5, attempts = ?6, input = ?7, output = ?8, "
             "bytes_out = ?9, first_byte = ?10, total = ?11, end_seq = ?12, "
-            "end_time = ?13, reason = ?14 WHERE id = ?1"))
+            "end_time = ?13, reason = ?14 WHERE seq = ?1"))
         return row.err;
-    put_text(&row, 1, e->id);
-    put_word(&row, 2, e->outcome);
-    put_word_or_null(&row, 3, e->engine);
-    put_word_or_null(&row, 4, e->upstream);
-    put_known(&row, 5, e->status > 0 ? e->status : -1);
-    put_int(&row, 6, e->attempts);
-    put_known(&row, 7, e->input);
-    put_known(&row, 8, e->output);
-    put_int(&row, 9, e->bytes_out);
-    put_known(&row, 10, e->first_byte_us);
-    put_known(&row, 11, e->total_us);
-    put_int(&row, 12, (int64_t)seq);
-    put_int(&row, 13, e->time_us);
-    put_text_or_null(&row, 14, e->reason);
+    put_int(&row, 1, (int64_t)at);
+    put_end(&row, 2, seq, e);
     run(&row);
-    *found = row.err == ERR_OK && db_changes(file->db) > 0;
+    add_end_places(&row, at, e);
     return row.err;
 }
 

@@ -21,11 +21,13 @@
 #include <stdlib.h>
 
 #define BATCH 16384       /* entries of one transaction */
+#define WINDOW 1024       /* entries in which an end is looked for ahead */
+#define WINDOW_SLOTS 4096 /* a power of two, above WINDOW */
 #define COMMIT_ATTEMPTS 8 /* each waits for readers up to 5 seconds */
 #define MENDS_MAX 16      /* files set aside by one run */
 #define REBUILDS_MAX 256
 #define PREVIOUS_KEPT 262144 /* entries of the next file */
-#define ENTRY_ARENA (256u << 10)
+#define WINDOW_ARENA (4u << 20)
 
 /* A place in the journal. */
 struct source {
@@ -38,10 +40,25 @@ struct range {
     uint64_t first, end;
 };
 
+/* An entry that was read, and waits for its turn. */
+struct waiting {
+    struct str bytes;         /* in the arena */
+    struct audit_event event; /* kind only where it could be read */
+    const char *unreadable;   /* why; NULL: it is readable */
+    uint16_t end;             /* of a request: where its end waits; 0: no end */
+    bool done;                /* an end that went into its request's row */
+};
+struct window {
+    struct waiting entries[WINDOW];
+    size_t count;
+    uint16_t slots[WINDOW_SLOTS]; /* requests by id: place + 1; 0: empty */
+};
+
 struct index_run {
     char *dir, *segments;
     uint64_t range;
-    struct arena *arena;
+    struct arena *arena; /* of the window */
+    struct window *window;
     struct crypto_hash *hash;
 
     struct index_file *current;
@@ -414,30 +431,110 @@ static bool follows_request(const struct audit_event *event)
     return is_end(event) || event->kind == AUDIT_ATTEMPT;
 }
 
-static enum err take_entry(struct index_run *run, struct index_file *file,
-    const struct journal_entry *entry, struct errinfo *info)
+/* Where the request of that id waits, or the free slot for it. */
+static uint16_t *slot_of(struct window *window, struct str id)
 {
-    struct audit_event event;
-    struct errinfo why;
+    size_t at = str_hash(id) & (WINDOW_SLOTS - 1);
+    while (window->slots[at] != 0 &&
+           !str_equal(window->entries[window->slots[at] - 1].event.id, id))
+        at = (at + 1) & (WINDOW_SLOTS - 1);
+    return &window->slots[at];
+}
+
+static void window_clear(struct index_run *run)
+{
     arena_reset(run->arena);
-    enum err err = audit_event_parse(run->arena, entry->bytes, &event, &why);
+    run->window->count = 0;
+    memset(run->window->slots, 0, sizeof(run->window->slots));
+}
+
+/* Reads it, and ties an end to its request where that waits here too. */
+static enum err window_add(
+    struct index_run *run, struct str bytes, struct errinfo *info)
+{
+    struct window *window = run->window;
+    struct waiting *entry = &window->entries[window->count];
+    struct errinfo why;
+    *entry = (struct waiting){.bytes = arena_copy(run->arena, bytes)};
+    if (!entry->bytes.ptr)
+        return errinfo_set(info, ERR_NOMEM, "out of memory");
+    enum err err =
+        audit_event_parse(run->arena, entry->bytes, &entry->event, &why);
     if (err == ERR_SYNTAX) {
-        log_warn("index_entry_unreadable", "entry=%" PRIu64 " reason=\"%s\"",
-            entry->index, why.text);
-        return of(run, file,
-            index_file_add_unreadable(
-                file, entry->index, str_from(why.text), info));
+        entry->unreadable = arena_printf(run->arena, "%s", why.text);
+        window->count++;
+        return entry->unreadable
+                   ? ERR_OK
+                   : errinfo_set(info, ERR_NOMEM, "out of memory");
     }
     if (err != ERR_OK)
         return errinfo_set(info, err, "%s", why.text);
-    if (!follows_request(&event))
-        return of(run, file, index_file_add(file, entry->index, &event, info));
+    if (entry->event.kind == AUDIT_ADMITTED) {
+        uint16_t *slot = slot_of(window, entry->event.id);
+        if (*slot == 0)
+            *slot = (uint16_t)(window->count + 1);
+    } else if (is_end(&entry->event)) {
+        uint16_t *slot = slot_of(window, entry->event.id);
+        if (*slot != 0 && window->entries[*slot - 1].end == 0) {
+            window->entries[*slot - 1].end = (uint16_t)window->count;
+            entry->done = true;
+        }
+    }
+    window->count++;
+    return ERR_OK;
+}
+
+static enum err take_entry(struct index_run *run, struct index_file *file,
+    uint64_t first, size_t at, struct errinfo *info)
+{
+    struct waiting *entry = &run->window->entries[at];
+    uint64_t index = first + at;
+    if (entry->done)
+        return ERR_OK;
+    if (entry->unreadable) {
+        log_warn("index_entry_unreadable", "entry=%" PRIu64 " reason=\"%s\"",
+            index, entry->unreadable);
+        return of(run, file,
+            index_file_add_unreadable(
+                file, index, str_from(entry->unreadable), info));
+    }
+    if (!follows_request(&entry->event)) {
+        const struct audit_event *end =
+            entry->end ? &run->window->entries[entry->end].event : NULL;
+        return of(run, file,
+            index_file_add(
+                file, index, &entry->event, first + entry->end, end, info));
+    }
     bool found = false;
-    err = of(run, file,
-        index_file_end_request(file, entry->index, &event, &found, info));
+    enum err err = of(run, file,
+        index_file_end_request(file, index, &entry->event, &found, info));
     if (err == ERR_OK && !found)
-        err = end_elsewhere(run, file, entry->index, &event, info);
+        err = end_elsewhere(run, file, index, &entry->event, info);
     return err;
+}
+
+/* The entries [first, end), at most WINDOW of them, into the file; `limit` is
+ * where the journal ends. Leaves them in the window. */
+static enum err take_window(struct index_run *run, struct source *source,
+    struct index_file *file, uint64_t first, uint64_t end, uint64_t limit,
+    struct errinfo *info)
+{
+    enum err err = ERR_OK;
+    window_clear(run);
+    for (uint64_t i = first; err == ERR_OK && i < end; i++) {
+        struct journal_entry entry;
+        err = source_read(run, source, i, limit, &entry, info);
+        if (err == ERR_OK)
+            err = window_add(run, entry.bytes, info);
+    }
+    for (size_t i = 0; err == ERR_OK && i < run->window->count; i++)
+        err = take_entry(run, file, first, i, info);
+    return err;
+}
+
+static uint64_t window_end(uint64_t first, uint64_t end)
+{
+    return end - first > WINDOW ? first + WINDOW : end;
 }
 
 /* --- Batches
@@ -470,15 +567,16 @@ static enum err follow_batch(
     if (end - next > BATCH)
         end = next + BATCH;
     enum err err = of(run, file, index_file_begin(file, info));
-    for (; err == ERR_OK && next < end; next++) {
-        struct journal_entry entry;
-        err = source_read(run, &run->follow, next, end, &entry, info);
+    while (err == ERR_OK && next < end) {
+        uint64_t until = window_end(next, end);
+        err = take_window(run, &run->follow, file, next, until, end, info);
         if (err == ERR_OK)
-            err = take_entry(run, file, &entry, info);
-        if (err == ERR_OK && next + 1 == end) {
-            crypto_hash_once(run->hash, last, entry.bytes.ptr, entry.bytes.len);
-            any = true;
-        }
+            next = until;
+        any = true;
+    }
+    if (err == ERR_OK && any) {
+        struct str bytes = run->window->entries[run->window->count - 1].bytes;
+        crypto_hash_once(run->hash, last, bytes.ptr, bytes.len);
     }
     if (err == ERR_OK)
         err = commit_others(run, file, info);
@@ -536,28 +634,45 @@ static enum err follow_end(struct index_run *run,
     return err;
 }
 
+static enum err rebuild_ends(
+    struct index_run *run, uint64_t position, struct errinfo *info)
+{
+    enum err err = ERR_OK;
+    if (!run->again_counted) {
+        err = of(run, run->rebuilt,
+            index_file_count_open(run->rebuilt, &run->again_open, info));
+        run->again_counted = err == ERR_OK;
+    }
+    for (int i = 0; err == ERR_OK && i < BATCH && run->again_open > 0 &&
+                    run->again_at < position;
+         i++) {
+        struct journal_entry entry;
+        err = source_read(
+            run, &run->again, run->again_at, position, &entry, info);
+        if (err == ERR_OK)
+            err = follow_end(run, &entry, info);
+        if (err == ERR_OK)
+            run->again_at++;
+    }
+    return err;
+}
+
 static enum err rebuild_batch(struct index_run *run, struct errinfo *info)
 {
     struct index_file *file = run->rebuilt;
     uint64_t position = index_file_next(run->current);
     enum err err = of(run, file, index_file_begin(file, info));
-    for (int i = 0; err == ERR_OK && i < BATCH; i++, run->again_at++) {
-        struct journal_entry entry;
-        bool inside = run->again_at < run->again_end;
-        if (!inside && !run->again_counted) {
-            err = of(
-                run, file, index_file_count_open(file, &run->again_open, info));
-            run->again_counted = true;
-        }
-        if (err != ERR_OK ||
-            (!inside && (run->again_open == 0 || run->again_at >= position)))
+    for (int i = 0; err == ERR_OK && i < BATCH / WINDOW; i++) {
+        if (run->again_at >= run->again_end)
             break;
-        err = source_read(
-            run, &run->again, run->again_at, position, &entry, info);
+        uint64_t until = window_end(run->again_at, run->again_end);
+        err = take_window(
+            run, &run->again, file, run->again_at, until, position, info);
         if (err == ERR_OK)
-            err = inside ? take_entry(run, file, &entry, info)
-                         : follow_end(run, &entry, info);
+            run->again_at = until;
     }
+    if (err == ERR_OK && run->again_at >= run->again_end)
+        err = rebuild_ends(run, position, info);
     bool done = err == ERR_OK && run->again_at >= run->again_end &&
                 run->again_counted &&
                 (run->again_open == 0 || run->again_at >= position);
@@ -592,9 +707,11 @@ enum err index_run_open(const char *state_dir, uint64_t range,
     run->range = range ? range : INDEX_RANGE_DEFAULT;
     run->dir = file_join(state_dir, "index");
     run->segments = file_join(state_dir, "journal/segments");
-    run->arena = arena_new(ENTRY_ARENA, 0);
+    run->arena = arena_new(WINDOW_ARENA, 0);
+    run->window = calloc(1, sizeof(*run->window));
     run->hash = crypto_hash_new();
-    if (!run->dir || !run->segments || !run->arena || !run->hash)
+    if (!run->dir || !run->segments || !run->arena || !run->window ||
+        !run->hash)
         err = errinfo_set(info, ERR_NOMEM, "out of memory");
     if (err == ERR_OK)
         err = check_older(run, info);
@@ -616,6 +733,7 @@ void index_run_close(struct index_run **run_ref, bool clean)
     index_file_close(&run->current, clean);
     crypto_hash_free(&run->hash);
     arena_free(&run->arena);
+    free(run->window);
     free(run->segments);
     free(run->dir);
     free(run);

@@ -2,12 +2,13 @@
  *
  * audit/query_file.c - the SQL of one page from one file.
  *
- * Every index of the file ends in seq, and so does the order of the answer:
- * whichever index drives the search, rows come out sorted and the page stops
- * as soon as it is full. Which one drives is decided here, not by SQLite's
- * planner, which knows nothing of the data: the condition with the fewest
- * rows in the range of time, counted up to a bound. A condition with several
- * values (4xx, admin) is searched value by value. */
+ * What drives the search - the places of a request's field, an index of the
+ * events - gives its rows in the order of seq, which is that of the answer: the
+ * page stops as soon as it is full. Which one drives is decided here, not by
+ * SQLite's planner, which knows nothing of the data: the condition with the
+ * fewest rows to read in the range of time, counted up to a bound. A condition
+ * with several values (4xx, admin) is searched value by value. */
+#include "audit/index_places.h"
 #include "audit/query_priv.h"
 
 #include <stdio.h>
@@ -18,14 +19,15 @@
 
 enum shape {
     SHAPE_COLUMN, /* a column of the table */
-    SHAPE_LINK,   /* a table of (word, seq) beside it */
+    SHAPE_MEMBER, /* a column that is a list, of which it is a member */
     SHAPE_PLAIN   /* SQL without a value; never drives */
 };
 
 struct condition {
     enum shape shape;
     const char *column; /* SHAPE_PLAIN: the SQL */
-    const char *source; /* index, or the table of links; NULL: none */
+    const char *index;  /* of the column; NULL: none */
+    enum place_field place;
     int64_t values[VALUES_MAX];
     size_t count;
 };
@@ -49,21 +51,17 @@ struct search {
  * ----------------------------------------------------------------
  */
 
-static struct condition *add_condition(struct search *search, enum shape shape,
-    const char *column, const char *source)
+static struct condition *add_condition(
+    struct search *search, enum shape shape, const char *column)
 {
     struct condition *condition = &search->conditions[search->count++];
-    *condition =
-        (struct condition){.shape = shape, .column = column, .source = source};
+    *condition = (struct condition){.shape = shape, .column = column};
     return condition;
 }
 
-static void where_int(struct search *search, const char *column,
-    const char *source, int64_t value)
+static bool can_drive(const struct condition *condition)
 {
-    struct condition *condition =
-        add_condition(search, SHAPE_COLUMN, column, source);
-    condition->values[condition->count++] = value;
+    return condition->index || condition->place != PLACE_NONE;
 }
 
 static enum err word_of(
@@ -86,7 +84,8 @@ static enum err word_of(
 
 /* A word that the file has never seen: it has no such row. */
 static enum err where_word(struct search *search, enum shape shape,
-    const char *column, const char *source, struct str word, bool *seen)
+    const char *column, const char *index, enum place_field place,
+    struct str word, bool *seen)
 {
     int64_t id;
     if (word.len == 0)
@@ -99,19 +98,23 @@ static enum err where_word(struct search *search, enum shape shape,
         return ERR_OK;
     }
     *seen = true;
-    struct condition *condition = add_condition(search, shape, column, source);
+    struct condition *condition = add_condition(search, shape, column);
+    condition->index = index;
+    condition->place = place;
     condition->values[condition->count++] = id;
     return ERR_OK;
 }
 
-/* The distinct values of a column, by hopping along its index, of which
+/* The distinct values of a column, by hopping along its index or places, of
+ * which
  * `wanted` takes its pick. */
 static enum err where_some(struct search *search, const char *column,
-    const char *source, const char *next_sql,
+    const char *index, enum place_field place, const char *next_sql,
     bool (*wanted)(struct search *search, int64_t value, struct str text))
 {
-    struct condition *condition =
-        add_condition(search, SHAPE_COLUMN, column, source);
+    struct condition *condition = add_condition(search, SHAPE_COLUMN, column);
+    condition->index = index;
+    condition->place = place;
     int64_t last = -1;
     for (;;) {
         struct db_statement *next;
@@ -160,46 +163,81 @@ static bool type_wanted(struct search *search, int64_t value, struct str text)
  * --------------------------------------------------------------------
  */
 
-static void append_range(
-    struct search *search, const char *alias, struct buf *sql)
+static void append_range(struct search *search, struct buf *sql)
 {
-    buf_printf(sql, " AND %s.seq BETWEEN %lld AND %lld", alias,
-        (long long)search->low, (long long)search->high);
+    buf_printf(sql, " AND r.seq BETWEEN %lld AND %lld", (long long)search->low,
+        (long long)search->high);
 }
 
-/* Rows that the condition has in the range, up to COUNT_MOST. */
+static void append_values(const struct condition *condition, struct buf *sql)
+{
+    buf_append_str(sql, STR("("));
+    for (size_t i = 0; i < condition->count; i++)
+        buf_printf(
+            sql, "%s%lld", i ? "," : "", (long long)condition->values[i]);
+    buf_append_str(sql, STR(")"));
+}
+
+/* The places of the condition within the range: " FROM place AS ALIAS WHERE
+ * ...", of one value or of all (NULL). */
+static void append_places(const struct search *search,
+    const struct condition *condition, const int64_t *value, const char *alias,
+    struct buf *sql)
+{
+    unsigned shift = place_shift(condition->place);
+    buf_printf(sql, " WHERE %s.field = %d AND %s.block BETWEEN %lld AND %lld",
+        alias, condition->place, alias, (long long)(search->low >> shift),
+        (long long)(search->high >> shift));
+    buf_printf(sql, " AND %s.value ", alias);
+    if (value) {
+        buf_printf(sql, "= %lld", (long long)*value);
+    } else {
+        buf_append_str(sql, STR("IN "));
+        append_values(condition, sql);
+    }
+}
+
+/* Rows that are to be read for one value of the condition, up to COUNT_MOST. */
+static enum err count_value(struct search *search,
+    const struct condition *condition, int64_t value, int64_t *count)
+{
+    struct buf sql;
+    struct db_statement *s = NULL;
+    unsigned shift = 0;
+    buf_init(&sql, 4096);
+    buf_printf(&sql, "SELECT count(*) FROM (SELECT 1 FROM ");
+    if (condition->place != PLACE_NONE) {
+        shift = place_shift(condition->place);
+        buf_append_str(&sql, STR("place AS p"));
+        append_places(search, condition, &value, "p", &sql);
+    } else {
+        buf_printf(&sql, "%s AS r INDEXED BY %s WHERE r.%s = %lld",
+            search->table, condition->index, condition->column,
+            (long long)value);
+        append_range(search, &sql);
+    }
+    buf_printf(&sql, " LIMIT %d)", COUNT_MOST);
+    enum err err =
+        sql.failed
+            ? errinfo_set(search->info, ERR_NOMEM, "out of memory")
+            : db_prepare_once(search->db, buf_str(&sql), &s, search->info);
+    if (err == ERR_OK)
+        err = db_step(s, search->info);
+    if (err == ERR_OK)
+        *count += db_column_int(s, 0) << shift;
+    db_finalize(&s);
+    buf_fini(&sql);
+    return err;
+}
+
 static enum err count_rows(
     struct search *search, const struct condition *condition, int64_t *count)
 {
+    enum err err = ERR_OK;
     *count = 0;
-    for (size_t i = 0; i < condition->count && *count < COUNT_MOST; i++) {
-        struct buf sql;
-        struct db_statement *s = NULL;
-        buf_init(&sql, 4096);
-        buf_printf(&sql, "SELECT count(*) FROM (SELECT 1 FROM ");
-        if (condition->shape == SHAPE_LINK)
-            buf_printf(&sql, "%s AS r WHERE", condition->source);
-        else
-            buf_printf(&sql, "%s AS r INDEXED BY %s WHERE", search->table,
-                condition->source);
-        buf_printf(&sql, " r.%s = %lld", condition->column,
-            (long long)condition->values[i]);
-        append_range(search, "r", &sql);
-        buf_printf(&sql, " LIMIT %d)", COUNT_MOST);
-        enum err err =
-            sql.failed
-                ? errinfo_set(search->info, ERR_NOMEM, "out of memory")
-                : db_prepare_once(search->db, buf_str(&sql), &s, search->info);
-        if (err == ERR_OK)
-            err = db_step(s, search->info);
-        if (err == ERR_OK)
-            *count += db_column_int(s, 0);
-        db_finalize(&s);
-        buf_fini(&sql);
-        if (err != ERR_OK)
-            return err;
-    }
-    return ERR_OK;
+    for (size_t i = 0; err == ERR_OK && i < condition->count; i++)
+        err = count_value(search, condition, condition->values[i], count);
+    return err;
 }
 
 static enum err choose_driver(
@@ -209,11 +247,11 @@ static enum err choose_driver(
     *driver = NULL;
     size_t able = 0;
     for (size_t i = 0; i < search->count; i++)
-        able += search->conditions[i].source != NULL;
+        able += can_drive(&search->conditions[i]);
     for (size_t i = 0; i < search->count; i++) {
         const struct condition *condition = &search->conditions[i];
         int64_t count = 0;
-        if (!condition->source)
+        if (!can_drive(condition))
             continue;
         enum err err =
             able > 1 ? count_rows(search, condition, &count) : ERR_OK;
@@ -238,46 +276,67 @@ static void append_condition(const struct condition *condition, struct buf *sql)
         return;
     }
     /* The plus keeps the planner from another index. */
-    if (condition->shape == SHAPE_LINK)
-        buf_printf(sql, " AND EXISTS (SELECT 1 FROM %s AS x WHERE x.%s IN (",
-            condition->source, condition->column);
-    else
-        buf_printf(sql, " AND +r.%s IN (", condition->column);
-    for (size_t i = 0; i < condition->count; i++)
-        buf_printf(
-            sql, "%s%lld", i ? "," : "", (long long)condition->values[i]);
-    buf_printf(sql, "%s",
-        condition->shape == SHAPE_LINK ? ") AND x.seq = r.seq)" : ")");
+    buf_printf(sql, " AND +r.%s IN ", condition->column);
+    if (condition->shape == SHAPE_MEMBER)
+        buf_append_str(sql, STR("(SELECT list FROM member WHERE word IN "));
+    append_values(condition, sql);
+    if (condition->shape == SHAPE_MEMBER)
+        buf_append_str(sql, STR(")"));
+}
+
+/* All conditions but the one that an index has dealt with already; that a
+ * value stands in a block does not say which row has it. */
+static void append_conditions(struct search *search,
+    const struct condition *driver, const int64_t *value, struct buf *sql)
+{
+    for (size_t i = 0; i < search->count; i++) {
+        struct condition condition = search->conditions[i];
+        if (&search->conditions[i] == driver) {
+            if (driver->place == PLACE_NONE)
+                continue;
+            if (value) {
+                condition.values[0] = *value;
+                condition.count = 1;
+            }
+        }
+        append_condition(&condition, sql);
+    }
 }
 
 static void build(struct search *search, const struct condition *driver,
-    size_t value, struct buf *sql)
+    size_t at, struct buf *sql)
 {
-    const char *alias = "r";
-    bool ascending = search->question->filter->oldest_first;
+    const char *direction =
+        search->question->filter->oldest_first ? "ASC" : "DESC";
+    const int64_t *value = driver ? &driver->values[at] : NULL;
+    bool by_place = driver && driver->place != PLACE_NONE;
     buf_printf(sql, "SELECT %s FROM ", search->columns);
     if (search->question->filter->id.len > 0) {
         buf_printf(sql, "%s AS r INDEXED BY %s_id WHERE r.id = ?1",
             search->table, search->table);
+    } else if (by_place) {
+        unsigned shift = place_shift(driver->place);
+        buf_printf(sql,
+            "place AS p CROSS JOIN %s AS r NOT INDEXED ON r.seq BETWEEN "
+            "(p.block << %u) AND (p.block << %u) + %u",
+            search->table, shift, shift, (1u << shift) - 1);
+        append_places(search, driver, value, "p", sql);
     } else if (!driver) {
         buf_printf(sql, "%s AS r NOT INDEXED WHERE 1", search->table);
-    } else if (driver->shape == SHAPE_LINK) {
-        alias = "d";
-        buf_printf(sql,
-            "%s AS d CROSS JOIN %s AS r ON r.seq = d.seq WHERE d.%s = %lld",
-            driver->source, search->table, driver->column,
-            (long long)driver->values[value]);
     } else {
         buf_printf(sql, "%s AS r INDEXED BY %s WHERE r.%s = %lld",
-            search->table, driver->source, driver->column,
-            (long long)driver->values[value]);
+            search->table, driver->index, driver->column, (long long)*value);
     }
-    append_range(search, alias, sql);
-    for (size_t i = 0; i < search->count; i++)
-        if (&search->conditions[i] != driver)
-            append_condition(&search->conditions[i], sql);
-    buf_printf(sql, " ORDER BY %s.seq %s LIMIT %zu", alias,
-        ascending ? "ASC" : "DESC", search->question->limit);
+    if (by_place) /* not to be taken for the bound of the inner loop */
+        buf_printf(sql, " AND +r.seq BETWEEN %lld AND %lld",
+            (long long)search->low, (long long)search->high);
+    else
+        append_range(search, sql);
+    append_conditions(search, driver, value, sql);
+    buf_append_str(sql, STR(" ORDER BY "));
+    if (by_place)
+        buf_printf(sql, "p.block %s, ", direction);
+    buf_printf(sql, "r.seq %s LIMIT %zu", direction, search->question->limit);
 }
 
 static enum err run(struct search *search, const struct condition *driver,
@@ -444,32 +503,36 @@ static void read_request(
         row->type = STR("request.completed");
 }
 
+static void where_permitted(struct search *search, bool permitted)
+{
+    struct condition *condition =
+        add_condition(search, SHAPE_COLUMN, "permitted");
+    condition->place = PLACE_PERMITTED;
+    condition->values[condition->count++] = permitted;
+}
+
 static enum err where_request_type(struct search *search)
 {
     struct str type = search->question->filter->type;
     if (str_equal(type, STR("request.admitted")))
-        where_int(search, "permitted", "request_permitted", 1);
+        where_permitted(search, true);
     else if (str_equal(type, STR("request.denied")))
-        where_int(search, "permitted", "request_permitted", 0);
+        where_permitted(search, false);
     else if (str_equal(type, STR("request.completed")))
         (void)add_condition(search, SHAPE_PLAIN,
             "r.end_seq IS NOT NULL AND r.outcome IS NOT "
-            "(SELECT id FROM word WHERE text = 'withdrawn')",
-            NULL);
+            "(SELECT id FROM word WHERE text = 'withdrawn')");
     else if (str_equal(type, STR("request.withdrawn")))
         (void)add_condition(search, SHAPE_PLAIN,
-            "r.outcome IS (SELECT id FROM word WHERE text = 'withdrawn')",
-            NULL);
+            "r.outcome IS (SELECT id FROM word WHERE text = 'withdrawn')");
     else if (str_equal(type, STR("request.attempt")))
         (void)add_condition(search, SHAPE_PLAIN,
             "r.id IN (SELECT p.id FROM part AS p JOIN word AS w ON "
-            "w.id = p.type WHERE w.text = 'request.attempt')",
-            NULL);
+            "w.id = p.type WHERE w.text = 'request.attempt')");
     else if (str_equal(type, STR("request.measured")))
         (void)add_condition(search, SHAPE_PLAIN,
             "r.id IN (SELECT p.id FROM part AS p JOIN word AS w ON "
-            "w.id = p.type WHERE w.text = 'request.measured')",
-            NULL);
+            "w.id = p.type WHERE w.text = 'request.measured')");
     return ERR_OK;
 }
 
@@ -477,43 +540,40 @@ static enum err where_request(struct search *search, struct words_seen *seen)
 {
     const struct audit_filter *f = search->question->filter;
     bool ignored = false;
-    enum err err = where_word(search, SHAPE_COLUMN, "caller", "request_caller",
-        f->caller, &seen->caller);
-    if (err == ERR_OK)
-        err = where_word(
-            search, SHAPE_COLUMN, "key", "request_key", f->key, &seen->key);
-    if (err == ERR_OK)
-        err = where_word(
-            search, SHAPE_LINK, "team", "request_team", f->team, &seen->team);
-    if (err == ERR_OK)
-        err = where_word(search, SHAPE_LINK, "policy", "request_policy",
-            f->policy, &seen->policy);
-    if (err == ERR_OK)
-        err = where_word(search, SHAPE_COLUMN, "model", "request_model",
-            f->model, &seen->model);
-    if (err == ERR_OK)
-        err = where_word(search, SHAPE_COLUMN, "engine", "request_engine",
-            f->engine, &seen->engine);
-    if (err == ERR_OK)
-        err = where_word(search, SHAPE_COLUMN, "route", "request_route",
-            f->route, &seen->route);
-    if (err == ERR_OK)
-        err = where_word(
-            search, SHAPE_COLUMN, "action", NULL, f->action, &seen->action);
+    const struct {
+        enum shape shape;
+        const char *column;
+        enum place_field place;
+        struct str word;
+        bool *seen;
+    } words[] = {
+        {SHAPE_COLUMN, "caller", PLACE_CALLER, f->caller, &seen->caller},
+        {SHAPE_COLUMN, "key", PLACE_KEY, f->key, &seen->key},
+        {SHAPE_MEMBER, "teams", PLACE_TEAM, f->team, &seen->team},
+        {SHAPE_MEMBER, "policies", PLACE_POLICY, f->policy, &seen->policy},
+        {SHAPE_COLUMN, "model", PLACE_MODEL, f->model, &seen->model},
+        {SHAPE_COLUMN, "engine", PLACE_ENGINE, f->engine, &seen->engine},
+        {SHAPE_COLUMN, "route", PLACE_ROUTE, f->route, &seen->route},
+        {SHAPE_COLUMN, "action", PLACE_NONE, f->action, &seen->action},
+    };
+    enum err err = ERR_OK;
+    for (size_t i = 0; err == ERR_OK && i < sizeof(words) / sizeof(words[0]);
+         i++)
+        err = where_word(search, words[i].shape, words[i].column, NULL,
+            words[i].place, words[i].word, words[i].seen);
     if (err == ERR_OK && str_equal(f->outcome, STR("open")))
         (void)add_condition(
-            search, SHAPE_PLAIN, "r.permitted = 1 AND r.end_seq IS NULL", NULL);
+            search, SHAPE_PLAIN, "r.permitted = 1 AND r.end_seq IS NULL");
     else if (err == ERR_OK)
-        err = where_word(search, SHAPE_COLUMN, "outcome", "request_outcome",
+        err = where_word(search, SHAPE_COLUMN, "outcome", NULL, PLACE_OUTCOME,
             f->outcome, &ignored);
     if (err == ERR_OK && f->status.len > 0)
-        err = where_some(search, "status", "request_status",
-            "SELECT status, '' FROM request INDEXED BY request_status "
-            "WHERE status > ?1 ORDER BY status LIMIT 1",
+        err = where_some(search, "status", NULL, PLACE_STATUS,
+            "SELECT value, '' FROM place WHERE field = " PLACE_STATUS_TEXT
+            " AND value > ?1 ORDER BY value LIMIT 1",
             status_wanted);
     if (err == ERR_OK && f->decision.len > 0)
-        where_int(search, "permitted", "request_permitted",
-            str_equal(f->decision, STR("permit")));
+        where_permitted(search, str_equal(f->decision, STR("permit")));
     if (err == ERR_OK && f->type.len > 0)
         err = where_request_type(search);
     return err;
@@ -582,18 +642,19 @@ static void read_event(
 static enum err where_event(struct search *search, struct words_seen *seen)
 {
     const struct audit_filter *f = search->question->filter;
-    enum err err = where_word(
-        search, SHAPE_COLUMN, "actor", "event_actor", f->actor, &seen->actor);
+    enum err err = where_word(search, SHAPE_COLUMN, "actor", "event_actor",
+        PLACE_NONE, f->actor, &seen->actor);
     if (err == ERR_OK)
         err = where_word(search, SHAPE_COLUMN, "object", "event_object",
-            f->object, &seen->object);
-    if (err == ERR_OK)
-        err = where_word(search, SHAPE_COLUMN, "key", NULL, f->key, &seen->key);
+            PLACE_NONE, f->object, &seen->object);
     if (err == ERR_OK)
         err = where_word(
-            search, SHAPE_COLUMN, "route", NULL, f->route, &seen->route);
+            search, SHAPE_COLUMN, "key", NULL, PLACE_NONE, f->key, &seen->key);
+    if (err == ERR_OK)
+        err = where_word(search, SHAPE_COLUMN, "route", NULL, PLACE_NONE,
+            f->route, &seen->route);
     if (err == ERR_OK && f->type.len > 0)
-        err = where_some(search, "type", "event_type",
+        err = where_some(search, "type", "event_type", PLACE_NONE,
             "SELECT type, text FROM event INDEXED BY event_type JOIN word "
             "ON word.id = type WHERE type > ?1 ORDER BY type LIMIT 1",
             type_wanted);
@@ -624,32 +685,38 @@ enum err query_events(struct db *db, const struct index_state *state,
 /* --- Counting rows of a question ------------------------------------------
  */
 
-static void append_driven(
-    struct search *search, const struct condition *driver, struct buf *sql)
+static void append_driven(struct search *search, const struct condition *driver,
+    struct buf *from, struct buf *where)
 {
-    if (driver && driver->shape == SHAPE_COLUMN)
-        buf_printf(sql, " INDEXED BY %s WHERE r.%s IN (", driver->source,
-            driver->column);
-    else if (driver)
-        buf_printf(sql,
-            " WHERE r.seq IN (SELECT x.seq FROM %s AS x WHERE x.%s "
-            "IN (",
-            driver->source, driver->column);
-    else
-        buf_append_str(sql, STR(" NOT INDEXED WHERE 1"));
-    for (size_t i = 0; driver && i < driver->count; i++)
-        buf_printf(sql, "%s%lld", i ? "," : "", (long long)driver->values[i]);
-    if (driver)
-        buf_append_str(sql, driver->shape == SHAPE_LINK ? STR("))") : STR(")"));
-    append_range(search, "r", sql);
-    for (size_t i = 0; i < search->count; i++)
-        if (&search->conditions[i] != driver)
-            append_condition(&search->conditions[i], sql);
+    const char *table = search->table;
+    if (driver && driver->place != PLACE_NONE) {
+        unsigned shift = place_shift(driver->place);
+        /* Two values may share a block. */
+        buf_append_str(
+            from, STR(" FROM (SELECT DISTINCT d.block FROM place AS d"));
+        append_places(search, driver, NULL, "d", from);
+        buf_printf(from, ") AS p CROSS JOIN %s AS r NOT INDEXED", table);
+        buf_printf(where,
+            " WHERE r.seq BETWEEN (p.block << %u) AND (p.block << %u) + %u AND "
+            "+r.seq BETWEEN %lld AND %lld",
+            shift, shift, (1u << shift) - 1, (long long)search->low,
+            (long long)search->high);
+    } else if (driver) {
+        buf_printf(from, " FROM %s AS r INDEXED BY %s", table, driver->index);
+        buf_printf(where, " WHERE r.%s IN ", driver->column);
+        append_values(driver, where);
+        append_range(search, where);
+    } else {
+        buf_printf(from, " FROM %s AS r NOT INDEXED", table);
+        buf_append_str(where, STR(" WHERE 1"));
+        append_range(search, where);
+    }
+    append_conditions(search, driver, NULL, where);
 }
 
 enum err query_source(struct db *db, const struct index_state *state,
     const struct question *question, bool requests, struct words_seen *seen,
-    struct buf *sql, bool *none, struct errinfo *info)
+    struct buf *from, struct buf *where, bool *none, struct errinfo *info)
 {
     struct search search = {.db = db,
         .state = state,
@@ -670,7 +737,8 @@ enum err query_source(struct db *db, const struct index_state *state,
     *none = search.none;
     if (err != ERR_OK || search.none)
         return err;
-    buf_printf(sql, " FROM %s AS r", search.table);
-    append_driven(&search, driver, sql);
-    return sql->failed ? errinfo_set(info, ERR_NOMEM, "out of memory") : ERR_OK;
+    append_driven(&search, driver, from, where);
+    return from->failed || where->failed
+               ? errinfo_set(info, ERR_NOMEM, "out of memory")
+               : ERR_OK;
 }

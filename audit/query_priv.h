@@ -42,11 +42,13 @@ enum err query_events(struct db *db, const struct index_state *state,
     const struct question *question, struct row_list *out,
     struct words_seen *seen, struct errinfo *info) MUSTCHECK;
 
-/* " FROM request AS r WHERE ..." (or event) for what the question asks of the
- * file; *none: no row can fit, and nothing is appended. For counting. */
+/* " FROM request AS r" (or event) and " WHERE ..." for what the question asks
+ * of the file; *none: no row can fit, and nothing is appended. For counting;
+ * the caller may join more tables than that between the two. */
 enum err query_source(struct db *db, const struct index_state *state,
     const struct question *question, bool requests, struct words_seen *seen,
-    struct buf *sql, bool *none, struct errinfo *info) MUSTCHECK;
+    struct buf *from, struct buf *where, bool *none,
+    struct errinfo *info) MUSTCHECK;
 /* No row of the file can be in the answer. */
 bool query_is_outside(
     const struct index_state *state, const struct audit_filter *filter);

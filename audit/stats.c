@@ -25,13 +25,13 @@ static const struct by_column by_columns[] = {
         "strftime('%Y%m', r.time / 1000000, 'unixepoch') + 0", 0},
     {"caller", true, false, BY_WORD, "r.caller", 0},
     {"key", true, false, BY_WORD, "r.key", 0},
-    {"team", true, false, BY_TEAM, "g.team", 0},
+    {"team", true, false, BY_TEAM, "t.word", 0},
     {"model", true, false, BY_WORD, "r.model", 0},
     {"engine", true, false, BY_WORD, "coalesce(r.engine, 0)", 0},
     {"route", true, false, BY_WORD, "r.route", 0},
     {"action", true, false, BY_WORD, "r.action", 0},
     {"decision", true, false, BY_DECISION, "r.permitted", 0},
-    {"policy", true, false, BY_POLICY, "p.policy", 0},
+    {"policy", true, false, BY_POLICY, "o.word", 0},
     {"version", true, false, BY_INT, "r.policy_version", 0},
     {"stage", true, false, BY_WORD, "coalesce(r.stage, 0)", 0},
     {"code", true, false, BY_WORD, "coalesce(r.code, 0)", 0},
@@ -223,21 +223,14 @@ static enum err take_row(
 /* --- One file --------------------------------------------------------------
  */
 
-/* `source` is " FROM request AS r ... WHERE ...": the groups' own tables are
- * joined by sub-selects that SQLite turns into lookups. */
-static void build(struct counting *c, struct str source, struct buf *sql)
+static void build(
+    struct counting *c, struct str source, struct str where, struct buf *sql)
 {
-    struct str from = source, where;
-    size_t at = 0;
     bool team = false, policy = false;
     for (size_t i = 0; i < c->by_count; i++) {
         team = team || c->by[i]->kind == BY_TEAM;
         policy = policy || c->by[i]->kind == BY_POLICY;
     }
-    const char *mark = memmem(source.ptr, source.len, " WHERE ", 7);
-    at = mark ? (size_t)(mark - source.ptr) : source.len;
-    from = str_make(source.ptr, at);
-    where = str_make(source.ptr + at, source.len - at);
     buf_append_str(sql, STR("SELECT "));
     for (size_t i = 0; i < c->by_count; i++)
         buf_printf(sql, "%s, ", c->by[i]->sql);
@@ -246,21 +239,16 @@ static void build(struct counting *c, struct str source, struct buf *sql)
                  ? STR("count(*), sum(r.permitted), sum(1 - r.permitted), "
                        "sum(r.input), sum(r.output), sum(r.bytes_out)")
                  : STR("sum(r.count), 0, 0, 0, 0, 0"));
-    buf_append_str(sql, from);
+    buf_append_str(sql, source);
     if (team)
-        buf_append_str(sql, STR(" CROSS JOIN json_each((SELECT text FROM word "
-                                "WHERE id = r.teams)) AS t CROSS JOIN (SELECT "
-                                "id AS team, text FROM word) AS g"));
+        buf_append_str(sql, STR(" CROSS JOIN member AS t"));
     if (policy)
-        buf_append_str(sql,
-            STR(" CROSS JOIN json_each((SELECT text FROM word WHERE id = "
-                "r.policies)) AS o CROSS JOIN (SELECT id AS policy, text FROM "
-                "word) AS p"));
+        buf_append_str(sql, STR(" CROSS JOIN member AS o"));
     buf_append_str(sql, where);
     if (team)
-        buf_append_str(sql, STR(" AND g.text = t.value"));
+        buf_append_str(sql, STR(" AND t.list = r.teams"));
     if (policy)
-        buf_append_str(sql, STR(" AND p.text = o.value"));
+        buf_append_str(sql, STR(" AND o.list = r.policies"));
     buf_append_str(sql, STR(" GROUP BY "));
     for (size_t i = 0; i < c->by_count; i++)
         buf_printf(sql, "%s%zu", i ? ", " : "", i + 1);
@@ -271,14 +259,15 @@ static enum err count_file(
 {
     struct words_seen seen = {0};
     struct db_statement *s = NULL;
-    struct buf source, sql;
+    struct buf source, where, sql;
     bool none;
     buf_init(&source, 65536);
+    buf_init(&where, 65536);
     buf_init(&sql, 65536);
     enum err err = query_source(db, state, &c->question, c->question.requests,
-        &seen, &source, &none, c->info);
+        &seen, &source, &where, &none, c->info);
     if (err == ERR_OK && !none) {
-        build(c, buf_str(&source), &sql);
+        build(c, buf_str(&source), buf_str(&where), &sql);
         err = sql.failed ? errinfo_set(c->info, ERR_NOMEM, "out of memory")
                          : db_prepare_once(db, buf_str(&sql), &s, c->info);
         while (err == ERR_OK && (err = db_step(s, c->info)) == ERR_OK)
@@ -287,6 +276,7 @@ static enum err count_file(
     }
     db_finalize(&s);
     buf_fini(&source);
+    buf_fini(&where);
     buf_fini(&sql);
     return err;
 }

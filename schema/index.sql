@@ -4,7 +4,7 @@
 -- that opened it (admitted or denied); its end may stand in a later range and
 -- is still written here. Times are microseconds since 1970 UTC and never
 -- decrease with seq, so that a range of time is a range of seq.
--- Every index below ends in seq by itself: it is the rowid.
+-- Every SQL index below ends in seq by itself: it is the rowid.
 
 CREATE TABLE state (
     only       INTEGER PRIMARY KEY CHECK (only = 1),
@@ -60,25 +60,23 @@ CREATE TABLE request (
     end_time       INTEGER
 ) STRICT;
 CREATE INDEX request_id ON request (id);
-CREATE INDEX request_caller ON request (caller);
-CREATE INDEX request_key ON request (key);
-CREATE INDEX request_model ON request (model);
-CREATE INDEX request_engine ON request (engine) WHERE engine IS NOT NULL;
-CREATE INDEX request_permitted ON request (permitted);
-CREATE INDEX request_route ON request (route);
-CREATE INDEX request_status ON request (status) WHERE status IS NOT NULL;
-CREATE INDEX request_outcome ON request (outcome) WHERE outcome IS NOT NULL;
 
-CREATE TABLE request_team (
-    team INTEGER NOT NULL, -- word
-    seq  INTEGER NOT NULL,
-    PRIMARY KEY (team, seq)
+-- Where to look for requests with a given value: the blocks of 2^shift entries
+-- in which there is one (or was: a row's status, engine and outcome change at
+-- its end). A value that stands in every block costs next to nothing to write,
+-- a rare one is found at once. Fields and their shifts: audit/index_places.h.
+CREATE TABLE place (
+    field INTEGER NOT NULL,
+    value INTEGER NOT NULL, -- a word, or the number itself
+    block INTEGER NOT NULL, -- seq >> shift of the field
+    PRIMARY KEY (field, value, block)
 ) STRICT, WITHOUT ROWID;
 
-CREATE TABLE request_policy (
-    policy INTEGER NOT NULL, -- word: @id
-    seq    INTEGER NOT NULL,
-    PRIMARY KEY (policy, seq)
+-- The words of the arrays in request.teams and request.policies.
+CREATE TABLE member (
+    list INTEGER NOT NULL, -- word: the JSON array
+    word INTEGER NOT NULL, -- word: a team or @id that stands in it
+    PRIMARY KEY (list, word)
 ) STRICT, WITHOUT ROWID;
 
 -- Entries of a request beside the one that opened it and the one that ended it.

@@ -45,10 +45,10 @@ static void dump(const struct fixture *fixture, struct buf *out)
         "LEFT JOIN word s ON s.id = r.stage "
         "LEFT JOIN word k ON k.id = r.code "
         "LEFT JOIN word o ON o.id = r.outcome ORDER BY seq",
-        "SELECT seq, text FROM request_team JOIN word ON id = team "
-        "ORDER BY seq, text",
-        "SELECT seq, text FROM request_policy JOIN word ON id = policy "
-        "ORDER BY seq, text",
+        "SELECT l.text, w.text FROM member m JOIN word l ON l.id = m.list "
+        "JOIN word w ON w.id = m.word ORDER BY l.text, w.text",
+        "SELECT field, text, block FROM place JOIN word ON id = value "
+        "WHERE field IN (1, 2, 3, 4, 5, 7) ORDER BY field, text, block",
         "SELECT seq, e.id, time, t.text, a.text, o.text, count, reason "
         "FROM event e JOIN word t ON t.id = e.type JOIN word a ON a.id = "
         "e.actor JOIN word o ON o.id = e.object ORDER BY seq",
@@ -134,7 +134,16 @@ static void it_says_what_the_journal_says(void **state)
         count(fixture, "SELECT count(*) FROM request, state WHERE end_seq >= "
                        "first + span") > 30);
     assert_int_equal(count(fixture, "SELECT count(*) FROM part"), 0);
-    assert_int_equal(count(fixture, "SELECT count(*) FROM request_team"), 2000);
+    assert_int_equal(
+        count(fixture,
+            "SELECT count(*) FROM request r JOIN member m ON m.list = r.teams"),
+        2000);
+    /* Every row can be found by where its caller has been. */
+    assert_int_equal(
+        count(fixture,
+            "SELECT count(*) FROM request r WHERE EXISTS (SELECT 1 FROM place "
+            "WHERE field = 1 AND value = r.caller AND block = r.seq >> 3)"),
+        1000);
     assert_int_equal(
         count(fixture,
             "SELECT count(*) FROM event JOIN word w ON w.id = type WHERE "
