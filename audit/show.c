@@ -96,13 +96,18 @@ enum err audit_read_entry(struct audit_reader *reader, uint64_t size,
  * ---------------------------------------------------------------
  */
 
+/* Only entries of the first `size`: the index may know younger ones by now,
+ * which are in the next answer. */
 struct places {
+    uint64_t size;
     uint64_t at[ENTRIES_MAX];
     size_t count;
 };
 
 static void add_place(struct places *places, int64_t index)
 {
+    if ((uint64_t)index >= places->size)
+        return;
     for (size_t i = 0; i < places->count; i++)
         if (places->at[i] == (uint64_t)index)
             return;
@@ -261,7 +266,7 @@ enum err audit_places(struct audit_reader *reader, struct audit_index *index,
     uint64_t size, struct str id, uint64_t *out, size_t room, size_t *count,
     uint64_t *damaged, struct errinfo *info)
 {
-    struct places places = {0};
+    struct places places = {.size = size};
     arena_reset(reader->arena);
     enum err err =
         find_places(reader, index, size, &id, &places, damaged, info);
@@ -275,7 +280,7 @@ enum err audit_show(struct audit_reader *reader, struct audit_index *index,
     uint64_t size, struct str id, const struct audit_names *names,
     struct buf *out, uint64_t *damaged, struct errinfo *info)
 {
-    struct places places = {0};
+    struct places places = {.size = size};
     struct shown shown = {0};
     struct json_writer w;
     struct buf sentence;

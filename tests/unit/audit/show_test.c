@@ -117,6 +117,29 @@ static void test_what_is_not_there(void **state)
     buf_fini(&out);
 }
 
+/* The index may be ahead of the size that an answer speaks of. */
+static void test_no_more_than_the_size_asked_for(void **state)
+{
+    struct world *w = *state;
+    struct errinfo info = {0};
+    char id[ULID_LENGTH + 1] = {0};
+    uint64_t places[8];
+    size_t count = 0;
+    struct buf out;
+    traffic_id(0, id);
+    assert_int_equal(audit_places(w->reader, w->index, journal_size(w->journal),
+                         str_from(id), places, 8, &count, NULL, &info),
+        ERR_OK);
+    assert_int_equal(count, 2);
+    buf_init(&out, 1 << 20);
+    assert_int_equal(audit_show(w->reader, w->index, places[1], str_from(id),
+                         NULL, &out, NULL, &info),
+        ERR_OK);
+    holds(&out, "request.admitted");
+    assert_null(strstr(buf_cstr(&out), "request.completed"));
+    buf_fini(&out);
+}
+
 static void test_following(void **state)
 {
     struct world *w = *state;
@@ -158,6 +181,7 @@ int main(void)
         cmocka_unit_test(test_a_request),
         cmocka_unit_test(test_by_its_place_in_the_log),
         cmocka_unit_test(test_what_is_not_there),
+        cmocka_unit_test(test_no_more_than_the_size_asked_for),
         cmocka_unit_test(test_following),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
