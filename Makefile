@@ -55,8 +55,12 @@ WARNINGS := -Wall -Wextra -Wshadow -Wmissing-prototypes -Wstrict-prototypes \
             -Wundef -Wpointer-arith -Wno-unused-parameter
 WERROR   ?= $(if $(or $(CI),$(SAN),$(DEBUG),$(filter check%,$(MAKECMDGOALS))),-Werror,)
 VERSION  := $(shell cat VERSION 2>/dev/null)
+# clang before 16 takes zero only when told that it may be removed.
+accepts = $(shell $(CC) -Werror $(1) -x c -c -o /dev/null /dev/null 2>/dev/null && echo "$(1)")
+ZERO_AUTO := $(or $(call accepts,-ftrivial-auto-var-init=zero),$(call accepts,-ftrivial-auto-var-init=zero \
+    -enable-trivial-auto-var-init-zero-knowing-it-will-be-removed-from-clang))
 HARDEN   := -fstack-protector-strong -fstack-clash-protection -fPIE \
-            -ftrivial-auto-var-init=zero $(if $(filter x86_64,$(shell uname -m)),-fcf-protection)
+            $(ZERO_AUTO) $(if $(filter x86_64,$(shell uname -m)),-fcf-protection)
 HARDEN_LD := -pie -Wl,-z,relro -Wl,-z,now -Wl,-z,noexecstack
 ifeq ($(SAN),address)
   OPT := -O1 -g -fno-omit-frame-pointer -fsanitize=address,undefined -fno-sanitize-recover=undefined -Wno-format-truncation -Wno-maybe-uninitialized
@@ -152,15 +156,8 @@ $(BUILD)/tests/fuzz/$(1)_fuzz: $(BUILD)/tests/fuzz/$(1)_fuzz.o $(if $(filter fuz
 endef
 $(foreach f,$(FUZZ),$(eval $(call fuzz_rules,$(f))))
 fuzz: ## search for inputs that break a parser (clang)
-	@$(MAKE) --no-print-directory CC=clang SAN=fuzzer BUILD=build/fuzz FUZZ="$(FUZZ)" \
-	    $(foreach f,$(FUZZ),build/fuzz/tests/fuzz/$(f)_fuzz)
-	@cd build/fuzz && for f in $(FUZZ); do mkdir -p corpus/$$f && \
-	    tests/fuzz/$${f}_fuzz -max_total_time=$(FUZZ_SECONDS) -timeout=20 -rss_limit_mb=4096 \
-	        -print_final_stats=1 -artifact_prefix=crash-$$f- \
-	        corpus/$$f $(CURDIR)/tests/fuzz/corpus/$$f 2>fuzz-$$f.log || \
-	        { tail -n 40 fuzz-$$f.log; exit 1; }; \
-	    grep -E '^(Done|stat::)' fuzz-$$f.log; done
-fuzz-replay: $(foreach f,$(FUZZ),$(BUILD)/tests/fuzz/$(f)_fuzz) ## replay the fuzz corpora
+	@bash tests/fuzz/run.sh $(FUZZ_SECONDS) build/fuzz $(FUZZ)
+fuzz-replay: $(foreach f,$(FUZZ),$(BUILD)/tests/fuzz/$(f)_fuzz) ## replay the fuzz corpora (any compiler)
 	@for f in $(FUZZ); do $(BUILD)/tests/fuzz/$${f}_fuzz tests/fuzz/corpus/$$f || exit 1; done
 
 # --- Packages ----------------------------------------------------------------
@@ -168,7 +165,7 @@ BUILD_PACKAGES := gcc make pkg-config libc6-dev tzdata ca-certificates \
     $(foreach l,$(LIBRARIES),$(lastword $(subst :, ,$(l))))
 # Node.js that did not come from Debian brings its own npm, and Debian's npm
 # cannot be installed beside it.
-TEST_PACKAGES := libcmocka-dev debootstrap \
+TEST_PACKAGES := libcmocka-dev debootstrap clang libclang-rt-14-dev \
     $(if $(shell command -v node),,nodejs) $(if $(shell command -v npm),,npm) \
     $(if $(shell command -v python3),,python3)
 BENCH_PACKAGES := haproxy nginx

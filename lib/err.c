@@ -7,7 +7,7 @@
 #include <stdio.h>
 #include <string.h>
 
-static void errinfo_write(
+static void PRINTFLIKE(3, 0) errinfo_write(
     struct errinfo *info, enum err code, const char *format, va_list args)
 {
     if (vsnprintf(info->text, sizeof info->text, format, args) < 0)

@@ -48,6 +48,7 @@ part "durability" bash tests/durability/run.sh "$build"
 if [ -x tests/llama/run.sh ]; then
     part "a real llama-server" bash tests/llama/run.sh "$build/bailiff"
 fi
+part "fuzz targets, built with clang" bash tests/fuzz/run.sh 2
 part "cedar, against the official engine" bash tests/cedar/run.sh "$build/bailiff"
 # A skip is for a stranger's machine; in CI nothing may be left out.
 [ -n "${CI:-}" ] && [ "$skipped" -gt 0 ] && failed=$((failed + skipped))
