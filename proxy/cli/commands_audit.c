@@ -390,12 +390,12 @@ static const struct cli_command commands[] = {
         "no state directory.\nExit status 0 only if all of it holds.",
         OPTIONS(cli_verify_options), cli_run_verify, NULL, false, true},
     {"audit", "export", "FILE", 1, 1,
-        "Entries with proofs (JSONL), or rows as CSV, into a file",
+        "Entries with proofs (JSONL), rows as CSV, or OCSF events, into a file",
         "Without filters every entry of the log, or of --from/--to; with "
         "filters all entries\nof the records that fit. A JSONL export ends in "
         "a "
         "trailer: without it it was cut,\nand --resume goes on. `bailiff audit "
-        "verify FILE` checks it. \"-\" is standard\noutput (CSV).",
+        "verify FILE` checks it. \"-\" is standard\noutput (CSV, OCSF).",
         OPTIONS(cli_export_options), cli_run_export, NULL, false, false},
     {"audit", "bundle", "FOLDER", 1, 1,
         "Evidence for someone else: entries, proofs, rules, a verifier",

@@ -25,8 +25,9 @@
     }
 const struct cli_option cli_export_options[] = {
     AUDIT_FILTERS(FILTER_OPTION) RANGE_OPTIONS,
-    {"format", "jsonl|csv", CLI_TEXT, NULL,
-        "jsonl: entries with proofs; csv: the rows of `audit query`"},
+    {"format", "jsonl|csv|ocsf", CLI_TEXT, NULL,
+        "jsonl: entries with proofs; csv: the rows of `audit query`; ocsf: "
+        "events for a SIEM"},
     {"resume", NULL, CLI_FLAG, NULL, "go on with a JSONL file that was cut"},
     {"spreadsheet-safe", NULL, CLI_FLAG, NULL,
         "csv: an apostrophe before cells that a spreadsheet would calculate"},
@@ -171,19 +172,22 @@ int cli_run_export(struct cli *cli)
 {
     const char *format = cli_value(cli, "format");
     bool csv = format && strcmp(format, "csv") == 0;
+    bool ocsf = format && strcmp(format, "ocsf") == 0;
     json_t *body;
     int result = 2;
 
-    if (format && !csv && strcmp(format, "jsonl") != 0)
-        return cli_usage(cli, "--format is jsonl or csv");
-    if (!csv && strcmp(cli->args[0], "-") == 0)
+    if (format && !csv && !ocsf && strcmp(format, "jsonl") != 0)
+        return cli_usage(cli, "--format is jsonl, csv or ocsf");
+    if (!csv && !ocsf && strcmp(cli->args[0], "-") == 0)
         return cli_usage(cli, "JSONL goes into a file, so that it can be "
                               "taken up where it was cut");
-    if (csv && cli_has(cli, "resume"))
+    if ((csv || ocsf) && cli_has(cli, "resume"))
         return cli_usage(cli, "--resume is for JSONL");
     body = cli_body(cli, NULL);
     if (body && cli_exact_times(cli, body))
-        result = csv ? write_csv(cli, body) : write_jsonl(cli, body);
+        result = csv    ? write_csv(cli, body)
+                 : ocsf ? export_ocsf_write(cli, body)
+                        : write_jsonl(cli, body);
     json_decref(body);
     return result;
 }

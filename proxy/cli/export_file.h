@@ -25,4 +25,8 @@ int export_file_write(struct cli *cli, const char *path, bool resume,
 int export_file_verify(
     struct cli *cli, const char *path, const struct note_key *key);
 
+/* `audit export --format ocsf`, into the command's first argument. body is
+ * changed from page to page. */
+int export_ocsf_write(struct cli *cli, json_t *body);
+
 #endif
