@@ -14,6 +14,20 @@
 #define ADMIN_MAGIC 0x61646d69u
 #define SEGMENTS_MAX 8
 
+static enum err make_rights(struct admin *admin, struct errinfo *info)
+{
+    const char **actions = calloc(admin_operation_count, sizeof *actions);
+    enum err err;
+
+    if (!actions)
+        return errinfo_set(info, ERR_NOMEM, "out of memory");
+    for (size_t i = 0; i < admin_operation_count; i++)
+        actions[i] = admin_operations[i].action;
+    err = rights_new(actions, admin_operation_count, &admin->rights, info);
+    free(actions);
+    return err;
+}
+
 enum err admin_new(struct control *control, const struct admin_server *server,
     struct admin **out, struct errinfo *info)
 {
@@ -24,6 +38,11 @@ enum err admin_new(struct control *control, const struct admin_server *server,
     admin->magic = ADMIN_MAGIC;
     admin->control = control;
     admin->server = server;
+    enum err err = make_rights(admin, info);
+    if (err) {
+        admin_free(&admin);
+        return err;
+    }
     *out = admin;
     return ERR_OK;
 }
@@ -33,6 +52,7 @@ void admin_free(struct admin **admin)
     if (!*admin)
         return;
     (*admin)->magic = 0;
+    rights_free(&(*admin)->rights);
     free(*admin);
     *admin = NULL;
 }

@@ -14,6 +14,7 @@
 #include "audit/entry.h"
 #include "lib/arena.h"
 #include "proxy/admin/admin.h"
+#include "proxy/admin/rights.h"
 
 #include <jansson.h>
 
@@ -22,17 +23,6 @@
 #define ADMIN_BODY_MAX (4u << 20)
 #define ADMIN_ARENA_MAX (64u << 20)
 #define ADMIN_PARAMS_MAX 3
-
-enum {
-    ROLE_ADMIN = 1,
-    ROLE_POLICY_AUTHOR = 2,
-    ROLE_APPROVER = 4,
-    ROLE_AUDITOR = 8,
-    ROLE_OPERATOR = 16,
-    ROLE_ANY = 31
-};
-/* 0: no such role */
-unsigned admin_role_bit(struct str role);
 
 struct admin_call;
 typedef enum err admin_handler(struct admin_call *call);
@@ -43,7 +33,7 @@ enum {
 struct admin_operation {
     const char *method;
     const char *path; /* "/v1/teams/{team}" */
-    unsigned roles;   /* who may; nobody else */
+    const char *action; /* by schema/admin.cedarschema; its operationId */
     unsigned flags;
     admin_handler *handler;
 };
@@ -53,6 +43,7 @@ extern const size_t admin_operation_count;
 struct admin {
     unsigned magic;
     struct control *control;
+    struct rights *rights;
     const struct admin_server *server; /* NULL: offline */
     int64_t refused_us;                /* when a refusal was last recorded */
     int64_t refused_more;

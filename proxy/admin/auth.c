@@ -17,27 +17,8 @@
 
 #define REFUSAL_EVERY_US (10 * SECOND_US)
 
-static const struct {
-    struct str name;
-    unsigned bit;
-} role_names[] = {
-    {STR_INIT("admin"), ROLE_ADMIN},
-    {STR_INIT("policy-author"), ROLE_POLICY_AUTHOR},
-    {STR_INIT("approver"), ROLE_APPROVER},
-    {STR_INIT("auditor"), ROLE_AUDITOR},
-    {STR_INIT("operator"), ROLE_OPERATOR},
-};
-
-unsigned admin_role_bit(struct str role)
-{
-    for (size_t i = 0; i < sizeof role_names / sizeof role_names[0]; i++)
-        if (str_equal(role_names[i].name, role))
-            return role_names[i].bit;
-    return 0;
-}
-
 static void record_refusal(
-    struct admin_call *call, const char *why, const char *role)
+    struct admin_call *call, const char *why, const char *role, struct str rule)
 {
     struct admin *admin = call->admin;
     struct errinfo ignored = {0};
@@ -55,6 +36,9 @@ static void record_refusal(
     admin_set_int(detail, "uid", call->request->uid);
     if (role[0])
         admin_set_text(detail, "role", str_from(role));
+    admin_set_text(detail, "action", str_from(call->operation->action));
+    if (rule.len > 0)
+        admin_set_text(detail, "rule", rule);
     if (admin->refused_more > 0)
         admin_set_int(detail, "alsoRefusedBefore", admin->refused_more);
     admin->refused_us = now;
@@ -124,7 +108,7 @@ bool admin_authenticate(struct admin_call *call)
         if (str_equal_nocase(scheme, STR("bearer")) &&
             by_token(call, str_trim(token)))
             return true;
-        record_refusal(call, "unknown token", "");
+        record_refusal(call, "unknown token", "", STR(""));
         admin_problem(call, 401, "unauthenticated",
             "this administrator's token is not known here, or no longer in "
             "force; `bailiff admin list` shows who is, and another "
@@ -138,7 +122,7 @@ bool admin_authenticate(struct admin_call *call)
         call->actor.method = call->request->offline ? "offline" : "root";
         return true;
     }
-    record_refusal(call, "no credential", "");
+    record_refusal(call, "no credential", "", STR(""));
     admin_problem(call, 401, "unauthenticated",
         "who are you? Present an administrator's token (--token-file, or "
         "BAILIFF_ADMIN_TOKEN), or have your system user %ld mapped: bailiff "
@@ -149,23 +133,28 @@ bool admin_authenticate(struct admin_call *call)
 
 bool admin_authorise(struct admin_call *call)
 {
-    unsigned bit = admin_role_bit(str_from(call->actor.role));
+    const struct rights_question question = {
+        .id = str_from(call->actor.id),
+        .role = str_from(call->actor.role),
+        .action = str_from(call->operation->action),
+        .path = str_from(call->operation->path),
+        .method = str_from(call->actor.method),
+        .offline = call->request->offline,
+    };
+    struct str rule;
     struct buf roles;
 
-    if (bit & call->operation->roles)
+    if (rights_permit(call->admin->rights, &question, &rule))
         return true;
-    record_refusal(call, "role", call->actor.role);
+    record_refusal(call, "role", call->actor.role, rule);
     buf_init(&roles, 256);
-    for (size_t i = 0; i < sizeof role_names / sizeof role_names[0]; i++)
-        if (role_names[i].bit & call->operation->roles) {
-            if (roles.len > 0)
-                buf_append_str(&roles, STR(", "));
-            buf_append_str(&roles, role_names[i].name);
-        }
+    rights_roles(call->admin->rights, &question, &roles);
+    if (rule.len == 0)
+        rule = STR("no rule permits it");
     admin_problem(call, 403, "forbidden",
-        "the role \"%s\" may not %.*s %s; that is for: %s", call->actor.role,
-        STR_ARG(call->request->method), call->operation->path,
-        buf_cstr(&roles));
+        "the role \"%s\" may not %.*s %s (%s: %.*s); that is for: %s",
+        call->actor.role, STR_ARG(call->request->method), call->operation->path,
+        call->operation->action, STR_ARG(rule), buf_cstr(&roles));
     buf_fini(&roles);
     return false;
 }
