@@ -43,6 +43,8 @@ static const struct phrase phrases[] = {
     {"policy.submitted", "submitted policy version # for approval"},
     {"system.initialised", "made the log #"},
     {"system.started", "started"},
+    {"system.state.migrated",
+        "gave the control state the tables of a newer program"},
     {"system.stopped", "stopped in good order"},
 };
 

@@ -235,6 +235,69 @@ out:
     return err;
 }
 
+/* The event of the migration, with the digest that the new tables have; within
+ * the transaction, so that a crash leaves both or neither. */
+static enum err record_migration(void *context, struct errinfo *info)
+{
+    static const struct control_actor actor = {
+        .id = "system", .method = "system"};
+    struct control *control = context;
+    struct audit_act act = {
+        .type = STR("system.state.migrated"),
+        .object_kind = STR("control_state"),
+        .reason = STR("this program has newer tables"),
+    };
+    char hex[65], before[128];
+    uint8_t digest[32];
+    int64_t last;
+    struct audit_act *copy;
+    struct arena *arena = arena_new(8192, 65536);
+    enum err err = arena ? ERR_OK : ERR_NOMEM;
+
+    if (!err)
+        err = db_digest(control->db, control_digest_except, digest, info);
+    if (err)
+        goto out;
+    hex_write(hex, digest, sizeof digest);
+    snprintf(before, sizeof before, "{\"controlDigest\":\"%s\"}",
+        control->adopt_after);
+    act.object = str_from(hex);
+    act.before = str_from(before);
+    if (control->adopting) {
+        /* The adoption itself will say what the state is now. */
+        memcpy(control->adopt_after, hex, sizeof hex);
+        goto out;
+    }
+    copy = control_copy_act(arena, &actor, &act);
+    if (copy) {
+        copy->control_digest = str_from(hex);
+        copy->outbox = control->outbox_next;
+        err = control_outbox_add(control, copy, &last, info);
+    } else {
+        err = ERR_NOMEM;
+    }
+    if (!err) {
+        control->outbox_next = last + 1;
+        control->outbox_waiting = true;
+    }
+out:
+    arena_free(&arena);
+    return err;
+}
+
+static enum err migrate(struct control *control, struct errinfo *info)
+{
+    int64_t version = db_older(control->db);
+    enum err err;
+
+    if (version == 0)
+        return ERR_OK;
+    err = db_migrate(control->db, DB_CONTROL, record_migration, control, info);
+    if (!err)
+        log_info("state_migrated", "from_version=%lld", (long long)version);
+    return err;
+}
+
 enum err control_sweep_persons(struct control *control, struct errinfo *info)
 {
     struct db_statement *persons, *known, *drop;
@@ -316,6 +379,8 @@ enum err control_open(const struct control_options *options,
         err = open_log(control, options, info);
     if (!err && !control->readonly)
         err = compare_digest(control, options, info);
+    if (!err && !control->readonly)
+        err = migrate(control, info);
     if (!err && !control->readonly && !control->adopting)
         err = control_sweep_persons(control, info);
 out:

@@ -194,46 +194,53 @@ void control_abandon(struct control *control)
     end_change(control);
 }
 
+enum err control_outbox_add(struct control *control, struct audit_act *act,
+    int64_t *last, struct errinfo *info)
+{
+    struct db_statement *insert;
+    struct buf entry;
+    size_t time_offset;
+    enum err err;
+
+    buf_init(&entry, JOURNAL_ENTRY_MAX);
+    err = db_prepare(control->db,
+        "INSERT INTO outbox (sequence, entry) VALUES (?1, ?2)", &insert, info);
+    if (err)
+        goto out;
+    audit_entry_act(&entry, act, &time_offset);
+    if (entry.failed) {
+        err = errinfo_set(info, ERR_NOMEM,
+            "the event %.*s could not be written", STR_ARG(act->type));
+        goto out;
+    }
+    db_bind_int(insert, 1, act->outbox);
+    db_bind_text(insert, 2, buf_str(&entry));
+    err = db_run(insert, info);
+    *last = act->outbox;
+out:
+    buf_fini(&entry);
+    return err;
+}
+
 /* Outbox rows for all events, each with the digest of the state as it will
  * be. *last is the sequence of the last one. */
 static enum err write_outbox(
     struct control *control, int64_t *last, struct errinfo *info)
 {
-    struct db_statement *insert;
-    struct buf entry;
     char hex[65];
     uint8_t digest[32];
-    enum err err;
+    enum err err = db_digest(control->db, control_digest_except, digest, info);
 
-    buf_init(&entry, JOURNAL_ENTRY_MAX);
-    err = db_digest(control->db, control_digest_except, digest, info);
-    if (!err)
-        err = db_prepare(control->db,
-            "INSERT INTO outbox (sequence, entry) VALUES (?1, ?2)", &insert,
-            info);
     if (err)
-        goto out;
+        return err;
     hex_write(hex, digest, sizeof digest);
     for (size_t i = 0; i < control->event_count && !err; i++) {
         struct audit_act *act = control->events[i];
-        size_t time_offset;
 
         act->control_digest = str_from(hex);
         act->outbox = control->outbox_next + (int64_t)i;
-        buf_clear(&entry);
-        audit_entry_act(&entry, act, &time_offset);
-        if (entry.failed) {
-            err = errinfo_set(info, ERR_NOMEM,
-                "the event %.*s could not be written", STR_ARG(act->type));
-            break;
-        }
-        db_bind_int(insert, 1, act->outbox);
-        db_bind_text(insert, 2, buf_str(&entry));
-        err = db_run(insert, info);
-        *last = act->outbox;
+        err = control_outbox_add(control, act, last, info);
     }
-out:
-    buf_fini(&entry);
     return err;
 }
 

@@ -63,6 +63,10 @@ enum err control_sweep_persons(
 /* Copies the act into the arena with actor, id and time. NULL: no memory. */
 struct audit_act *control_copy_act(struct arena *arena,
     const struct control_actor *actor, const struct audit_act *act);
+/* A row of the outbox for the act, which has its digest and its number
+ * (act->outbox) already; *last becomes that number. In a transaction. */
+enum err control_outbox_add(struct control *control, struct audit_act *act,
+    int64_t *last, struct errinfo *info) MUSTCHECK;
 /* Appends one finished entry and waits until it is durable. */
 enum err control_append(struct control *control, struct str entry,
     size_t time_offset, struct errinfo *info) MUSTCHECK;

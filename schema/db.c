@@ -37,6 +37,7 @@ struct db {
     unsigned magic;
     sqlite3 *handle;
     char *path;
+    int64_t older; /* its version, while it waits to be migrated */
     struct db_statement *bucket[BUCKETS];
 };
 
@@ -193,6 +194,16 @@ void db_close(struct db **db_ref)
     db->magic = 0;
     free(db);
     *db_ref = NULL;
+}
+
+int64_t db_older(const struct db *db)
+{
+    return db->older;
+}
+
+void db_set_older(struct db *db, int64_t version)
+{
+    db->older = version;
 }
 
 const char *db_path(const struct db *db)

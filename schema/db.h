@@ -4,9 +4,11 @@
  *
  * Databases here are opened with foreign_keys, trusted_schema off, a busy
  * timeout and the durability their kind asks for. Schema files are embedded
- * (schema/NAME.sql) and numbered by PRAGMA user_version; an older database is
- * migrated in one transaction, a newer one is refused. One connection belongs
- * to one thread at a time (the owner locks). */
+ * (schema/NAME.sql) and numbered by PRAGMA user_version. An older database of
+ * persons is migrated when it is opened to be written; an older control
+ * database waits for its owner, who has its digest to compare first; an older
+ * index is refused, for it can be made anew; a newer one of any kind is
+ * refused. One connection belongs to one thread at a time (the owner locks). */
 #ifndef SCHEMA_DB_H
 #define SCHEMA_DB_H
 
@@ -27,6 +29,15 @@ struct db_statement;
  * ERR_CORRUPT. gives *out. */
 enum err db_open(const char *path, enum db_kind kind, bool create,
     struct db **out, struct errinfo *info) MUSTCHECK;
+/* The version of a control database that has to be migrated before it is used;
+ * 0: it is as new as this program. */
+int64_t db_older(const struct db *db);
+/* Gives the database the tables of this program, in one transaction, its rows
+ * kept by the names of their columns. `also`, if not NULL, runs at the end of
+ * that transaction. On an error the database is as it was, and of no use. */
+typedef enum err db_in_migration(void *context, struct errinfo *info);
+enum err db_migrate(struct db *db, enum db_kind kind, db_in_migration *also,
+    void *context, struct errinfo *info) MUSTCHECK;
 /* Read only, never creates, never migrates. */
 enum err db_open_readonly(const char *path, enum db_kind kind, struct db **out,
     struct errinfo *info) MUSTCHECK;

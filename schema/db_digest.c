@@ -8,10 +8,8 @@
  *   value:  'N' | 'I' i64 | 'S' u64(length) bytes | 'B' u64(length) bytes
  *         | 'F' text as SQLite prints it (no table of ours has reals)
  *   text:   u64(length) bytes; all numbers big-endian
- * Tables by name (bytewise), rows by primary key, else by rowid. A table
- * without rows is left out, so that a new table does not change the digest of a
- * database that has nothing in it. Pure rows: page layout, free pages and row
- * order on disk do not matter. */
+ * Tables by name (bytewise), rows by primary key, else by rowid. Pure rows:
+ * page layout, free pages and row order on disk do not matter. */
 #include "schema/db.h"
 #include "schema/db_priv.h"
 
@@ -35,16 +33,6 @@ static void add_text(struct crypto_hash *hash, char tag, struct str text)
 {
     add_u64(hash, tag, text.len);
     crypto_hash_update(hash, text.ptr, text.len);
-}
-
-static void add_head(
-    struct crypto_hash *hash, struct str table, struct db_statement *row)
-{
-    int count = db_column_count(row);
-    add_text(hash, 'T', table);
-    add_u64(hash, 0, (uint64_t)count);
-    for (int i = 0; i < count; i++)
-        add_text(hash, 0, str_from(db_column_name(row, i)));
 }
 
 static void add_row(struct crypto_hash *hash, struct db_statement *row)
@@ -83,13 +71,13 @@ static void append_identifier(struct buf *sql, struct str name)
     buf_append_char(sql, '"');
 }
 
-/* Makes the SELECT of all columns by key. */
-static enum err describe_table(
-    struct db *db, struct str table, struct buf *sql, struct errinfo *info)
+/* SELECT of all columns by key; also hashes the table's head. */
+static enum err describe_table(struct db *db, struct crypto_hash *hash,
+    struct str table, struct buf *sql, struct errinfo *info)
 {
     struct db_statement *s;
     enum err err = db_prepare(db,
-        "SELECT name, pk FROM pragma_table_xinfo(?1)"
+        "SELECT name, pk, count(*) OVER () FROM pragma_table_xinfo(?1)"
         " WHERE hidden = 0 ORDER BY cid",
         &s, info);
     if (err != ERR_OK)
@@ -100,8 +88,13 @@ static enum err describe_table(
     int64_t columns = 0, keys = 0;
     while ((err = db_step(s, info)) == ERR_OK) {
         struct str name = db_column_text(s, 0);
-        if (columns++ > 0)
+        if (columns++ == 0) {
+            add_text(hash, 'T', table);
+            add_u64(hash, 0, (uint64_t)db_column_int(s, 2));
+        } else {
             buf_append_char(sql, ',');
+        }
+        add_text(hash, 0, name);
         append_identifier(sql, name);
         if (db_column_int(s, 1) > 0)
             keys++;
@@ -135,19 +128,14 @@ static enum err digest_table(struct db *db, struct crypto_hash *hash,
     struct buf sql;
     buf_init(&sql, SQL_MAX);
     struct db_statement *rows = NULL;
-    enum err err = describe_table(db, table, &sql, info);
+    enum err err = describe_table(db, hash, table, &sql, info);
     if (err == ERR_OK && sql.failed)
         err = errinfo_set(info, ERR_NOMEM, "out of memory");
     if (err == ERR_OK)
         err = db_prepare_once(db, buf_str(&sql), &rows, info);
     if (err == ERR_OK) {
-        bool head = false;
-        while ((err = db_step(rows, info)) == ERR_OK) {
-            if (!head)
-                add_head(hash, table, rows);
-            head = true;
+        while ((err = db_step(rows, info)) == ERR_OK)
             add_row(hash, rows);
-        }
         if (err == ERR_NOTFOUND)
             err = ERR_OK;
     }

@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * schema/db_open.c - creating, recognising and migrating a database file.
+ * schema/db_open.c - creating and recognising a database file.
  *
- * Not here: statements and digests (schema/db.c). A file is ours when its
- * application_id says so; its tables are as new as its user_version. Creation
- * and migration are one transaction each, so a crash leaves the file as it
- * was; an empty file counts as not created yet. */
+ * Not here: statements and digests (schema/db.c), how an older one gets newer
+ * (schema/db_migrate.c). A file is ours when its application_id says so; its
+ * tables are as new as its user_version. Creation and migration are one
+ * transaction each, so a crash leaves the file as it was; an empty file counts
+ * as not created yet. */
 #include "schema/db.h"
 #include "schema/db_priv.h"
 #include "schema/schema_priv.h"
@@ -25,24 +26,6 @@ extern const char schema_control_sql[];
 extern const char schema_persons_sql[];
 extern const char schema_index_sql[];
 
-/* Steps from version 1 on; schema/control.sql has their results. */
-static const char *const control_migrations[] = {
-    /* 2: issuers of tokens */
-    "CREATE TABLE issuer ( name TEXT PRIMARY KEY, issuer TEXT NOT"
-    " NULL UNIQUE, jwks_file TEXT NOT NULL DEFAULT '', jwks_url "
-    "TEXT NOT NULL DEFAULT '', ca_file TEXT NOT NULL DEFAULT '', "
-    "caller_claim TEXT NOT NULL DEFAULT 'sub', prefix TEXT NOT "
-    "NULL DEFAULT '', groups_claim TEXT NOT NULL DEFAULT '', "
-    "access_token_type INTEGER NOT NULL DEFAULT 0 CHECK "
-    "(access_token_type IN (0, 1)), skew_seconds INTEGER NOT NULL"
-    " DEFAULT 60 CHECK (skew_seconds BETWEEN 0 AND 300), created "
-    "INTEGER NOT NULL, CHECK (jwks_file = '' OR jwks_url = '') ) "
-    "STRICT; "
-    "CREATE TABLE issuer_audience ( issuer TEXT NOT NULL "
-    "REFERENCES issuer (name) ON DELETE CASCADE, audience TEXT "
-    "NOT NULL, PRIMARY KEY (issuer, audience) ) STRICT, WITHOUT "
-    "ROWID; "};
-
 /* "BLF" and the kind, in SQLite's header. */
 #define APPLICATION_ID(kind) (0x424c4600 + 1 + (kind))
 
@@ -53,10 +36,9 @@ static const struct db_schema schemas[] = {
         {
             .what = "control database",
             .application_id = APPLICATION_ID(DB_CONTROL),
+            .version = 3,
             .create = schema_control_sql,
-            .migrations = control_migrations,
-            .migration_count =
-                sizeof(control_migrations) / sizeof(control_migrations[0]),
+            .older = OLDER_WAITS,
             .pragmas = "PRAGMA journal_mode=DELETE; PRAGMA synchronous=EXTRA;",
             .check_on_open = true,
         },
@@ -64,7 +46,9 @@ static const struct db_schema schemas[] = {
         {
             .what = "database of persons",
             .application_id = APPLICATION_ID(DB_PERSONS),
+            .version = 2,
             .create = schema_persons_sql,
+            .older = OLDER_MIGRATES,
             .pragmas = "PRAGMA journal_mode=DELETE; PRAGMA synchronous=EXTRA; "
                        "PRAGMA secure_delete=ON;",
             .check_on_open = true,
@@ -73,7 +57,9 @@ static const struct db_schema schemas[] = {
         {
             .what = "audit index",
             .application_id = APPLICATION_ID(DB_INDEX),
+            .version = 2,
             .create = schema_index_sql,
+            .older = OLDER_IS_REFUSED,
             .pragmas = "PRAGMA journal_mode=DELETE; PRAGMA synchronous=OFF;",
         },
 };
@@ -122,18 +108,17 @@ static enum err check_pages(
     return err;
 }
 
-/* One transaction: `sql`, then the marks that say what the file is now. */
-static enum err apply(struct db *db, const struct db_schema *schema,
-    const char *sql, int version, struct errinfo *info)
+static enum err make_tables(
+    struct db *db, const struct db_schema *schema, struct errinfo *info)
 {
     char marks[128];
     snprintf(marks, sizeof(marks),
         "PRAGMA application_id=%ld; PRAGMA user_version=%d;",
-        (long)schema->application_id, version);
+        (long)schema->application_id, schema->version);
     enum err err = db_begin(db, info);
     if (err != ERR_OK)
         return err;
-    err = db_execute(db, sql, info);
+    err = db_execute(db, schema->create, info);
     if (err == ERR_OK)
         err = db_execute(db, marks, info);
     if (err == ERR_OK)
@@ -143,24 +128,23 @@ static enum err apply(struct db *db, const struct db_schema *schema,
     return err;
 }
 
-static enum err make_tables(
-    struct db *db, const struct db_schema *schema, struct errinfo *info)
-{
-    return apply(db, schema, schema->create, 1 + schema->migration_count, info);
-}
-
 /* The file is ours and of an older version. */
-static enum err migrate(struct db *db, const struct db_schema *schema,
-    int64_t version, struct errinfo *info)
+static enum err meet_older(struct db *db, const struct db_schema *schema,
+    enum db_mode mode, int64_t version, struct errinfo *info)
 {
-    for (; version < 1 + schema->migration_count; version++) {
-        enum err err = apply(db, schema, schema->migrations[version - 1],
-            (int)version + 1, info);
-        if (err != ERR_OK)
-            return errinfo_prefix(info, err,
-                "cannot migrate the %s from version %lld", schema->what,
-                (long long)version);
-    }
+    if (schema->older == OLDER_IS_REFUSED)
+        return errinfo_set(info, ERR_CORRUPT,
+            "%s has version %lld, this program writes %d: it has to be made "
+            "anew",
+            db_path(db), (long long)version, schema->version);
+    if (mode == DB_MODE_READONLY)
+        return errinfo_set(info, ERR_WRONG_STATE,
+            "%s has version %lld and must be migrated to %d first: start "
+            "the server or run `bailiff check` once",
+            db_path(db), (long long)version, schema->version);
+    if (schema->older == OLDER_MIGRATES)
+        return db_migrate_schema(db, schema, NULL, NULL, info);
+    db_set_older(db, version);
     return ERR_OK;
 }
 
@@ -187,20 +171,14 @@ static enum err recognise(struct db *db, const struct db_schema *schema,
     if (application != schema->application_id || version < 1)
         return errinfo_set(info, ERR_CORRUPT, "%s is not a Bailiff %s",
             db_path(db), schema->what);
-    int newest = 1 + schema->migration_count;
-    if (version > newest)
+    if (version > schema->version)
         return errinfo_set(info, ERR_UNSUPPORTED,
             "%s has version %lld, this program knows up to %d: it was "
             "written by a newer Bailiff, run that one",
-            db_path(db), (long long)version, newest);
-    if (version == newest)
-        return ERR_OK;
-    if (mode == DB_MODE_READONLY)
-        return errinfo_set(info, ERR_WRONG_STATE,
-            "%s has version %lld and must be migrated to %d first: start "
-            "the server or run `bailiff check` once",
-            db_path(db), (long long)version, newest);
-    return migrate(db, schema, version, info);
+            db_path(db), (long long)version, schema->version);
+    if (version < schema->version)
+        return meet_older(db, schema, mode, version, info);
+    return ERR_OK;
 }
 
 /* An existing file's folder is as durable as it will be; a new one's is not. */

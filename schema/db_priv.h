@@ -13,5 +13,6 @@ enum err db_open_file(const char *path, bool readonly, struct db **out,
 enum err db_harden(
     struct db *db, int busy_timeout_ms, struct errinfo *info) MUSTCHECK;
 const char *db_path(const struct db *db);
+void db_set_older(struct db *db, int64_t version); /* 0: it is not */
 
 #endif

@@ -7,14 +7,18 @@
 
 #include "schema/db.h"
 
-/* One kind of database. user_version is 1 + the number of migrations:
- * migrations[i] turns version i + 1 into i + 2; `create` makes the newest. */
+/* One kind of database. `version` (user_version) grows by one whenever a
+ * release has other tables than the one before it. */
 struct db_schema {
     const char *what; /* for people: "control database" */
     int32_t application_id;
+    int version;
     const char *create;
-    const char *const *migrations;
-    int migration_count;
+    enum {
+        OLDER_MIGRATES, /* when it is opened to be written */
+        OLDER_WAITS,    /* for its owner, who must call db_migrate */
+        OLDER_IS_REFUSED
+    } older;
     const char *pragmas; /* journal, synchronous, secure_delete */
     bool check_on_open;  /* quick_check: small, and nothing works without */
 };
@@ -25,5 +29,8 @@ enum db_mode { DB_MODE_READONLY, DB_MODE_WRITE, DB_MODE_CREATE };
 
 enum err db_open_schema(const char *path, const struct db_schema *schema,
     enum db_mode mode, struct db **out, struct errinfo *info) MUSTCHECK;
+/* As db_migrate, of a schema of one's own. */
+enum err db_migrate_schema(struct db *db, const struct db_schema *schema,
+    db_in_migration *also, void *context, struct errinfo *info) MUSTCHECK;
 
 #endif
