@@ -17,7 +17,7 @@
 /* Budgets in bytes of written JSON. Their sum, with the longest object of
  * each fixed member, stays below ENTRY_MAX:
  *   16384 context + 18000 candidates + 6000 teams + 9216 quotas + 5500 box
- *   + 2000 stripped + 2100 message + 5500 of short members = 64,700. */
+ *   + 2000 stripped + 2100 message + 5700 of short members = 64,900. */
 #define NAME_MAX_BYTES 256
 #define ID_MAX_BYTES 64
 #define WORD_MAX_BYTES 64
@@ -246,6 +246,8 @@ static void put_figure(struct writer *w,
         put_int(w, STR("used"), figure->used);
     if (figure->rate)
         json_write_member_string(&w->json, STR("window"), STR("minute"));
+    else if (figure->now)
+        json_write_member_string(&w->json, STR("window"), STR("now"));
     else if (figure->window_start_us == 0)
         json_write_member_string(&w->json, STR("window"), STR("lifetime"));
     else
@@ -341,6 +343,13 @@ static void put_model_and_policy(
     json_write_object(&w->json);
     put_text(w, STR("hash"), r->policy_hash, HEX_MAX_BYTES);
     put_int(w, STR("version"), r->policy_version);
+    json_write_object_end(&w->json);
+    if (r->price_version == 0)
+        return;
+    json_write_key(&w->json, STR("price"));
+    json_write_object(&w->json);
+    put_text(w, STR("hash"), r->price_hash, HEX_MAX_BYTES);
+    put_int(w, STR("version"), r->price_version);
     json_write_object_end(&w->json);
 }
 
@@ -478,6 +487,7 @@ void audit_entry_completed(struct buf *out,
     json_write_key(&w.json, STR("usage"));
     json_write_object(&w.json);
     put_known(&w, STR("cached"), c->cached_tokens);
+    put_known(&w, STR("cost"), c->cost);
     put_known(&w, STR("input"), c->input_tokens);
     put_known(&w, STR("output"), c->output_tokens);
     put_known(&w, STR("reasoning"), c->reasoning_tokens);

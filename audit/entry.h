@@ -18,26 +18,24 @@
  *     engine, errors?, maxTokens?, model, permitted, policies, reason?,
  * recordFull?, upstream}], candidatesMore?, cap?, capInjected, context,
  * dialect, id, input{body,bound,digest,digestKey}, model{asked,name},
- *     policy{hash,version}, quotas[{arrival?, bucket, limit, reserved, step?,
- *     used, window}], route, sealed?{box,key}, snapshot, stream, stripped?,
- *     teams, time, trace?, type, v
- *   request.denied    the same with denied{code,message,quota?,stage,status};
- *     its quotas are {asked, bucket, limit, used, window}: nothing was taken
- *   request.measured  the same as denied, with engine instead of denied
- *   request.attempt   engine, error, id, number, status?, time, type,
- *     upstream, v
- *   request.completed answer?{digest,digestKey}, attempts, bytesOut, engine?,
- *     id, latency{durable?,firstByte?,total?} (microseconds), outcome,
- *     quotas[{arrival?, bucket, reserved, settled, step?, window}], reason?,
- *     status?, time, type, upstream?, usage{cached?,input?,output?,reasoning?,
- *     source}, v
- *   request.withdrawn id, quotas (as completed), reason, time, type, v
- *   auth.failed       count, first, id, key?, reason, route, sealed?, time,
- *     type, v
- *   every other       actor{id,method}, after?, before?, controlDigest?,
- *     detail?, id, object?{id,kind}, outbox?, reason?, sealed?, time, type, v
- * A quota's window is the RFC 3339 start of its calendar window, "lifetime",
- * or "minute" for a rate; only rates have arrival (RFC 3339) and step. */
+ *     policy{hash,version}, price?{hash,version}, quotas[{arrival?, bucket,
+ * limit, reserved, step?, used, window}], route, sealed?{box,key}, snapshot,
+ * stream, stripped?, teams, time, trace?, type, v request.denied    the same
+ * with denied{code,message,quota?,stage,status}; its quotas are {asked, bucket,
+ * limit, used, window}: nothing was taken request.measured  the same as denied,
+ * with engine instead of denied request.attempt   engine, error, id, number,
+ * status?, time, type, upstream, v request.completed answer?{digest,digestKey},
+ * attempts, bytesOut, engine?, id, latency{durable?,firstByte?,total?}
+ * (microseconds), outcome, quotas[{arrival?, bucket, reserved, settled, step?,
+ * window}], reason?, status?, time, type, upstream?,
+ * usage{cached?,cost?,input?,output?, reasoning?,source}, v request.withdrawn
+ * id, quotas (as completed), reason, time, type, v auth.failed       count,
+ * first, id, key?, reason, route, sealed?, time, type, v every other
+ * actor{id,method}, after?, before?, controlDigest?, detail?, id,
+ * object?{id,kind}, outbox?, reason?, sealed?, time, type, v A quota's window
+ * is the RFC 3339 start of its calendar window, "lifetime", "minute" for a
+ * rate, or "now" for what runs at once; only rates have arrival (RFC 3339) and
+ * step. Costs are micro-units of money. */
 #ifndef AUDIT_ENTRY_H
 #define AUDIT_ENTRY_H
 
@@ -60,6 +58,7 @@ struct audit_sealed {
 struct audit_quota_figure {
     struct str bucket; /* quota id */
     bool rate;
+    bool now;                /* what runs at once; replay passes over it */
     int64_t window_start_us; /* calendar; 0 and `lifetime` for lifetime */
     int64_t limit;
     int64_t used;       /* before; admitted only */
@@ -112,7 +111,9 @@ struct audit_request {
     size_t candidate_count;
     const struct audit_quota_figure *quotas;
     size_t quota_count;
-    struct str trace; /* W3C trace id, 32 hex, or empty */
+    int64_t price_version; /* of the row in force; 0: the model has none */
+    struct str price_hash; /* hex */
+    struct str trace;      /* W3C trace id, 32 hex, or empty */
     struct audit_sealed sealed;
 };
 
@@ -154,9 +155,10 @@ struct audit_completed {
     struct str engine, upstream;
     int64_t attempts;
     int64_t input_tokens, output_tokens, cached_tokens,
-        reasoning_tokens;     /* -1: unknown */
-    struct str usage_source;  /* engine counted reserved none */
-    int64_t bytes_out;        /* answer bytes relayed */
+        reasoning_tokens;    /* -1: unknown */
+    struct str usage_source; /* engine counted reserved none */
+    int64_t cost;      /* micro-units by the admission's price; -1: none */
+    int64_t bytes_out; /* answer bytes relayed */
     struct str answer_digest; /* hex HMAC of the relayed answer, may be empty */
     struct str digest_key;
     int64_t durable_us, first_byte_us,

@@ -171,7 +171,7 @@ void replay_free(struct replay **pointer)
 /* Members of one entry of "quotas". */
 struct figure {
     struct str bucket;
-    bool rate, settlement;
+    bool rate, now, settlement;
     int64_t window_us, arrival_us, step, reserved, settled;
 };
 
@@ -212,6 +212,9 @@ static bool read_figure(const struct json *json, uint32_t object,
         out->bucket.len >= sizeof(((struct audit_bucket *)NULL)->id) ||
         !get_string(json, object, STR("window"), &window))
         return false;
+    out->now = str_equal(window, STR("now"));
+    if (out->now)
+        return true;
     if (str_equal(window, STR("minute"))) {
         out->rate = true;
         return get_instant(json, object, STR("arrival"), &out->arrival_us) &&
@@ -228,6 +231,8 @@ static bool read_figure(const struct json *json, uint32_t object,
 static bool apply_figure(struct replay *replay, const struct figure *figure)
 {
     bool fresh = table_find(&replay->buckets, figure->bucket) == NULL;
+    if (figure->now)
+        return true; /* nothing of it runs after a start */
     /* A window that is not known any more cannot be lowered. */
     if (fresh && figure->settlement && !figure->rate)
         return true;

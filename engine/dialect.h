@@ -104,6 +104,7 @@ struct dialect_description {
     uint32_t tool_count;
     int64_t messages; /* messages or input items; prompts for the others */
     int64_t images, audios;
+    int64_t audio_bytes; /* decoded; at most a few too many */
     int64_t media_bytes; /* of data: URIs and base64; not in text_bytes */
     /* An upper bound of the bytes which the model's template is filled with:
      * contents, names, tool schemas. No tokeniser gives more tokens than

@@ -364,8 +364,10 @@ static enum err take_audio(struct walk *w, uint32_t at)
     if (!is_data_uri(w->json, at) && !is_base64(json_raw(w->json, at)))
         return refuse(w, ERR_UNSUPPORTED, "unsupported_value",
             "must be base64; remote media is never fetched");
+    int64_t length = (int64_t)json_text_length(w->json, at);
     w->d->audios++;
-    w->d->media_bytes += (int64_t)json_text_length(w->json, at);
+    w->d->media_bytes += length;
+    w->d->audio_bytes += (length + 3) / 4 * 3;
     return ERR_OK;
 }
 

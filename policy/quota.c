@@ -50,6 +50,11 @@ static const char *const dimension_names[] = {
     [QUOTA_TOKENS] = "tokens",
     [QUOTA_INPUT_TOKENS] = "input_tokens",
     [QUOTA_OUTPUT_TOKENS] = "output_tokens",
+    [QUOTA_COST] = "cost",
+    [QUOTA_IMAGES] = "images",
+    [QUOTA_AUDIO_SECONDS] = "audio_seconds",
+    [QUOTA_REQUEST_BYTES] = "request_bytes",
+    [QUOTA_CONCURRENT_REQUESTS] = "concurrent_requests",
 };
 static const char *const window_names[] = {
     [QUOTA_MINUTE] = "minute",
@@ -58,6 +63,7 @@ static const char *const window_names[] = {
     [QUOTA_WEEK] = "week",
     [QUOTA_MONTH] = "month",
     [QUOTA_LIFETIME] = "lifetime",
+    [QUOTA_NOW] = "now",
 };
 #define COUNT(array) (sizeof(array) / sizeof((array)[0]))
 
@@ -220,7 +226,7 @@ static void window_around(
         [QUOTA_WEEK] = CLOCK_WEEK,
         [QUOTA_MONTH] = CLOCK_MONTH,
     };
-    if (rule->window == QUOTA_LIFETIME) {
+    if (rule->window == QUOTA_LIFETIME || rule->window == QUOTA_NOW) {
         *start = 0;
         *end = INT64_MAX;
         return;
@@ -280,6 +286,15 @@ static int64_t sum(int64_t a, int64_t b)
     return __builtin_add_overflow(a, b, &result) ? TOO_MANY : result;
 }
 
+static int64_t cost_of(const struct quota_demand *demand, int64_t cap)
+{
+    struct price_use use = {.input = demand->input,
+        .output = product(demand->multiplier, cap),
+        .images = demand->images,
+        .audio_seconds = demand->audio_seconds};
+    return demand->price == NULL ? TOO_MANY : price_cost(demand->price, &use);
+}
+
 /* What a quota of this dimension is asked for at an output cap. */
 static int64_t units_of(enum quota_dimension dimension,
     const struct quota_demand *demand, int64_t cap)
@@ -293,6 +308,16 @@ static int64_t units_of(enum quota_dimension dimension,
         return product(demand->multiplier, cap);
     case QUOTA_TOKENS:
         return sum(demand->input, product(demand->multiplier, cap));
+    case QUOTA_COST:
+        return cost_of(demand, cap);
+    case QUOTA_IMAGES:
+        return demand->images;
+    case QUOTA_AUDIO_SECONDS:
+        return demand->audio_seconds;
+    case QUOTA_REQUEST_BYTES:
+        return demand->bytes;
+    case QUOTA_CONCURRENT_REQUESTS:
+        return 1;
     }
     MUST(false);
     return TOO_MANY;
@@ -303,7 +328,8 @@ static bool grows_with_cap(
 {
     return demand->multiplier > 0 &&
            (rule->dimension == QUOTA_TOKENS ||
-               rule->dimension == QUOTA_OUTPUT_TOKENS);
+               rule->dimension == QUOTA_OUTPUT_TOKENS ||
+               (rule->dimension == QUOTA_COST && demand->price != NULL));
 }
 
 static int64_t room_locked(
@@ -325,6 +351,8 @@ static void describe_denial_locked(const struct quota_bucket *b,
     int64_t wait;
     if (asked > rule->amount || rule->window == QUOTA_LIFETIME)
         wait = -1;
+    else if (rule->window == QUOTA_NOW)
+        wait = SECOND_US; /* nobody knows when one of them ends */
     else if (rule->window == QUOTA_MINUTE)
         wait = rate_wait(&b->rate, now_us, asked);
     else
@@ -338,7 +366,23 @@ static void describe_denial_locked(const struct quota_bucket *b,
     denial->asked = asked;
     denial->remaining = room;
     denial->retry_after_us = wait;
-    denial->rate = rule->window == QUOTA_MINUTE;
+    denial->rate = rule->window == QUOTA_MINUTE || rule->window == QUOTA_NOW;
+}
+
+/* Costs are rounded, so the cap is searched for: at most 63 steps. A cap of 0
+ * fits, `cap` does not. */
+static int64_t cap_within_cost(
+    const struct quota_demand *demand, int64_t room, int64_t cap)
+{
+    int64_t fits = 0, over = cap;
+    while (over - fits > 1) {
+        int64_t middle = fits + (over - fits) / 2;
+        if (cost_of(demand, middle) <= room)
+            fits = middle;
+        else
+            over = middle;
+    }
+    return fits;
 }
 
 /* The greatest cap in [least, cap] that `room` units of this quota allow;
@@ -351,7 +395,10 @@ static int64_t cap_within(const struct quota_rule *rule,
     if (!grows_with_cap(rule, demand))
         return -1;
     int64_t fixed = units_of(rule->dimension, demand, 0);
-    return fixed > room ? -1 : (room - fixed) / demand->multiplier;
+    if (fixed > room)
+        return -1;
+    return rule->dimension == QUOTA_COST ? cap_within_cost(demand, room, cap)
+                                         : (room - fixed) / demand->multiplier;
 }
 
 static void take_locked(
@@ -425,7 +472,8 @@ enum err quota_reserve(struct quota_ledger *ledger, int64_t now_us,
 {
     MUST(count <= QUOTA_CLAIMS_MAX && now_us >= 0);
     MUST(demand->input >= 0 && demand->multiplier >= 0 && demand->cap >= 0 &&
-         demand->cap_least >= 0);
+         demand->cap_least >= 0 && demand->images >= 0 &&
+         demand->audio_seconds >= 0 && demand->bytes >= 0);
     uint64_t hash[QUOTA_CLAIMS_MAX];
     for (size_t i = 0; i < count; i++)
         hash[i] = str_hash(str_from(claims[i].rule->id));
@@ -447,7 +495,7 @@ static void settle_locked(struct quota_claim *claim, int64_t actual)
     if (b == NULL)
         return;
     claim->bucket = NULL;
-    if (actual < 0)
+    if (actual < 0 || claim->rule->window == QUOTA_NOW)
         actual = 0;
     claim->settled = actual < claim->reserved ? actual : claim->reserved;
     int64_t back = claim->reserved - claim->settled;
@@ -462,30 +510,47 @@ static void settle_locked(struct quota_claim *claim, int64_t actual)
     }
 }
 
+/* What of this dimension was truly used. */
+static int64_t actual_of(
+    const struct quota_claim *claim, const struct quota_use *use)
+{
+    switch (claim->rule->dimension) {
+    case QUOTA_TOKENS:
+        return sum(use->input, use->output);
+    case QUOTA_INPUT_TOKENS:
+        return use->input;
+    case QUOTA_OUTPUT_TOKENS:
+        return use->output;
+    case QUOTA_COST:
+        return use->cost;
+    case QUOTA_REQUESTS:
+    case QUOTA_IMAGES:
+    case QUOTA_AUDIO_SECONDS:
+    case QUOTA_REQUEST_BYTES:
+    case QUOTA_CONCURRENT_REQUESTS:
+        break;
+    }
+    return use->served ? claim->reserved : 0;
+}
+
 void quota_settle(struct quota_ledger *ledger, int64_t now_us,
-    struct quota_claim *claims, size_t count, int64_t input_tokens,
-    int64_t output_tokens, bool served)
+    struct quota_claim *claims, size_t count, const struct quota_use *use)
 {
     MUST(count <= QUOTA_CLAIMS_MAX);
     if (count == 0)
         return;
-    const int64_t actual[] = {
-        [QUOTA_REQUESTS] = served ? 1 : 0,
-        [QUOTA_TOKENS] = sum(input_tokens, output_tokens),
-        [QUOTA_INPUT_TOKENS] = input_tokens,
-        [QUOTA_OUTPUT_TOKENS] = output_tokens,
-    };
     lock(ledger);
     (void)advance_clock_locked(ledger, now_us);
     for (size_t i = 0; i < count; i++)
-        settle_locked(&claims[i], actual[claims[i].rule->dimension]);
+        settle_locked(&claims[i], actual_of(&claims[i], use));
     unlock(ledger);
 }
 
 void quota_cancel(struct quota_ledger *ledger, int64_t now_us,
     struct quota_claim *claims, size_t count)
 {
-    quota_settle(ledger, now_us, claims, count, 0, 0, false);
+    static const struct quota_use nothing = {.served = false};
+    quota_settle(ledger, now_us, claims, count, &nothing);
 }
 
 /* --- Looking ------------------------------------------------------------- */
@@ -519,7 +584,9 @@ void quota_peek(struct quota_ledger *ledger, int64_t now_us,
         out->used = fresh.used;
         out->window_start_us = fresh.start_us;
         out->reset_us =
-            rule->window == QUOTA_LIFETIME ? -1 : fresh.end_us - now;
+            rule->window == QUOTA_LIFETIME || rule->window == QUOTA_NOW
+                ? -1
+                : fresh.end_us - now;
     }
 }
 

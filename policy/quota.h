@@ -22,12 +22,18 @@
 #include "lib/clock.h"
 #include "lib/err.h"
 #include "lib/str.h"
+#include "policy/price.h"
 
 enum quota_dimension {
     QUOTA_REQUESTS,
     QUOTA_TOKENS, /* input + output */
     QUOTA_INPUT_TOKENS,
-    QUOTA_OUTPUT_TOKENS
+    QUOTA_OUTPUT_TOKENS,
+    QUOTA_COST, /* micro-units of money, by policy/price.h */
+    QUOTA_IMAGES,
+    QUOTA_AUDIO_SECONDS,
+    QUOTA_REQUEST_BYTES,
+    QUOTA_CONCURRENT_REQUESTS /* with QUOTA_NOW, and only with it */
 };
 enum quota_window {
     QUOTA_MINUTE, /* a rate */
@@ -35,7 +41,8 @@ enum quota_window {
     QUOTA_DAY,
     QUOTA_WEEK,
     QUOTA_MONTH,
-    QUOTA_LIFETIME
+    QUOTA_LIFETIME,
+    QUOTA_NOW /* what is open at this moment; not restored: starts at 0 */
 };
 const char *quota_dimension_name(enum quota_dimension dimension);
 const char *quota_window_name(enum quota_window window);
@@ -69,6 +76,9 @@ struct quota_demand {
     bool cap_is_flexible; /* the caller set none: may be lowered to fit, not
                              below cap_least */
     int64_t cap_least;
+    int64_t images, audio_seconds, bytes;
+    const struct price *price; /* borrowed; NULL: none, and then nothing fits a
+                                  quota of cost */
 };
 
 /* Filled by quota_reserve, kept by the exchange until settled. */
@@ -90,7 +100,7 @@ struct quota_denial {
     int64_t remaining;
     int64_t retry_after_us; /* until it would fit or the window ends; -1: never
                                (lifetime, or larger than the whole amount) */
-    bool rate;              /* minute quota: "too fast"; else "budget spent" */
+    bool rate; /* minute or concurrency: "too fast"; else "budget spent" */
 };
 
 /* claims[i].rule are set (no rule twice), the rest is filled. ERR_OK: all
@@ -111,13 +121,17 @@ int64_t quota_foresee(struct quota_ledger *ledger, int64_t now_us,
 int64_t quota_asked(
     const struct quota_rule *rule, const struct quota_demand *demand);
 
+struct quota_use {
+    int64_t input, output; /* tokens */
+    int64_t cost;
+    bool served; /* requests, images, seconds and bytes are charged as they were
+                    reserved; else given back */
+};
 /* The true use. Charges min(actual, reserved) per claim, sets claim->settled,
  * and for rates arrival_us and step anew. Never fails; a claim that holds
- * nothing (refused, settled already) is left alone. requests count 1 when
- * `served`, else they are given back. */
+ * nothing (refused, settled already) is left alone. */
 void quota_settle(struct quota_ledger *ledger, int64_t now_us,
-    struct quota_claim *claims, size_t count, int64_t input_tokens,
-    int64_t output_tokens, bool served);
+    struct quota_claim *claims, size_t count, const struct quota_use *use);
 /* Everything back (withdrawn, no engine reached). */
 void quota_cancel(struct quota_ledger *ledger, int64_t now_us,
     struct quota_claim *claims, size_t count);

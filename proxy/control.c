@@ -426,6 +426,7 @@ static enum err close_interrupted(struct control *control, struct errinfo *info)
             .input_tokens = -1,
             .output_tokens = -1,
             .cached_tokens = -1,
+            .cost = -1,
             .reasoning_tokens = -1,
             .usage_source = STR("reserved"),
             .durable_us = -1,

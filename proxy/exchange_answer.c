@@ -44,9 +44,37 @@ static int64_t window_seconds(enum quota_window window)
     case QUOTA_MONTH:
         return 30 * 86400;
     case QUOTA_LIFETIME:
+    case QUOTA_NOW:
         break;
     }
     return 0;
+}
+
+/* The draft's quota units, where it has one; else the dimension's own name: to
+ * leave it out would say "requests". */
+static struct str quota_unit(enum quota_dimension dimension)
+{
+    switch (dimension) {
+    case QUOTA_REQUESTS:
+        return STR("requests");
+    case QUOTA_TOKENS:
+        return STR("tokens");
+    case QUOTA_INPUT_TOKENS:
+        return STR("input-tokens");
+    case QUOTA_OUTPUT_TOKENS:
+        return STR("output-tokens");
+    case QUOTA_COST:
+        return STR("cost-micro-units");
+    case QUOTA_IMAGES:
+        return STR("images");
+    case QUOTA_AUDIO_SECONDS:
+        return STR("audio-seconds");
+    case QUOTA_REQUEST_BYTES:
+        return STR("content-bytes");
+    case QUOTA_CONCURRENT_REQUESTS:
+        return STR("concurrent-requests");
+    }
+    return STR("");
 }
 
 /* "name: value\r\n" without a format to interpret: this is on every answer. */
@@ -84,6 +112,18 @@ static void write_quota_item(struct buf *out, bool first,
     buf_append_i64(out, value);
 }
 
+/* Where Retry-After is sent, too, the two agree. */
+static int64_t effective_seconds(const struct exchange *x,
+    const struct quota_rule *rule, const struct quota_status *status)
+{
+    if (x->verdict.retry_after_s >= 0 &&
+        str_equal(x->verdict.quota, str_from(rule->id)))
+        return x->verdict.retry_after_s;
+    return status->reset_us < 0
+               ? -1
+               : (status->reset_us + SECOND_US - 1) / SECOND_US;
+}
+
 /* x-ratelimit-* for the quota with the least left in each dimension, and the
  * IETF fields (draft-ietf-httpapi-ratelimit-headers) for all of them. */
 static void write_quota_fields(struct exchange *x, struct buf *out)
@@ -115,6 +155,11 @@ static void write_quota_fields(struct exchange *x, struct buf *out)
         const struct quota_rule *rule = x->claims[i].rule;
         int64_t window = window_seconds(rule->window);
         write_quota_item(out, i == 0, rule, STR("\";q="), rule->amount);
+        if (rule->dimension != QUOTA_REQUESTS) {
+            buf_append_str(out, STR(";qu=\""));
+            buf_append_str(out, quota_unit(rule->dimension));
+            buf_append_char(out, '"');
+        }
         if (window > 0) {
             buf_append_str(out, STR(";w="));
             buf_append_i64(out, window);
@@ -124,10 +169,10 @@ static void write_quota_fields(struct exchange *x, struct buf *out)
     for (size_t i = 0; i < count; i++) {
         write_quota_item(
             out, i == 0, x->claims[i].rule, STR("\";r="), status[i].remaining);
-        if (status[i].reset_us >= 0) {
+        int64_t t = effective_seconds(x, x->claims[i].rule, &status[i]);
+        if (t >= 0) {
             buf_append_str(out, STR(";t="));
-            buf_append_i64(
-                out, (status[i].reset_us + SECOND_US - 1) / SECOND_US);
+            buf_append_i64(out, t);
         }
     }
     buf_append_str(out, STR("\r\n"));

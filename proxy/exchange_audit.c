@@ -126,6 +126,7 @@ static const struct audit_quota_figure *figures(struct exchange *x)
         const struct quota_claim *c = &x->claims[i];
         list[i] = (struct audit_quota_figure){.bucket = str_from(c->rule->id),
             .rate = c->rule->window == QUOTA_MINUTE,
+            .now = c->rule->window == QUOTA_NOW,
             .window_start_us = c->window_start_us,
             .limit = c->rule->amount,
             .used = c->used,
@@ -153,6 +154,7 @@ static const struct audit_quota_figure *figures_asked(struct exchange *x)
         quota_peek(x->worker->shared->ledger, x->wall_us, rule, &status);
         list[i] = (struct audit_quota_figure){.bucket = str_from(rule->id),
             .rate = rule->window == QUOTA_MINUTE,
+            .now = rule->window == QUOTA_NOW,
             .window_start_us = status.window_start_us,
             .limit = rule->amount,
             .used = recordable(status.used),
@@ -192,6 +194,10 @@ static bool describe_request(struct exchange *x, struct audit_request *out)
         .stripped_count = d->stripped_count,
         .trace = str_from(x->trace_id),
     };
+    if (x->demand.price != NULL && x->demand.price->version > 0) {
+        out->price_version = x->demand.price->version;
+        out->price_hash = str_from(x->demand.price->hash);
+    }
     if (w->digest != NULL && x->body.len > 0) {
         uint8_t digest[SHA256_SIZE];
         char *hex = arena_alloc(x->arena, 2 * SHA256_SIZE + 1);
@@ -345,6 +351,22 @@ static void count_outcome(struct worker *w, const char *outcome)
     }
 }
 
+/* -1: the model has no price. Where nobody says that the engine did anything,
+ * nothing is charged. */
+static int64_t cost_of(const struct exchange *x, const struct settlement *s)
+{
+    const struct price *price = x->demand.price;
+    struct price_use use = {.input = s->input,
+        .cached = s->cached,
+        .output = s->output,
+        .images = x->demand.images,
+        .audio_seconds = x->demand.audio_seconds};
+    if (price == NULL || price->version == 0)
+        return -1;
+    return s->served && strcmp(s->source, "none") != 0 ? price_cost(price, &use)
+                                                       : 0;
+}
+
 void exchange_settle(struct exchange *x, const struct settlement *s)
 {
     struct worker *w = x->worker;
@@ -353,8 +375,12 @@ void exchange_settle(struct exchange *x, const struct settlement *s)
     const struct engine_target *engine =
         x->current != NULL ? x->current->target->engine : NULL;
     MUST(x->reserved);
-    quota_settle(w->shared->ledger, now, x->claims, x->claim_count,
-        s->input > 0 ? s->input : 0, s->output > 0 ? s->output : 0, s->served);
+    int64_t cost = cost_of(x, s);
+    struct quota_use use = {.input = s->input > 0 ? s->input : 0,
+        .output = s->output > 0 ? s->output : 0,
+        .cost = cost > 0 ? cost : 0,
+        .served = s->served};
+    quota_settle(w->shared->ledger, now, x->claims, x->claim_count, &use);
     x->reserved = false;
     struct audit_completed completed = {.id = str_make(x->id, ULID_LENGTH),
         .time_us = now,
@@ -369,6 +395,7 @@ void exchange_settle(struct exchange *x, const struct settlement *s)
         .cached_tokens = s->cached,
         .reasoning_tokens = s->reasoning,
         .usage_source = str_from(s->source),
+        .cost = cost,
         .bytes_out = x->bytes_out,
         .durable_us = x->durable_us,
         .first_byte_us = x->first_byte_us,

@@ -366,12 +366,10 @@ enum stage_result stage_decide(struct exchange *x)
 /* --- reserve ------------------------------------------------------------- */
 
 static void claim(struct exchange *x, const struct quota_rule *const *rules,
-    const struct str *models, size_t count)
+    const struct snapshot_quota_for *models, size_t count)
 {
     for (size_t i = 0; i < count; i++) {
-        if (models[i].len > 0 &&
-            (x->model == NULL ||
-                !str_equal(models[i], str_from(x->model->name))))
+        if (!snapshot_quota_is_for(&models[i], x->model))
             continue;
         if (x->claim_count == QUOTA_CLAIMS_MAX) {
             x->claim_count++; /* one too many: refused below */
@@ -387,24 +385,74 @@ static int64_t whole_seconds(int64_t us)
     return us <= SECOND_US ? 1 : (us + SECOND_US - 1) / SECOND_US;
 }
 
+/* "input tokens"; money is in micro-units, which nobody reads. */
+static void say_amount(
+    struct buf *out, enum quota_dimension dimension, int64_t amount)
+{
+    char text[64];
+    if (dimension != QUOTA_COST) {
+        buf_append_i64(out, amount);
+        return;
+    }
+    snprintf(text, sizeof(text), "%lld.%06lld", (long long)(amount / 1000000),
+        (long long)(amount % 1000000));
+    size_t length = strlen(text);
+    while (text[length - 1] == '0' && text[length - 3] != '.')
+        length--;
+    buf_append(out, text, length);
+}
+
+static void say_dimension(struct buf *out, enum quota_dimension dimension)
+{
+    buf_append_str(out, dimension == QUOTA_COST ? STR(" of cost") : STR(" "));
+    if (dimension == QUOTA_COST)
+        return;
+    for (const char *c = quota_dimension_name(dimension); *c != '\0'; c++)
+        buf_append_char(out, *c == '_' ? ' ' : *c);
+}
+
+static bool can_ask_for_less(enum quota_dimension dimension)
+{
+    return dimension == QUOTA_TOKENS || dimension == QUOTA_OUTPUT_TOKENS ||
+           dimension == QUOTA_COST;
+}
+
+static void say_limit(struct buf *out, const struct quota_denial *denial)
+{
+    const struct quota_rule *rule = denial->rule;
+    buf_printf(out, "Quota %s allows ", rule->id);
+    say_amount(out, rule->dimension, rule->amount);
+    say_dimension(out, rule->dimension);
+    if (rule->window == QUOTA_LIFETIME)
+        buf_append_str(out, STR(" in all"));
+    else if (rule->window != QUOTA_NOW)
+        buf_printf(out, " per %s", quota_window_name(rule->window));
+    buf_append_str(out, STR("; this request may need "));
+    say_amount(out, rule->dimension, denial->asked);
+    buf_append_str(out, STR(" and "));
+    say_amount(out, rule->dimension, denial->remaining);
+    buf_append_str(
+        out, denial->remaining == 1 ? STR(" is left.") : STR(" are left."));
+    if (denial->asked > rule->amount)
+        buf_append_str(out, can_ask_for_less(rule->dimension)
+                                ? STR(" It can never fit: ask for fewer tokens "
+                                      "(max_tokens).")
+                                : STR(" It can never fit."));
+}
+
 static enum stage_result over_quota(
     struct exchange *x, const struct quota_denial *denial)
 {
     const struct quota_rule *rule = denial->rule;
-    const char *dimension = quota_dimension_name(rule->dimension);
-    const char *window = quota_window_name(rule->window);
     bool rate = denial->rate && denial->retry_after_us >= 0;
+    struct buf words;
+    buf_init(&words, 512);
+    say_limit(&words, denial);
     exchange_deny(x, "reserve", 429,
         rate ? "rate_limit_error" : "insufficient_quota",
-        rate ? "rate_limit_exceeded" : "insufficient_quota",
-        "Quota %s allows %lld %s per %s; this request may need %lld and %lld "
-        "are left.%s Ref %s.",
-        rule->id, (long long)rule->amount, dimension, window,
-        (long long)denial->asked, (long long)denial->remaining,
-        denial->asked > rule->amount
-            ? " It can never fit: ask for fewer tokens (max_tokens)."
-            : "",
-        x->id);
+        rate ? "rate_limit_exceeded" : "insufficient_quota", "%.*s Ref %s.",
+        STR_ARG(buf_str(&words)), x->id);
+    buf_fini(&words);
     x->verdict.never_retry = !rate;
     if (denial->retry_after_us >= 0)
         x->verdict.retry_after_s = whole_seconds(denial->retry_after_us);
@@ -462,10 +510,40 @@ static bool has_given_cap(const struct exchange *x)
     return x->description.cap >= 0;
 }
 
+/* Lists cost nothing; what has a model has that model's price, or none. */
+static const struct price *price_of(const struct exchange *x)
+{
+    static const struct price nothing = {.version = 0};
+    return x->model == NULL
+               ? &nothing
+               : price_at(x->model->prices, x->model->price_count, x->wall_us);
+}
+
+/* A sound has no length that could be read off it and trusted: so many bytes,
+ * decoded, are a second. MP3 takes more even at its lowest rate. */
+#define AUDIO_SECOND_BYTES 1000
+
+static enum stage_result unpriced(struct exchange *x, const char *quota)
+{
+    exchange_deny(x, "reserve", 403, "permission_error", "model_not_priced",
+        "Quota %s limits what requests cost, and the model '%s' has no price. "
+        "Use another model, or ask %s. Ref %s.",
+        quota, x->model->name, snapshot_contact(x->snapshot), x->id);
+    x->verdict.param = STR("model");
+    x->verdict.never_retry = true;
+    x->verdict.quota = str_from(quota);
+    return STAGE_DENY;
+}
+
 /* What this request would take at most, and from which quotas. */
 static enum stage_result prepare_demand(struct exchange *x)
 {
-    x->demand = (struct quota_demand){.input = x->input_bound};
+    const struct dialect_description *d = &x->description;
+    x->demand = (struct quota_demand){.input = x->input_bound,
+        .images = d->images,
+        .audio_seconds = d->audios + d->audio_bytes / AUDIO_SECOND_BYTES,
+        .bytes = (int64_t)x->body.len,
+        .price = price_of(x)};
     if (x->match.route->has_cap) {
         bool given = has_given_cap(x);
         x->answers = dialect_answers(&x->description);
@@ -478,15 +556,18 @@ static enum stage_result prepare_demand(struct exchange *x)
     }
     x->claim_count = 0;
     memset(x->claims, 0, sizeof(x->claims));
-    claim(
-        x, x->caller->quotas, x->caller->quota_models, x->caller->quota_count);
-    claim(x, x->key->quotas, x->key->quota_models, x->key->quota_count);
+    claim(x, x->caller->quotas, x->caller->quota_for, x->caller->quota_count);
+    claim(x, x->key->quotas, x->key->quota_for, x->key->quota_count);
     if (x->claim_count > QUOTA_CLAIMS_MAX) {
         x->claim_count = 0;
         return exchange_deny(x, "reserve", 503, "api_error",
             "governance_unavailable",
             "More than %d quotas apply to this caller. Ask %s.",
             QUOTA_CLAIMS_MAX, snapshot_contact(x->snapshot));
+    }
+    for (size_t i = 0; i < x->claim_count && x->demand.price == NULL; i++) {
+        if (x->claims[i].rule->dimension == QUOTA_COST)
+            return unpriced(x, x->claims[i].rule->id);
     }
     return STAGE_PASS;
 }

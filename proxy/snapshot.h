@@ -24,7 +24,7 @@ struct snapshot;
 enum {
     CHANGED_KEYS = 1,      /* api_key, api_key_limit */
     CHANGED_DIRECTORY = 2, /* team, caller, caller_team */
-    CHANGED_MODELS = 4,    /* model*, engine */
+    CHANGED_MODELS = 4,    /* model*, engine, price */
     CHANGED_POLICY = 8,    /* policy_version */
     CHANGED_QUOTAS = 16,   /* quota */
     CHANGED_SETTINGS = 32, /* organisation_setting */
@@ -56,6 +56,10 @@ const char *snapshot_id(const struct snapshot *snapshot);
 uint64_t snapshot_generation(const struct snapshot *snapshot); /* grows */
 
 /* --- Callers ------------------------------------------------------------- */
+/* Which models a quota is for: one, those of a group, or (both empty) all. */
+struct snapshot_quota_for {
+    struct str model, group;
+};
 struct snapshot_caller {
     const char *id;     /* cal_... */
     const char *handle; /* for people, never in entries */
@@ -64,7 +68,7 @@ struct snapshot_caller {
     const struct str *teams; /* all, ancestors included, sorted */
     size_t team_count;
     const struct quota_rule *const *quotas; /* organisation, teams, caller */
-    const struct str *quota_models; /* parallel: '' or the model it is for */
+    const struct snapshot_quota_for *quota_for; /* parallel */
     size_t quota_count;
     bool has_seal; /* keys for this month and, near its end, the next */
     struct seal_key seal[2];
@@ -91,7 +95,7 @@ struct snapshot_key {
     struct key_usage_cell *used;            /* NULL: not kept */
     const struct snapshot_key *replaces;    /* by rotation; NULL: none */
     const struct quota_rule *const *quotas; /* scope key, and of replaces */
-    const struct str *quota_models;
+    const struct snapshot_quota_for *quota_for;
     size_t quota_count;
 };
 /* NULL when unknown. hash: SHA-256 of the whole key text. */
@@ -141,7 +145,13 @@ struct snapshot_model {
     size_t candidate_count;
     const struct str *aliases;
     size_t alias_count;
+    const struct str *groups; /* names; sorted */
+    size_t group_count;
+    const struct price *prices; /* by valid_from, version */
+    size_t price_count;
 };
+bool snapshot_quota_is_for(const struct snapshot_quota_for *quota,
+    const struct snapshot_model *model); /* model NULL: none was asked for */
 /* By name or alias; NULL when there is none. */
 const struct snapshot_model *snapshot_find_model(
     const struct snapshot *snapshot, struct str name_or_alias);

@@ -276,7 +276,8 @@ static enum err load_keys(struct loading *l)
 /* --- Quotas -------------------------------------------------------------- */
 
 struct scoped { /* a quota with what it is for */
-    struct str scope, subject, model;
+    struct str scope, subject;
+    struct snapshot_quota_for models;
 };
 
 static enum err read_quota(struct loading *l, struct db_statement *s,
@@ -292,8 +293,10 @@ static enum err read_quota(struct loading *l, struct db_statement *s,
     rule->zone = settings->zone;
     scoped->scope = arena_copy(l->p->part.arena, db_column_text(s, 1));
     scoped->subject = arena_copy(l->p->part.arena, db_column_text(s, 2));
-    scoped->model = arena_copy(l->p->part.arena, db_column_text(s, 3));
-    if (!scoped->scope.ptr || !scoped->subject.ptr || !scoped->model.ptr)
+    scoped->models.model = arena_copy(l->p->part.arena, db_column_text(s, 3));
+    scoped->models.group = arena_copy(l->p->part.arena, db_column_text(s, 7));
+    if (!scoped->scope.ptr || !scoped->subject.ptr ||
+        !scoped->models.model.ptr || !scoped->models.group.ptr)
         return nomem(l->info);
     enum err err =
         quota_dimension_parse(db_column_text(s, 4), &rule->dimension);
@@ -329,12 +332,12 @@ static bool has_team(const struct snapshot_caller *c, struct str team)
 /* The rules for which `applies` says yes, as an array of pointers. */
 static enum err fit_quotas(struct loading *l, const struct scoped *scopes,
     const struct snapshot_caller *caller, const struct snapshot_key *key,
-    const struct quota_rule *const **rules, const struct str **models,
-    size_t *count)
+    const struct quota_rule *const **rules,
+    const struct snapshot_quota_for **models, size_t *count)
 {
     struct directory_part *p = l->p;
     const struct quota_rule *found[256];
-    struct str for_model[256];
+    struct snapshot_quota_for for_models[256];
     size_t n = 0;
     for (size_t i = 0; i < p->quota_count && n < 256; i++) {
         const struct scoped *s = &scopes[i];
@@ -351,15 +354,16 @@ static enum err fit_quotas(struct loading *l, const struct scoped *scopes,
         if (!applies)
             continue;
         found[n] = &p->quotas[i];
-        for_model[n++] = s->model;
+        for_models[n++] = s->models;
     }
     const struct quota_rule **list =
         ARENA_ARRAY(p->part.arena, n + 1, const struct quota_rule *);
-    struct str *names = ARENA_ARRAY(p->part.arena, n + 1, struct str);
+    struct snapshot_quota_for *names =
+        ARENA_ARRAY(p->part.arena, n + 1, struct snapshot_quota_for);
     if (list == NULL || names == NULL)
         return nomem(l->info);
     memcpy(list, found, n * sizeof(*list));
-    memcpy(names, for_model, n * sizeof(*names));
+    memcpy(names, for_models, n * sizeof(*names));
     *rules = list;
     *models = names;
     *count = n;
@@ -384,8 +388,8 @@ static enum err load_quotas(
     if (p->quotas == NULL || scopes == NULL)
         return nomem(l->info);
     err = db_prepare(db,
-        "SELECT id, scope, subject, model, dimension, window, amount "
-        "FROM quota ORDER BY id",
+        "SELECT id, scope, subject, model, dimension, window, amount, "
+        "model_group FROM quota ORDER BY id",
         &s, l->info);
     while (err == ERR_OK && (err = db_step(s, l->info)) == ERR_OK) {
         err = read_quota(l, s, settings, &p->quotas[p->quota_count],
@@ -403,14 +407,14 @@ static enum err load_quotas(
     for (size_t i = 0; i < p->caller_count; i++) {
         struct snapshot_caller *c = &p->callers[i];
         err = fit_quotas(
-            l, scopes, c, NULL, &c->quotas, &c->quota_models, &c->quota_count);
+            l, scopes, c, NULL, &c->quotas, &c->quota_for, &c->quota_count);
         if (err != ERR_OK)
             return err;
     }
     for (size_t i = 0; any_key && i < p->key_count; i++) {
         struct snapshot_key *key = &p->keys[i];
         err = fit_quotas(l, scopes, key->caller, key, &key->quotas,
-            &key->quota_models, &key->quota_count);
+            &key->quota_for, &key->quota_count);
         if (err != ERR_OK)
             return err;
     }

@@ -343,6 +343,8 @@ enum err snapshot_load_models(const struct snapshot_sources *sources,
     }
     if (err == ERR_OK)
         err = index_models(p, info);
+    if (err == ERR_OK)
+        err = snapshot_load_prices(sources, p, info);
     if (err != ERR_OK) {
         snapshot_part_unref(&p->part);
         return err;

@@ -25,7 +25,7 @@ struct settings_part {
     size_t holiday_count;
 };
 
-/* engine, model, model_alias, model_target */
+/* engine, model, model_alias, model_target, model_group_member, price */
 struct models_part {
     struct part part;
     struct engine_target *engines;
@@ -87,6 +87,10 @@ enum err snapshot_load_settings(const struct snapshot_sources *sources,
     struct settings_part **out, struct errinfo *info) MUSTCHECK;
 enum err snapshot_load_models(const struct snapshot_sources *sources,
     struct models_part **out, struct errinfo *info) MUSTCHECK;
+/* Inside snapshot_load_models, once the models are there: their groups and
+ * prices. */
+enum err snapshot_load_prices(const struct snapshot_sources *sources,
+    struct models_part *part, struct errinfo *info) MUSTCHECK;
 enum err snapshot_load_directory(const struct snapshot_sources *sources,
     const struct settings_part *settings, struct directory_part **out,
     struct errinfo *info) MUSTCHECK;

@@ -128,16 +128,38 @@ CREATE TABLE model_target (
     PRIMARY KEY (model, engine, upstream)
 ) STRICT, WITHOUT ROWID;
 
+-- What models cost. A row is never changed nor removed: a cost on record can be
+-- computed again. In force is the latest that is valid, of equal ones the last.
+CREATE TABLE price (
+    version      INTEGER PRIMARY KEY,
+    model        TEXT NOT NULL,
+    valid_from   INTEGER NOT NULL,
+    -- micro-units of money for a million tokens
+    input        INTEGER NOT NULL CHECK (input BETWEEN 0 AND 1000000000000),
+    cached       INTEGER NOT NULL CHECK (cached BETWEEN 0 AND input),
+    output       INTEGER NOT NULL CHECK (output BETWEEN 0 AND 1000000000000),
+    -- micro-units for each
+    request      INTEGER NOT NULL DEFAULT 0 CHECK (request BETWEEN 0 AND 1000000000000),
+    image        INTEGER NOT NULL DEFAULT 0 CHECK (image BETWEEN 0 AND 1000000000000),
+    audio_second INTEGER NOT NULL DEFAULT 0 CHECK (audio_second BETWEEN 0 AND 1000000000000),
+    created      INTEGER NOT NULL
+) STRICT;
+CREATE INDEX price_model ON price (model, valid_from, version);
+
 CREATE TABLE quota (
-    id        TEXT PRIMARY KEY,  -- quo_..., also the ledger's bucket
-    scope     TEXT NOT NULL CHECK (scope IN ('organisation', 'team', 'caller', 'key')),
-    subject   TEXT NOT NULL,     -- '' | team name | caller id | key id
-    model     TEXT NOT NULL DEFAULT '',    -- '' = every model
-    dimension TEXT NOT NULL CHECK (dimension IN ('requests', 'tokens', 'input_tokens', 'output_tokens')),
-    window    TEXT NOT NULL CHECK (window IN ('minute', 'hour', 'day', 'week', 'month', 'lifetime')),
-    amount    INTEGER NOT NULL CHECK (amount BETWEEN 0 AND 9007199254740991),
-    created   INTEGER NOT NULL,
-    UNIQUE (scope, subject, model, dimension, window)
+    id          TEXT PRIMARY KEY,  -- quo_..., also the ledger's bucket
+    scope       TEXT NOT NULL CHECK (scope IN ('organisation', 'team', 'caller', 'key')),
+    subject     TEXT NOT NULL,     -- '' | team name | caller id | key id
+    model       TEXT NOT NULL DEFAULT '',    -- '' = every model
+    dimension   TEXT NOT NULL CHECK (dimension IN ('requests', 'tokens', 'input_tokens', 'output_tokens',
+                    'cost', 'images', 'audio_seconds', 'request_bytes', 'concurrent_requests')),
+    window      TEXT NOT NULL CHECK (window IN ('minute', 'hour', 'day', 'week', 'month', 'lifetime', 'now')),
+    amount      INTEGER NOT NULL CHECK (amount BETWEEN 0 AND 9007199254740991), -- cost: micro-units of money
+    created     INTEGER NOT NULL,
+    model_group TEXT NOT NULL DEFAULT '',    -- '' or the models of this group together
+    UNIQUE (scope, subject, model, model_group, dimension, window),
+    CHECK (model = '' OR model_group = ''),
+    CHECK ((dimension = 'concurrent_requests') = (window = 'now'))
 ) STRICT;
 
 -- Immutable once written; only state and the columns of the acts move.

@@ -157,6 +157,7 @@ enum err admin_need(struct admin_call *call, struct db *db, const char *kind,
     const char *one_sql, const char *list_sql, struct str name) MUSTCHECK;
 enum err admin_need_team(struct admin_call *call, struct str name) MUSTCHECK;
 enum err admin_need_model(struct admin_call *call, struct str name) MUSTCHECK;
+enum err admin_need_group(struct admin_call *call, struct str name) MUSTCHECK;
 enum err admin_need_engine(struct admin_call *call, struct str name) MUSTCHECK;
 /* Name or alias to the registered name (in the arena). */
 enum err admin_resolve_model(
@@ -214,7 +215,7 @@ struct admin_new_key {
 enum err admin_issue_key(struct admin_call *call,
     const struct admin_new_key *key, json_t **answer) MUSTCHECK;
 struct admin_new_quota {
-    struct str scope, subject, model, dimension, window;
+    struct str scope, subject, model, model_group, dimension, window;
     int64_t amount;
 };
 /* Sets or changes; *id in the arena. */
@@ -279,6 +280,7 @@ admin_handler handle_group_list, handle_group_add, handle_group_remove,
 admin_handler handle_policy_list, handle_policy_show, handle_policy_validate,
     handle_policy_put, handle_policy_submit, handle_policy_approve,
     handle_policy_activate, handle_policy_rollback, handle_policy_try;
+admin_handler handle_price_list, handle_price_set, handle_price_show;
 admin_handler handle_quota_list, handle_quota_put, handle_quota_remove,
     handle_quota_usage;
 admin_handler handle_audit_query, handle_audit_show, handle_audit_checkpoint,

@@ -5,7 +5,7 @@
 
 #include "lib/clock.h"
 
-static enum err need_group(struct admin_call *call, struct str name)
+enum err admin_need_group(struct admin_call *call, struct str name)
 {
     return admin_need(call, call->db, "model group",
         "SELECT 1 FROM model_group WHERE name = ?1",
@@ -17,7 +17,7 @@ static enum err read_group(
 {
     struct db_statement *s;
     json_t *group, *models;
-    enum err err = need_group(call, name);
+    enum err err = admin_need_group(call, name);
 
     if (!err)
         err = db_prepare(call->db,
@@ -140,6 +140,7 @@ enum err handle_group_remove(struct admin_call *call)
     struct str name = call->params[0];
     struct db_statement *s;
     json_t *before = NULL;
+    bool used;
     enum err err = admin_begin(call);
 
     if (!err)
@@ -147,6 +148,14 @@ enum err handle_group_remove(struct admin_call *call)
     if (err)
         return err;
     err = admin_refuse_if_named(call, "ModelGroup", name);
+    if (!err)
+        err = admin_exists(call, call->db,
+            "SELECT 1 FROM quota WHERE model_group = ?1", name, &used);
+    if (!err && used)
+        err = FAIL(call, ERR_WRONG_STATE,
+            "model group \"%.*s\" has quotas; remove those first (bailiff "
+            "quota list)",
+            STR_ARG(name));
     if (!err)
         err = db_prepare(call->db, "DELETE FROM model_group WHERE name = ?1",
             &s, &call->info);

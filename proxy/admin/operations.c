@@ -80,6 +80,10 @@ const struct admin_operation admin_operations[] = {
     {"POST", "/v1/policies/{version}/activate", "activatePolicy", 0,
         handle_policy_activate},
 
+    {"GET", "/v1/prices", "listPrices", 0, handle_price_list},
+    {"POST", "/v1/prices", "setPrice", 0, handle_price_set},
+    {"GET", "/v1/prices/{version}", "getPrice", 0, handle_price_show},
+
     {"GET", "/v1/quotas", "listQuotas", 0, handle_quota_list},
     {"PUT", "/v1/quotas", "setQuota", 0, handle_quota_put},
     {"GET", "/v1/quotas/usage", "getUsage", 0, handle_quota_usage},

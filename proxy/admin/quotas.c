@@ -14,8 +14,8 @@
 #include <stdio.h>
 
 #define QUOTA_COLUMNS                                                          \
-    "SELECT id, scope, subject, model, dimension, window, amount, created "    \
-    "FROM quota "
+    "SELECT id, scope, subject, model, dimension, window, amount, created, "   \
+    "model_group FROM quota "
 
 /* Who or what it is for, in words a person typed once. */
 static struct str subject_shown(
@@ -40,6 +40,7 @@ static json_t *quota_json(struct admin_call *call, struct db_statement *s)
     admin_set_text(quota, "subject", subject);
     admin_set_text(quota, "shown", subject_shown(call, scope, subject));
     admin_set_text(quota, "model", db_column_text(s, 3));
+    admin_set_text(quota, "modelGroup", db_column_text(s, 8));
     admin_set_text(quota, "dimension", db_column_text(s, 4));
     admin_set_text(quota, "window", db_column_text(s, 5));
     admin_set_int(quota, "amount", db_column_int(s, 6));
@@ -94,7 +95,8 @@ static enum err prepare_list(struct admin_call *call, struct db_statement **out)
         err = db_prepare(call->db,
             QUOTA_COLUMNS "WHERE (?1 = '' OR scope = ?1) AND "
                           "(?2 = '' OR subject = ?2) "
-                          "ORDER BY scope, subject, model, dimension, amount",
+                          "ORDER BY scope, subject, model, model_group, "
+                          "dimension, amount",
             out, &call->info);
     if (err)
         return err;
@@ -149,6 +151,8 @@ static json_t *quota_event(const struct admin_new_quota *quota, int64_t amount)
     admin_set_text(event, "scope", quota->scope);
     admin_set_text(event, "subject", quota->subject);
     admin_set_text(event, "model", quota->model);
+    if (quota->model_group.len > 0)
+        admin_set_text(event, "modelGroup", quota->model_group);
     admin_set_text(event, "dimension", quota->dimension);
     admin_set_text(event, "window", quota->window);
     admin_set_int(event, "amount", amount);
@@ -161,7 +165,7 @@ static enum err find_quota(struct admin_call *call,
     struct db_statement *s;
     enum err err = db_prepare(call->db,
         "SELECT id, amount FROM quota WHERE scope = ?1 AND subject = ?2 AND "
-        "model = ?3 AND dimension = ?4 AND window = ?5",
+        "model = ?3 AND dimension = ?4 AND window = ?5 AND model_group = ?6",
         &s, &call->info);
 
     if (err)
@@ -171,6 +175,7 @@ static enum err find_quota(struct admin_call *call,
     db_bind_text(s, 3, quota->model);
     db_bind_text(s, 4, quota->dimension);
     db_bind_text(s, 5, quota->window);
+    db_bind_text(s, 6, quota->model_group);
     err = db_step(s, &call->info);
     if (!err) {
         *id = admin_column(call, s, 0);
@@ -207,7 +212,8 @@ enum err admin_set_quota(struct admin_call *call,
         id = arena_copy(call->arena, str_from(text));
         err = db_prepare(call->db,
             "INSERT INTO quota (id, scope, subject, model, dimension, window, "
-            "amount, created) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
+            "amount, created, model_group) "
+            "VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
             &s, &call->info);
         if (err)
             return err;
@@ -219,6 +225,7 @@ enum err admin_set_quota(struct admin_call *call,
         db_bind_text(s, 6, quota->window);
         db_bind_int(s, 7, quota->amount);
         db_bind_int(s, 8, clock_now());
+        db_bind_text(s, 9, quota->model_group);
     }
     err = db_run(s, &call->info);
     if (!err)
@@ -231,6 +238,26 @@ enum err admin_set_quota(struct admin_call *call,
     return err;
 }
 
+/* Which models, and whether dimension and window go together. */
+static enum err check_what(
+    struct admin_call *call, struct admin_new_quota *quota)
+{
+    bool concurrent = str_equal(quota->dimension, STR("concurrent_requests"));
+
+    if (quota->model.len > 0 && quota->model_group.len > 0)
+        return FAIL(call, ERR_INVALID,
+            "modelGroup: a quota is for one model or for one group, not both");
+    if (concurrent != str_equal(quota->window, STR("now")))
+        return FAIL(call, ERR_INVALID,
+            "window: \"now\" goes with concurrent_requests, and "
+            "concurrent_requests with no other window");
+    if (quota->model_group.len > 0)
+        return admin_need_group(call, quota->model_group);
+    return quota->model.len > 0
+               ? admin_resolve_model(call, quota->model, &quota->model)
+               : ERR_OK;
+}
+
 #define AT(member) offsetof(struct admin_new_quota, member)
 enum err handle_quota_put(struct admin_call *call)
 {
@@ -238,21 +265,24 @@ enum err handle_quota_put(struct admin_call *call)
         {"scope", FIELD_WORD, true, AT(scope), 0, 0, SCOPES},
         {"subject", FIELD_NAME, false, AT(subject), 0, 0, NULL},
         {"model", FIELD_NAME, false, AT(model), 0, 0, NULL},
+        {"modelGroup", FIELD_NAME, false, AT(model_group), 0, 0, NULL},
         {"dimension", FIELD_WORD, true, AT(dimension), 0, 0,
-            "requests tokens input_tokens output_tokens"},
+            "requests tokens input_tokens output_tokens cost images "
+            "audio_seconds request_bytes concurrent_requests"},
         {"window", FIELD_WORD, true, AT(window), 0, 0,
-            "minute hour day week month lifetime"},
+            "minute hour day week month lifetime now"},
         {"amount", FIELD_INT, true, AT(amount), 0, JSON_INTEGER_MAX, NULL},
     };
-    struct admin_new_quota body = {.subject = STR(""), .model = STR("")};
+    struct admin_new_quota body = {
+        .subject = STR(""), .model = STR(""), .model_group = STR("")};
     struct str id;
     json_t *quota;
     enum err err = admin_read_body(call, fields, FIELD_COUNT(fields), &body);
 
     if (!err)
         err = resolve_subject(call, body.scope, &body.subject);
-    if (!err && body.model.len > 0)
-        err = admin_resolve_model(call, body.model, &body.model);
+    if (!err)
+        err = check_what(call, &body);
     if (err || (err = admin_begin(call)))
         return err;
     err = admin_set_quota(call, &body, &id);

@@ -204,10 +204,15 @@ test('policies', async () => {
 test('quotas', async () => {
   const quota = await call('setQuota', { body: { scope: 'caller', subject: 'eve', model: 'tiny', dimension: 'output_tokens', window: 'month', amount: 7 } });
   await call('setQuota', { body: { scope: 'organisation', dimension: 'requests', window: 'day', amount: 100000 } });
+  await call('setQuota', { body: { scope: 'organisation', modelGroup: 'large', dimension: 'cost', window: 'month', amount: 100000 } });
   assert.ok((await call('listQuotas', { query: { scope: 'caller', subject: 'eve' } })).items.length >= 1);
   assert.ok((await call('getUsage')).items.length >= 2);
   await call('getUsage', { query: { scope: 'organisation' } });
   await call('removeQuota', { params: { quota: quota.id } });
+  const price = await call('setPrice', { body: { model: 'tiny', validFrom: '1d', input: 150000, cached: 1, output: 600000, request: 1, image: 2, audioSecond: 3 }, status: 201 });
+  assert.equal(price.inForce, false);
+  assert.equal((await call('listPrices', { query: { model: 'tiny' } })).items.length, 1);
+  assert.equal((await call('getPrice', { params: { version: price.version } })).hash, price.hash);
 });
 
 test('settings, status and administrators', async () => {
@@ -375,7 +380,7 @@ function run(args, { token, input, state = world.state } = {}) {
 
 const COMMANDS = ['init', 'serve', 'check', 'demo-engine', 'status', 'onboard', 'can',
   ...Object.entries({ team: 'add list remove', caller: 'add list show disable enable', key: 'issue list revoke', engine: 'add list remove',
-    model: 'add list alias approve retire', policy: 'validate put activate rollback list show try', quota: 'set list remove usage',
+    model: 'add list alias approve retire', policy: 'validate put activate rollback list show try', quota: 'set list remove usage', price: 'set list show',
     audit: 'query show tail verify checkpoint', admin: 'add list' })
     .flatMap(([noun, verbs]) => verbs.split(' ').map((verb) => `${noun} ${verb}`))];
 

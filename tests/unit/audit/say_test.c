@@ -169,6 +169,7 @@ static void test_ends(void **state)
         .input_tokens = 12,
         .output_tokens = 40,
         .cached_tokens = -1,
+        .cost = -1,
         .reasoning_tokens = -1,
         .usage_source = STR_INIT("engine")};
     ends(&c, "permitted by rule staff-chat of policy version 7; engine second "

@@ -68,7 +68,9 @@ static void end(struct world *w, int r, bool cancel)
     if (cancel)
         quota_cancel(w->ledger, w->now, w->claims[r], 2);
     else
-        quota_settle(w->ledger, w->now, w->claims[r], 2, truth_of[r], 0, true);
+        quota_settle(w->ledger, w->now, w->claims[r], 2,
+            &(struct quota_use){
+                .input = truth_of[r], .output = 0, .served = true});
     w->phase[r] = DONE;
     w->record[r].phase = DONE;
     w->record[r].charged = w->claims[r][0].settled;
@@ -302,7 +304,9 @@ static int run_history(unsigned seed, int64_t amount, int most_open)
                 rand_r(&seed) % 3 == 0
                     ? 0
                     : rand_r(&seed) % (open[which].claim.reserved + 1);
-            quota_settle(ledger, now, &open[which].claim, 1, truth, 0, true);
+            quota_settle(ledger, now, &open[which].claim, 1,
+                &(struct quota_use){
+                    .input = truth, .output = 0, .served = true});
             events[open[which].event].charged = open[which].claim.settled;
             open[which] = open[--open_count];
             continue;

@@ -115,15 +115,20 @@ static void test_all_or_none(void **state)
     assert_false(denial.rate);
     assert_int_equal(remaining(ledger, NOW, &wide), 910);
     assert_int_equal(remaining(ledger, NOW, &calls), 2);
-    quota_settle(ledger, NOW, more, 3, 5, 5, true); /* holds nothing */
+    quota_settle(ledger, NOW, more, 3,
+        &(struct quota_use){
+            .input = 5, .output = 5, .served = true}); /* holds nothing */
     assert_int_equal(remaining(ledger, NOW, &wide), 910);
-    quota_settle(ledger, NOW, claims, 3, 7, 30, true);
+    quota_settle(ledger, NOW, claims, 3,
+        &(struct quota_use){.input = 7, .output = 30, .served = true});
     assert_int_equal(claims[0].settled, 37);
     assert_int_equal(claims[1].settled, 1);
     assert_int_equal(claims[2].settled, 30);
     assert_int_equal(remaining(ledger, NOW, &wide), 963);
     assert_int_equal(remaining(ledger, NOW, &tight), 70);
-    quota_settle(ledger, NOW, claims, 3, 0, 0, false); /* twice: no effect */
+    quota_settle(ledger, NOW, claims, 3,
+        &(struct quota_use){
+            .input = 0, .output = 0, .served = false}); /* twice: no effect */
     assert_int_equal(remaining(ledger, NOW, &wide), 963);
     quota_ledger_free(&ledger);
     assert_null(ledger);
@@ -323,10 +328,12 @@ static void test_windows_and_summer_time(void **state)
     assert_int_equal(b.window_start_us, next);
     assert_int_equal(b.used, 0);
     /* A settlement goes into the window of its admission. */
-    quota_settle(ledger, next, &a, 1, 10, 0, true);
+    quota_settle(ledger, next, &a, 1,
+        &(struct quota_use){.input = 10, .output = 0, .served = true});
     assert_int_equal(a.settled, 10);
     assert_int_equal(remaining(ledger, next, &day), 50);
-    quota_settle(ledger, next, &b, 1, 20, 0, true);
+    quota_settle(ledger, next, &b, 1,
+        &(struct quota_use){.input = 20, .output = 0, .served = true});
     assert_int_equal(remaining(ledger, next, &day), 80);
     /* 28 March 2027 has 23. */
     int64_t spring = at("2027-03-27T23:00:00Z");
@@ -458,7 +465,9 @@ static void *worker(void *context)
                 quota_cancel(work->ledger, now, open[slot].claims, count);
             else
                 quota_settle(work->ledger, now, open[slot].claims, count,
-                    rand_r(&seed) % 50, rand_r(&seed) % 200, true);
+                    &(struct quota_use){.input = rand_r(&seed) % 50,
+                        .output = rand_r(&seed) % 200,
+                        .served = true});
             for (size_t k = 0; k < count; k++)
                 atomic_fetch_add(
                     &work->settled[open[slot].claims[k].rule - work->rules],
@@ -497,7 +506,8 @@ static void *worker(void *context)
     }
     for (size_t slot = 0; slot < HELD; slot++) {
         quota_settle(work->ledger, atomic_load(work->now), open[slot].claims,
-            open[slot].count, 1, 1, true);
+            open[slot].count,
+            &(struct quota_use){.input = 1, .output = 1, .served = true});
         for (size_t k = 0; k < open[slot].count; k++)
             atomic_fetch_add(
                 &work->settled[open[slot].claims[k].rule - work->rules],
@@ -603,7 +613,8 @@ static void test_foresee_and_open_reservations(void **state)
         quota_reserve(ledger, NOW, &demand, claims, 2, &cap, &denial), ERR_OK);
     quota_peek(ledger, NOW, &rules[1], &status);
     assert_int_equal(status.reserved, 20);
-    quota_settle(ledger, NOW, claims, 2, 30, 5, true);
+    quota_settle(ledger, NOW, claims, 2,
+        &(struct quota_use){.input = 30, .output = 5, .served = true});
     for (size_t i = 0; i < 2; i++) {
         quota_peek(ledger, NOW, &rules[i], &status);
         assert_int_equal(status.reserved, 0);
@@ -619,7 +630,8 @@ static void test_foresee_and_open_reservations(void **state)
     struct quota_claim late = {.rule = &rules[0]};
     assert_int_equal(
         take(ledger, tomorrow, &rules[0], 7, &late, &denial), ERR_OK);
-    quota_settle(ledger, tomorrow, claims, 2, 30, 20, true);
+    quota_settle(ledger, tomorrow, claims, 2,
+        &(struct quota_use){.input = 30, .output = 20, .served = true});
     quota_peek(ledger, tomorrow, &rules[0], &status);
     assert_int_equal(status.reserved, 7);
     assert_int_equal(status.used, 7);
@@ -645,8 +657,10 @@ static void test_refuses_only_what_does_not_fit(void **state)
         for (int i = 0; i < 2000; i++) {
             struct quota_claim *claims = open[rand_r(&seed) % 6];
             if (claims[0].bucket != NULL) {
-                quota_settle(ledger, NOW, claims, 4, rand_r(&seed) % 20,
-                    rand_r(&seed) % 60, true);
+                quota_settle(ledger, NOW, claims, 4,
+                    &(struct quota_use){.input = rand_r(&seed) % 20,
+                        .output = rand_r(&seed) % 60,
+                        .served = true});
                 for (int k = 0; k < 4; k++)
                     used[k] -= claims[k].reserved - claims[k].settled;
                 continue;
