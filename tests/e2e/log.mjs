@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// What a server's log holds, read from its entry bundles (C2SP tlog-tiles) and
-// judged: each entry against the schema, none with what is nobody's business.
+// What a server's log holds, verified (verifier.mjs) and judged: each entry
+// against the schema, none with what is nobody's business.
 import { readFileSync, readdirSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import assert from 'node:assert/strict';
 import Ajv from 'ajv/dist/2020.js';
+import { verifyLog } from './verifier.mjs';
 
 const schema = JSON.parse(readFileSync(new URL('../../schema/audit-event.schema.json', import.meta.url)));
 const ajv = new Ajv({ allErrors: true, strict: false });
@@ -21,34 +22,10 @@ function faults(entry) {
   return ajv.errorsText(one.errors ?? whole.errors);
 }
 
-function bundle(bytes) {
-  const out = [];
-  for (let at = 0; at < bytes.length;) {
-    const size = bytes.readUInt16BE(at);
-    assert.ok(at + 2 + size <= bytes.length, 'a bundle ends within an entry');
-    out.push(bytes.subarray(at + 2, at + 2 + size).toString('utf8'));
-    at += 2 + size;
-  }
-  return out;
-}
-
-const tile = (n) => {
-  const parts = [];
-  do { parts.unshift(String(n % 1000).padStart(3, '0')); n = Math.floor(n / 1000); } while (n > 0);
-  return parts.map((part, i) => (i < parts.length - 1 ? `x${part}` : part)).join('/');
-};
-
-// Every entry that the signed checkpoint covers, as texts.
+// Every entry that the signed checkpoint covers, as texts; signature, tree and
+// tiles are verified on the way.
 export function readLog(state) {
-  const size = Number(readFileSync(join(state, 'log/checkpoint'), 'utf8').split('\n')[1]);
-  const out = [];
-  for (let n = 0; n * 256 < size; n++) {
-    const rest = size - n * 256;
-    const path = join(state, 'log/tile/entries', tile(n)) + (rest < 256 ? `.p/${rest}` : '');
-    out.push(...bundle(readFileSync(path)));
-  }
-  assert.equal(out.length, size, 'the bundles hold as many entries as the checkpoint says');
-  return out;
+  return verifyLog(join(state, 'log'), readFileSync(join(state, 'log.vkey'), 'utf8')).map((bytes) => bytes.toString('utf8'));
 }
 
 function* filesBelow(dir) {
