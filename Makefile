@@ -149,7 +149,7 @@ check: $(ALL_UNITS) ## unit tests, under a minute
 FUZZ := $(patsubst tests/fuzz/%_fuzz.c,%,$(wildcard tests/fuzz/*_fuzz.c))
 FUZZ_SECONDS ?= 60
 # What a target links, by the beginning of its name.
-fuzz_folder = $(if $(filter cedar_% policy_%,$(1)),policy,$(if $(filter dialect_%,$(1)),engine,$(if $(filter json sse chunked http1_%,$(1)),lib,proxy)))
+fuzz_folder = $(if $(filter cedar_% policy_%,$(1)),policy,$(if $(filter dialect_%,$(1)),engine,$(if $(filter json sse chunked tar http1_%,$(1)),lib,proxy)))
 define fuzz_rules
 $(BUILD)/tests/fuzz/$(1)_fuzz: $(BUILD)/tests/fuzz/$(1)_fuzz.o $(if $(filter fuzzer,$(SAN)),,$(BUILD)/tests/fuzz/replay.o) $(foreach u,$(UNDER_$(call fuzz_folder,$(1))),$(call archive,$(u)))
 	$(Q)$(CC) $(ALL_CFLAGS) -o $$@ $$(filter %.o,$$^) -Wl,--start-group $$(filter %.a,$$^) -Wl,--end-group $(ALL_LDFLAGS) $(if $(filter fuzzer,$(SAN)),-fsanitize=fuzzer) $(LIB_LIBS)

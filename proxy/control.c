@@ -11,6 +11,7 @@
 #include "lib/json.h"
 #include "lib/log.h"
 #include "lib/must.h"
+#include "proxy/backup_copies.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -363,6 +364,8 @@ enum err control_open(const struct control_options *options,
     }
     if (!control->readonly && (err = take_lock(control, info)))
         goto out;
+    if (!control->readonly)
+        backup_copies_sweep(control->dir, 0);
     control->key_usage = key_usage_open(control->dir);
     if (!control->key_usage) {
         err = ERR_NOMEM;

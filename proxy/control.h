@@ -88,6 +88,10 @@ enum err control_record(struct control *control,
 enum err control_commit(
     struct control *control, unsigned what, struct errinfo *info) MUSTCHECK;
 void control_abandon(struct control *control);
+/* Inside the lock: whatever was changed is on record now; gives the digest of
+ * the control state, as hex. */
+enum err control_settled(struct control *control, char digest_hex[65],
+    struct errinfo *info) MUSTCHECK;
 /* An event without a change (a query, a start). Waits until durable. */
 enum err control_event(struct control *control,
     const struct control_actor *actor, struct audit_act *act,

@@ -292,6 +292,20 @@ enum err control_commit(
     return err;
 }
 
+enum err control_settled(
+    struct control *control, char digest_hex[65], struct errinfo *info)
+{
+    uint8_t digest[32];
+    enum err err = control_drain(control, info);
+
+    MUST(!control->in_change);
+    if (!err)
+        err = db_digest(control->db, control_digest_except, digest, info);
+    if (!err)
+        hex_write(digest_hex, digest, sizeof digest);
+    return err;
+}
+
 enum err control_event(struct control *control,
     const struct control_actor *actor, struct audit_act *act,
     struct errinfo *info)

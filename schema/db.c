@@ -13,10 +13,13 @@
 
 #include "lib/must.h"
 
+#include <errno.h>
+#include <fcntl.h>
 #include <limits.h>
 #include <sqlite3.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <unistd.h>
 
 #define DB_MAGIC 0x64620001u
 #define STATEMENT_MAGIC 0x64620002u
@@ -204,6 +207,44 @@ int64_t db_older(const struct db *db)
 void db_set_older(struct db *db, int64_t version)
 {
     db->older = version;
+}
+
+/* The file is made by us first: SQLite would make it readable by others. */
+static enum err make_empty(const char *path, struct errinfo *info)
+{
+    int fd =
+        open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
+    if (fd < 0)
+        return errinfo_errno(info, errno == EEXIST ? ERR_EXISTS : ERR_IO,
+            "cannot make %s", path);
+    close(fd);
+    return ERR_OK;
+}
+
+enum err db_copy(struct db *db, const char *path, struct errinfo *info)
+{
+    struct db *to = NULL;
+    enum err err = make_empty(path, info);
+    if (err != ERR_OK)
+        return err;
+    err = db_open_file(path, false, &to, info);
+    if (err == ERR_OK) {
+        sqlite3_backup *backup =
+            sqlite3_backup_init(to->handle, "main", db->handle, "main");
+        int code = backup == NULL ? sqlite3_errcode(to->handle)
+                                  : sqlite3_backup_step(backup, -1);
+        int finished = backup == NULL ? code : sqlite3_backup_finish(backup);
+        if (code == SQLITE_DONE)
+            code = finished;
+        if (code != SQLITE_OK)
+            err = errinfo_set(info, map_code(code),
+                "%s could not be copied to %s: %s%s", db->path, path,
+                sqlite3_errstr(code), remedy(map_code(code)));
+        db_close(&to);
+    }
+    if (err != ERR_OK)
+        unlink(path);
+    return err;
 }
 
 const char *db_path(const struct db *db)

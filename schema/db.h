@@ -42,6 +42,11 @@ enum err db_migrate(struct db *db, enum db_kind kind, db_in_migration *also,
 enum err db_open_readonly(const char *path, enum db_kind kind, struct db **out,
     struct errinfo *info) MUSTCHECK;
 void db_close(struct db **db);
+/* The whole database as it is committed, into a new file (mode 0600) at path.
+ * Statements that are being read do not disturb it; a change that has begun
+ * must not be under way. ERR_EXISTS: there is a file. */
+enum err db_copy(
+    struct db *db, const char *path, struct errinfo *info) MUSTCHECK;
 
 /* Statements without results; several may stand in one text. */
 enum err db_execute(

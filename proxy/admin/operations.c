@@ -118,6 +118,11 @@ const struct admin_operation admin_operations[] = {
     {"POST", "/v1/audit/checkpoint", "takeCheckpoint", OPERATION_UNLOCKED,
         handle_audit_checkpoint},
 
+    {"POST", "/v1/backup", "beginBackup", OPERATION_UNLOCKED,
+        handle_backup_begin},
+    {"POST", "/v1/backup/{backup}/end", "endBackup", OPERATION_UNLOCKED,
+        handle_backup_end},
+
     {"GET", "/v1/anchors", "listAnchors", 0, handle_anchor_list},
     {"POST", "/v1/anchors", "addAnchor", 0, handle_anchor_add},
     {"DELETE", "/v1/anchors/{anchor}", "removeAnchor", 0, handle_anchor_remove},

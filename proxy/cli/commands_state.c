@@ -246,6 +246,17 @@ static const struct cli_command commands[] = {
         OPTIONS(check_options), run_check, NULL, false, true},
     {"status", NULL, "", 0, 0, "The state of things", NULL, NULL, 0, run_status,
         NULL, false, false},
+    {"backup", NULL, "TARGET", 1, 1,
+        "Copy the whole state while the server works on",
+        "TARGET is a new folder, a new FILE.tar, or - (a tar archive on "
+        "standard output).\nRun it as a user who may read the state "
+        "directory.",
+        OPTIONS(cli_backup_options), cli_run_backup, NULL, false, false},
+    {"restore", NULL, "BACKUP DIR", 2, 2, "Make a state directory of a backup",
+        "Holds every file against the manifest, and the log against what its "
+        "anchors and\n--checkpoint hold: it refuses to go on where more was "
+        "signed than was backed up.",
+        OPTIONS(cli_restore_options), cli_run_restore, NULL, false, true},
     {"demo-engine", NULL, "[OPTIONS]", 0, 16,
         "A small language model in a process of its own", NULL, NULL, 0,
         run_demo_engine, NULL, true, true},

@@ -295,6 +295,13 @@ test('audit and anchors', async () => {
   for (const name of Object.keys(filters)) assert.ok(known.includes(name), `--${name}`);
 });
 
+test('both ends of a backup', async () => {
+  const moment = await call('beginBackup', { body: { keys: 'without' } });
+  assert.ok(existsSync(join(moment.folder, 'control.db')));
+  await call('endBackup', { params: { backup: moment.id }, body: { manifest: 'a'.repeat(64), files: 1, bytes: 2, entries: moment.entries } });
+  assert.ok(!existsSync(moment.folder));
+});
+
 test('health', async () => {
   await call('getHealth');
   await call('getReadiness');
