@@ -61,7 +61,8 @@ static int64_t clamp(int64_t value)
     return value < -JSON_INTEGER_MAX ? -JSON_INTEGER_MAX : value;
 }
 
-static void put_int(struct writer *w, struct str key, int64_t value)
+static inline __attribute__((always_inline)) void put_int(
+    struct writer *w, struct str key, int64_t value)
 {
     json_write_member_int(&w->json, key, clamp(value));
 }
@@ -107,7 +108,7 @@ static __attribute__((noinline)) void put_cut_string(
     json_write_string(&w->json, str_make(text, keep + 3));
 }
 
-static inline void put_string(struct writer *w, struct str value, size_t max)
+static void put_string(struct writer *w, struct str value, size_t max)
 {
     /* Six bytes (a \u escape) is the most that one byte can become. */
     if (value.len <= max / 6 || (value.len <= max && json_is_plain(value)) ||
@@ -117,14 +118,14 @@ static inline void put_string(struct writer *w, struct str value, size_t max)
         put_cut_string(w, value, max);
 }
 
-static inline void put_text(
+static inline __attribute__((always_inline)) void put_text(
     struct writer *w, struct str key, struct str value, size_t max)
 {
     json_write_key(&w->json, key);
     put_string(w, value, max);
 }
 
-static inline void put_text_if(
+static inline __attribute__((always_inline)) void put_text_if(
     struct writer *w, struct str key, struct str value, size_t max)
 {
     if (value.len > 0)
@@ -174,7 +175,8 @@ static void put_raw(
     json_write_object_end(&w->json);
 }
 
-static void put_instant(struct writer *w, struct str key, int64_t time_us)
+static inline __attribute__((always_inline)) void put_instant(
+    struct writer *w, struct str key, int64_t time_us)
 {
     char text[CLOCK_TEXT_LENGTH];
     clock_format(text, time_us);
@@ -447,7 +449,8 @@ void audit_entry_attempt(
     end(&w);
 }
 
-static void put_known(struct writer *w, struct str key, int64_t value)
+static inline __attribute__((always_inline)) void put_known(
+    struct writer *w, struct str key, int64_t value)
 {
     if (value >= 0)
         put_int(w, key, value);

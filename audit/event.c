@@ -377,7 +377,10 @@ enum err audit_event_parse(struct arena *arena, struct str entry,
     struct audit_event *out, struct errinfo *info)
 {
     NAMES(STR_INIT("id"), STR_INIT("time"), STR_INIT("type"), STR_INIT("v"));
-    static const struct json_limits limits = {.opaque = STR_INIT("context")};
+    static const struct str opaque[] = {
+        STR_INIT("context"), STR_INIT("quotas")};
+    static const struct json_limits limits = {
+        .opaque = opaque, .opaque_count = sizeof(opaque) / sizeof(opaque[0])};
     struct json json;
     struct json_error error = {0};
     *out = (struct audit_event){.kind = AUDIT_ACT,

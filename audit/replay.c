@@ -175,10 +175,9 @@ struct figure {
     int64_t window_us, arrival_us, step, reserved, settled;
 };
 
-static bool get_string(
-    const struct json *json, uint32_t object, struct str key, struct str *out)
+/* A string that needs no unescaping. */
+static bool get_string(const struct json *json, uint32_t at, struct str *out)
 {
-    uint32_t at = json_find(json, object, key);
     if (at == JSON_NONE || json_type(json, at) != JSON_STRING ||
         (json->tokens[at].flags & JSON_ESCAPED))
         return false;
@@ -186,46 +185,66 @@ static bool get_string(
     return true;
 }
 
-static bool get_int(
-    const struct json *json, uint32_t object, struct str key, int64_t *out)
+static bool get_int(const struct json *json, uint32_t at, int64_t *out)
 {
-    uint32_t at = json_find(json, object, key);
     return at != JSON_NONE && json_int64(json, at, out) == ERR_OK;
 }
 
-static bool get_instant(
-    const struct json *json, uint32_t object, struct str key, int64_t *out)
+static bool get_instant(const struct json *json, uint32_t at, int64_t *out)
 {
     struct str text;
-    return get_string(json, object, key, &text) &&
-           clock_parse(text, out) == ERR_OK;
+    return get_string(json, at, &text) && clock_parse(text, out) == ERR_OK;
+}
+
+/* Values of the members of `object` with these names, in one pass; those that
+ * are absent are JSON_NONE. */
+static void find_members(const struct json *json, uint32_t object,
+    const struct str *names, size_t count, uint32_t *at)
+{
+    for (size_t i = 0; i < count; i++)
+        at[i] = JSON_NONE;
+    for (JSON_EACH_MEMBER(json, object, key)) {
+        struct str name = json_raw(json, key);
+        for (size_t i = 0; i < count; i++) {
+            if (names[i].len != name.len || names[i].ptr[0] != name.ptr[0] ||
+                !str_equal(names[i], name))
+                continue;
+            at[i] = key + 1;
+            break;
+        }
+    }
 }
 
 static bool read_figure(const struct json *json, uint32_t object,
     bool settlement, struct figure *out)
 {
+    enum { ARRIVAL, BUCKET, RESERVED, SETTLED, STEP, WINDOW, NAME_COUNT };
+    static const struct str names[NAME_COUNT] = {STR_INIT("arrival"),
+        STR_INIT("bucket"), STR_INIT("reserved"), STR_INIT("settled"),
+        STR_INIT("step"), STR_INIT("window")};
+    uint32_t at[NAME_COUNT];
     struct str window;
     *out = (struct figure){.settlement = settlement};
-    if (json_type(json, object) != JSON_OBJECT ||
-        !get_string(json, object, STR("bucket"), &out->bucket) ||
-        out->bucket.len == 0 ||
+    if (json_type(json, object) != JSON_OBJECT)
+        return false;
+    find_members(json, object, names, NAME_COUNT, at);
+    if (!get_string(json, at[BUCKET], &out->bucket) || out->bucket.len == 0 ||
         out->bucket.len >= sizeof(((struct audit_bucket *)NULL)->id) ||
-        !get_string(json, object, STR("window"), &window))
+        !get_string(json, at[WINDOW], &window))
         return false;
     out->now = str_equal(window, STR("now"));
     if (out->now)
         return true;
     if (str_equal(window, STR("minute"))) {
         out->rate = true;
-        return get_instant(json, object, STR("arrival"), &out->arrival_us) &&
-               get_int(json, object, STR("step"), &out->step);
+        return get_instant(json, at[ARRIVAL], &out->arrival_us) &&
+               get_int(json, at[STEP], &out->step);
     }
     if (!str_equal(window, STR("lifetime")) &&
         clock_parse(window, &out->window_us) != ERR_OK)
         return false;
-    return get_int(json, object, STR("reserved"), &out->reserved) &&
-           (!settlement ||
-               get_int(json, object, STR("settled"), &out->settled));
+    return get_int(json, at[RESERVED], &out->reserved) &&
+           (!settlement || get_int(json, at[SETTLED], &out->settled));
 }
 
 static bool apply_figure(struct replay *replay, const struct figure *figure)
@@ -266,34 +285,49 @@ static bool apply_figure(struct replay *replay, const struct figure *figure)
 static enum err apply_quotas(struct replay *replay, const struct json *json,
     uint32_t list, bool settlement)
 {
-    struct figure figure;
     if (list == JSON_NONE)
         return ERR_OK;
     if (json_type(json, list) != JSON_ARRAY)
         return ERR_SYNTAX;
+    struct figure *figures =
+        ARENA_ARRAY(replay->arena, json->tokens[list].count + 1, struct figure);
+    size_t count = 0;
+    if (figures == NULL)
+        return ERR_NOMEM;
     for (JSON_EACH_ELEMENT(json, list, item))
-        if (!read_figure(json, item, settlement, &figure))
+        if (!read_figure(json, item, settlement, &figures[count++]))
             return ERR_SYNTAX;
-    for (JSON_EACH_ELEMENT(json, list, item)) {
-        (void)read_figure(json, item, settlement, &figure);
-        if (!apply_figure(replay, &figure))
+    for (size_t i = 0; i < count; i++)
+        if (!apply_figure(replay, &figures[i]))
             return ERR_NOMEM;
-    }
     return ERR_OK;
 }
 
-static enum err apply_request(
-    struct replay *replay, const struct json *json, struct str type)
+/* What is read of an entry's own members. */
+enum { DIGEST, ID, OUTBOX, QUOTAS, TIME, TYPE, MEMBER_COUNT };
+static const struct str member_names[MEMBER_COUNT] = {STR_INIT("controlDigest"),
+    STR_INIT("id"), STR_INIT("outbox"), STR_INIT("quotas"), STR_INIT("time"),
+    STR_INIT("type")};
+/* All other objects and lists of an entry: passed over. */
+static const struct str passed_over[] = {STR_INIT("context"),
+    STR_INIT("candidates"), STR_INIT("sealed"), STR_INIT("input"),
+    STR_INIT("usage"), STR_INIT("latency"), STR_INIT("auth"), STR_INIT("model"),
+    STR_INIT("policy"), STR_INIT("teams"), STR_INIT("answer"),
+    STR_INIT("denied"), STR_INIT("stripped"), STR_INIT("actor"),
+    STR_INIT("after"), STR_INIT("before"), STR_INIT("detail"),
+    STR_INIT("object")};
+
+static enum err apply_request(struct replay *replay, const struct json *json,
+    const uint32_t *at, struct str type)
 {
     bool admitted = str_equal(type, STR("request.admitted"));
     if (!admitted && !str_equal(type, STR("request.completed")) &&
         !str_equal(type, STR("request.withdrawn")))
         return ERR_OK; /* denied, measured, attempt: nothing was taken */
     struct str id;
-    if (!get_string(json, 0, STR("id"), &id) || id.len != ULID_LENGTH)
+    if (!get_string(json, at[ID], &id) || id.len != ULID_LENGTH)
         return ERR_SYNTAX;
-    enum err err = apply_quotas(
-        replay, json, json_find(json, 0, STR("quotas")), !admitted);
+    enum err err = apply_quotas(replay, json, at[QUOTAS], !admitted);
     if (err != ERR_OK)
         return err;
     if (!admitted)
@@ -303,13 +337,14 @@ static enum err apply_request(
     return ERR_OK;
 }
 
-static enum err apply_act(struct replay *replay, const struct json *json)
+static enum err apply_act(
+    struct replay *replay, const struct json *json, const uint32_t *at)
 {
     struct str hex;
     uint8_t digest[SHA256_SIZE];
     size_t size;
     int64_t outbox;
-    bool has_digest = get_string(json, 0, STR("controlDigest"), &hex);
+    bool has_digest = get_string(json, at[DIGEST], &hex);
     if (has_digest &&
         (hex_decode(hex, digest, sizeof(digest), &size) != ERR_OK ||
             size != sizeof(digest)))
@@ -318,7 +353,7 @@ static enum err apply_act(struct replay *replay, const struct json *json)
         memcpy(replay->control_digest, digest, sizeof(digest));
         replay->has_control_digest = true;
     }
-    if (get_int(json, 0, STR("outbox"), &outbox) && outbox > replay->outbox)
+    if (get_int(json, at[OUTBOX], &outbox) && outbox > replay->outbox)
         replay->outbox = outbox;
     return ERR_OK;
 }
@@ -326,23 +361,29 @@ static enum err apply_act(struct replay *replay, const struct json *json)
 enum err replay_entry(struct replay *replay, uint64_t index, struct str entry,
     struct errinfo *info)
 {
-    static const struct json_limits limits = {.opaque = STR_INIT("context")};
+    static const struct json_limits limits = {.opaque = passed_over,
+        .opaque_count = sizeof(passed_over) / sizeof(passed_over[0])};
     struct json json;
     struct json_error error = {.reason = "a member is missing or wrong"};
     struct str type;
     int64_t time_us;
+    uint32_t at[MEMBER_COUNT];
     arena_reset(replay->arena);
     enum err err = json_parse(replay->arena, entry, &limits, &json, &error);
     if (err == ERR_NOMEM)
         return errinfo_set(info, err, "out of memory");
-    if (err == ERR_OK && (json_type(&json, 0) != JSON_OBJECT ||
-                             !get_string(&json, 0, STR("type"), &type) ||
-                             !get_instant(&json, 0, STR("time"), &time_us)))
+    if (err == ERR_OK && json_type(&json, 0) != JSON_OBJECT)
         err = ERR_SYNTAX;
+    if (err == ERR_OK) {
+        find_members(&json, 0, member_names, MEMBER_COUNT, at);
+        if (!get_string(&json, at[TYPE], &type) ||
+            !get_instant(&json, at[TIME], &time_us))
+            err = ERR_SYNTAX;
+    }
     if (err == ERR_OK)
         err = str_starts(type, STR("request."))
-                  ? apply_request(replay, &json, type)
-                  : apply_act(replay, &json);
+                  ? apply_request(replay, &json, at, type)
+                  : apply_act(replay, &json, at);
     if (err == ERR_NOMEM)
         return errinfo_set(info, err, "out of memory");
     if (err != ERR_OK)

@@ -4,9 +4,10 @@
  *
  * While a container is open, its token's `next` holds the index of the
  * container around it, so the tape is its own stack. Duplicate keys are
- * looked for when an object closes: pairwise in small ones, through a table
- * with a per-process key in large ones (a caller who knows the hash could
- * otherwise make us quadratic). */
+ * looked for when an object closes: not where the keys stand in rising order,
+ * else pairwise in small ones, and through a table with a per-process key in
+ * large ones (a caller who knows the hash could otherwise make us quadratic).
+ */
 #include "lib/json.h"
 
 #include "lib/json_priv.h"
@@ -33,7 +34,8 @@ struct reader {
     uint32_t open; /* innermost open container, or JSON_NONE */
     uint32_t depth;
     uint32_t max_depth;
-    struct str opaque;
+    const struct str *opaque;
+    size_t opaque_count;
     struct arena *arena;
     struct json_error *error;
 };
@@ -353,6 +355,32 @@ static enum err duplicate(struct reader *r, uint32_t key)
         r, ERR_SYNTAX, r->base + r->tokens[key].start - 1, "duplicate key");
 }
 
+/* The keys stand in strictly rising order, as in every text of a canonical
+ * writer: then none is there twice, and one pass has shown it. */
+static bool keys_rise(const struct reader *r, uint32_t object)
+{
+    const unsigned char *last = NULL;
+    size_t last_length = 0;
+
+    for (uint32_t key = object + 1; key < r->count;
+         key = r->tokens[key + 1].next) {
+        const struct json_token *t = &r->tokens[key];
+        const unsigned char *text = (const unsigned char *)r->base + t->start;
+        size_t length = t->end - t->start;
+        if (t->flags & JSON_ESCAPED || length == 0)
+            return false;
+        if (last != NULL && *last >= *text) {
+            size_t both = last_length < length ? last_length : length;
+            int order = *last > *text ? 1 : memcmp(last, text, both);
+            if (order > 0 || (order == 0 && last_length >= length))
+                return false;
+        }
+        last = text;
+        last_length = length;
+    }
+    return true;
+}
+
 static enum err check_keys_pairwise(struct reader *r, uint32_t object)
 {
     struct str keys[PAIRWISE_MAX];
@@ -430,7 +458,7 @@ static enum err close_container(struct reader *r)
     struct json_token *t = &r->tokens[r->open];
     enum err err = ERR_OK;
 
-    if (t->type == JSON_OBJECT && t->count > 1)
+    if (t->type == JSON_OBJECT && t->count > 1 && !keys_rise(r, r->open))
         err = t->count <= PAIRWISE_MAX ? check_keys_pairwise(r, r->open)
                                        : check_keys_hashed(r, r->open);
     if (err)
@@ -469,36 +497,103 @@ static enum err read_key(struct reader *r)
     return ERR_OK;
 }
 
-/* Over an object to behind its bracket; one token for all of it. */
-static enum err pass_over(struct reader *r)
-{
-    const char *start = r->p;
-    uint32_t depth = 0;
+/* Where a text that is passed over stands. */
+struct passing {
+    uint32_t depth;
+    bool quoted, escaped; /* in a string; behind a backslash there */
+};
 
-    for (; r->p < r->end; r->p++) {
-        if (*r->p == '"') {
-            for (r->p++; r->p < r->end && *r->p != '"'; r->p++)
-                r->p += *r->p == '\\';
-        } else if (*r->p == '{' || *r->p == '[') {
-            depth++;
-        } else if ((*r->p == '}' || *r->p == ']') && --depth == 0) {
-            r->p++;
-            return push(r, JSON_OBJECT, 0, start, r->p);
+/* Behind the bracket that ends it, or NULL where [p, end) does not. */
+static const char *pass_bytes(
+    struct passing *at, const char *p, const char *end)
+{
+    for (; p < end; p++) {
+        if (at->quoted) {
+            if (at->escaped)
+                at->escaped = false;
+            else if (*p == '\\')
+                at->escaped = true;
+            else
+                at->quoted = *p != '"';
+        } else if (*p == '"') {
+            at->quoted = true;
+        } else if (*p == '{' || *p == '[') {
+            at->depth++;
+        } else if ((*p == '}' || *p == ']') && --at->depth == 0) {
+            return p + 1;
         }
     }
-    r->p = r->end;
-    return ends_early(r);
+    return NULL;
 }
 
-/* The value that comes belongs to the key that is to be passed over. */
+#ifdef __SSE2__
+/* Sixteen bytes at once; false: they hold a backslash or may hold the end. */
+static inline bool pass_block(struct passing *at, const char *p)
+{
+    const __m128i v = _mm_loadu_si128((const __m128i *)(const void *)p);
+    /* '[' and ']' become '{' and '}' by this bit. */
+    const __m128i w = _mm_or_si128(v, _mm_set1_epi8(0x20));
+    unsigned slashes =
+        (unsigned)_mm_movemask_epi8(_mm_cmpeq_epi8(v, _mm_set1_epi8('\\')));
+    if (slashes != 0 || at->escaped)
+        return false;
+    /* Each quote turns over all that follows: 1 where a string is. */
+    unsigned inside =
+        (unsigned)_mm_movemask_epi8(_mm_cmpeq_epi8(v, _mm_set1_epi8('"')));
+    inside ^= inside << 1;
+    inside ^= inside << 2;
+    inside ^= inside << 4;
+    inside ^= inside << 8;
+    inside = (at->quoted ? ~inside : inside) & 0xffff;
+    unsigned opens =
+        (unsigned)_mm_movemask_epi8(_mm_cmpeq_epi8(w, _mm_set1_epi8('{'))) &
+        ~inside;
+    unsigned closes =
+        (unsigned)_mm_movemask_epi8(_mm_cmpeq_epi8(w, _mm_set1_epi8('}'))) &
+        ~inside;
+    unsigned closed = (unsigned)__builtin_popcount(closes);
+    if (closed >= at->depth)
+        return false;
+    at->depth += (unsigned)__builtin_popcount(opens) - closed;
+    at->quoted = inside >> 15;
+    return true;
+}
+#endif
+
+/* Over an object or array to behind its bracket; one token for all of it. */
+static enum err pass_over(struct reader *r)
+{
+    struct passing at = {0};
+    enum json_type type = *r->p == '{' ? JSON_OBJECT : JSON_ARRAY;
+    const char *start = r->p, *p = start, *found = NULL;
+
+#ifdef __SSE2__
+    while (found == NULL && r->end - p >= 16) {
+        if (!pass_block(&at, p))
+            found = pass_bytes(&at, p, p + 16);
+        p += 16;
+    }
+#endif
+    if (found == NULL)
+        found = pass_bytes(&at, p, r->end);
+    r->p = found != NULL ? found : r->end;
+    return found != NULL ? push(r, type, 0, start, r->p) : ends_early(r);
+}
+
+/* The value that comes belongs to a key that is to be passed over. */
 static inline bool is_opaque(const struct reader *r)
 {
+    if (r->opaque_count == 0 || r->open != 0 || r->depth != 1 ||
+        r->p == r->end || (*r->p != '{' && *r->p != '['))
+        return false;
     const struct json_token *key = &r->tokens[r->count - 1];
-
-    return r->opaque.len > 0 && r->open == 0 && r->depth == 1 &&
-           r->p < r->end && *r->p == '{' && key->type == JSON_STRING &&
-           str_equal(str_make(r->base + key->start, key->end - key->start),
-               r->opaque);
+    struct str name = str_make(r->base + key->start, key->end - key->start);
+    if (key->type != JSON_STRING)
+        return false;
+    for (size_t i = 0; i < r->opaque_count; i++)
+        if (str_equal(name, r->opaque[i]))
+            return true;
+    return false;
 }
 
 /* A value's first byte is at p. *opened: a container was opened and is not
@@ -607,7 +702,8 @@ enum err json_parse(struct arena *arena, struct str text,
         .max_tokens =
             limits && limits->max_tokens ? limits->max_tokens : TOKENS_DEFAULT,
         .open = JSON_NONE,
-        .opaque = limits ? limits->opaque : str_make(NULL, 0),
+        .opaque = limits ? limits->opaque : NULL,
+        .opaque_count = limits ? limits->opaque_count : 0,
         .arena = arena,
         .error = error};
     r.p = r.base;

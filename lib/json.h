@@ -48,10 +48,11 @@ struct json {
 struct json_limits {
     uint32_t max_depth;  /* 0: 256 */
     uint32_t max_tokens; /* 0: 4 million */
-    /* For texts that we wrote ourselves: the object under this key of the
-     * document's own object is passed over by its brackets and quotes, and
-     * stands on the tape without members. */
-    struct str opaque;
+    /* For texts that we wrote ourselves: objects and arrays under these keys
+     * of the document's own object are passed over by their brackets and
+     * quotes, and stand on the tape without members. */
+    const struct str *opaque;
+    size_t opaque_count;
 };
 
 struct json_error {

@@ -3,43 +3,43 @@
  * lib/json_write.c - the canonical JSON writer (RFC 8785). */
 #include "lib/json_write.h"
 
-#include "lib/must.h"
+#include <endian.h>
 
 void json_write_init(struct json_writer *w, struct buf *out)
 {
     w->out = out;
     w->depth = 0;
     w->after_key = false;
+    w->level[0].object = w->level[0].any = false;
 }
 
 /* Before any value: the comma of an array, and that a member has its key. */
-static void begin_value(struct json_writer *w)
+static inline void begin_value(struct json_writer *w)
 {
-    if (w->depth == 0)
-        return;
-    if (w->level[w->depth - 1].object) {
+    struct json_level *level = &w->level[w->depth];
+    if (level->object) {
         MUST(w->after_key);
         w->after_key = false;
-        return;
+    } else if (w->depth > 0) {
+        if (level->any)
+            buf_append_char(w->out, ',');
+        level->any = true;
     }
-    if (w->level[w->depth - 1].any)
-        buf_append_char(w->out, ',');
-    w->level[w->depth - 1].any = true;
 }
 
-static void open_level(struct json_writer *w, bool object)
+static inline void open_level(struct json_writer *w, bool object)
 {
     begin_value(w);
     MUST(w->depth < JSON_WRITE_DEPTH);
+    w->depth++;
     w->level[w->depth].object = object;
     w->level[w->depth].any = false;
-    w->depth++;
     buf_append_char(w->out, object ? '{' : '[');
 }
 
-static void close_level(struct json_writer *w, bool object)
+static inline void close_level(struct json_writer *w, bool object)
 {
-    MUST(w->depth > 0 && w->level[w->depth - 1].object == object);
+    MUST(w->depth > 0 && w->level[w->depth].object == object);
     MUST(!w->after_key);
     w->depth--;
     buf_append_char(w->out, object ? '}' : ']');
@@ -79,55 +79,106 @@ static uint64_t special(uint64_t eight)
            (ones * 0x80);
 }
 
+/* Up to eight bytes as they stand in memory, zeros behind. */
+static inline uint64_t load_short(const char *from, size_t n)
+{
+    uint64_t eight = 0;
+    if (n >= 4) {
+        uint32_t front, back; /* they overlap where n < 8 */
+        memcpy(&front, from, 4);
+        memcpy(&back, from + n - 4, 4);
+        eight = htole64((uint64_t)le32toh(front) | (uint64_t)le32toh(back)
+                                                       << (8 * (n - 4)));
+    } else if (n > 0) {
+        char bytes[8] = {from[0]};
+        bytes[n / 2] = from[n / 2];
+        bytes[n - 1] = from[n - 1];
+        memcpy(&eight, bytes, 8);
+    }
+    return eight;
+}
+
+static inline uint64_t load_eight(const char *from)
+{
+    uint64_t eight;
+    memcpy(&eight, from, 8);
+    return eight;
+}
+
+/* Plain bytes where the text of n < 8 bytes has none. */
+static inline uint64_t padding(size_t n)
+{
+    return htole64(UINT64_C(0x6161616161616161) << (8 * n));
+}
+
 bool json_is_plain(struct str text)
 {
-    size_t i = 0;
-
-    for (; i + 8 <= text.len; i += 8) {
-        uint64_t eight;
-        memcpy(&eight, text.ptr + i, 8);
-        if (special(eight))
-            return false;
-    }
-    for (; i < text.len; i++) {
-        unsigned char c = (unsigned char)text.ptr[i];
-        if (c < 0x20 || c >= 0x80 || c == '"' || c == '\\')
-            return false;
-    }
-    return true;
+    if (text.len < 8)
+        return special(load_short(text.ptr, text.len) | padding(text.len)) == 0;
+    uint64_t found = special(load_eight(text.ptr + text.len - 8));
+    for (size_t i = 0; i + 8 < text.len; i += 8)
+        found |= special(load_eight(text.ptr + i));
+    return found == 0;
 }
 
-/* In most cases the first byte tells. */
-static inline bool is_before(struct str last, struct str key)
+static inline void copy_short(char *to, const char *from, size_t n)
 {
-    if (last.len > 0 && key.len > 0 && last.ptr[0] != key.ptr[0])
-        return (unsigned char)last.ptr[0] < (unsigned char)key.ptr[0];
-    return str_compare(last, key) < 0;
+    if (n > 16) {
+        memcpy(to, from, n);
+    } else if (n >= 8) {
+        uint64_t front = load_eight(from), back = load_eight(from + n - 8);
+        memcpy(to, &front, 8);
+        memcpy(to + n - 8, &back, 8);
+    } else if (n >= 4) {
+        uint32_t front, back;
+        memcpy(&front, from, 4);
+        memcpy(&back, from + n - 4, 4);
+        memcpy(to, &front, 4);
+        memcpy(to + n - 4, &back, 4);
+    } else if (n > 0) {
+        char first = from[0], middle = from[n / 2], last = from[n - 1];
+        to[0] = first;
+        to[n / 2] = middle;
+        to[n - 1] = last;
+    }
 }
 
-void json_write_key(struct json_writer *w, struct str key)
+void json_write_check_order(
+    const struct json_writer *w, struct str key, uint64_t head)
 {
-    MUST(w->depth > 0 && w->level[w->depth - 1].object && !w->after_key);
+    const struct json_level *level = &w->level[w->depth];
+    if (w->out->failed)
+        return; /* what was written is not there to compare with */
+    MUST(head == level->key_head &&
+         str_compare(str_make(buf_str(w->out).ptr + level->key_offset,
+                         level->key_length),
+             key) < 0);
+}
+
+void json_write_any_key(struct json_writer *w, struct str key)
+{
+    struct json_level *level = &w->level[w->depth];
+    MUST(level->object && !w->after_key);
     MUST(json_is_plain(key));
-    bool any = w->level[w->depth - 1].any;
-    if (any && !w->out->failed)
-        MUST(is_before(
-            str_make(buf_str(w->out).ptr + w->level[w->depth - 1].key_offset,
-                w->level[w->depth - 1].key_length),
-            key));
-    w->level[w->depth - 1].any = true;
-    w->level[w->depth - 1].key_offset = w->out->len + any + 1;
-    w->level[w->depth - 1].key_length = key.len;
+    uint64_t head = be64toh(
+        key.len >= 8 ? load_eight(key.ptr) : load_short(key.ptr, key.len));
+    size_t any = level->any;
+    /* In nearly all cases the heads tell. */
+    if (any && head <= level->key_head)
+        json_write_check_order(w, key, head);
+    level->any = true;
+    level->key_offset = w->out->len + any + 1;
+    level->key_length = key.len;
+    level->key_head = head;
     w->after_key = true;
     char *to = buf_reserve(w->out, any + key.len + 3);
     if (!to)
         return;
-    if (any)
-        *to++ = ',';
+    *to = ',';
+    to += any;
     *to++ = '"';
-    memcpy(to, key.ptr, key.len);
-    to[key.len] = '"';
-    to[key.len + 1] = ':';
+    copy_short(to, key.ptr, key.len);
+    memcpy(to + key.len, "\":", 2);
     w->out->len += any + key.len + 3;
 }
 
@@ -165,25 +216,6 @@ void json_write_raw(struct json_writer *w, struct str value)
     buf_append_str(w->out, value);
 }
 
-void json_write_member_string(
-    struct json_writer *w, struct str key, struct str value)
-{
-    json_write_key(w, key);
-    json_write_string(w, value);
-}
-
-void json_write_member_int(struct json_writer *w, struct str key, int64_t value)
-{
-    json_write_key(w, key);
-    json_write_int(w, value);
-}
-
-void json_write_member_bool(struct json_writer *w, struct str key, bool value)
-{
-    json_write_key(w, key);
-    json_write_bool(w, value);
-}
-
 /* --- strings ------------------------------------------------------------- */
 
 static void quote_control(struct buf *out, unsigned char c)
@@ -218,26 +250,15 @@ static size_t sequence(const char *p, size_t left)
 static bool quote_plain(struct buf *out, struct str value)
 {
     char *to = buf_reserve(out, value.len + 2);
-    size_t i = 0;
 
     if (!to)
         return true; /* longer by escapes it would not fit either */
-    *to++ = '"';
-    for (; i + 8 <= value.len; i += 8) {
-        uint64_t eight;
-        memcpy(&eight, value.ptr + i, 8);
-        if (special(eight))
-            return false;
-        memcpy(to + i, &eight, 8);
-    }
-    for (; i < value.len; i++) {
-        unsigned char c = (unsigned char)value.ptr[i];
-        if (c < 0x20 || c >= 0x80 || c == '"' || c == '\\')
-            return false;
-        to[i] = (char)c;
-    }
-    to[i] = '"';
-    buf_grew(out, value.len + 2);
+    if (!json_is_plain(value))
+        return false;
+    to[0] = '"';
+    copy_short(to + 1, value.ptr, value.len);
+    to[value.len + 1] = '"';
+    out->len += value.len + 2;
     return true;
 }
 

@@ -141,6 +141,9 @@ static void refuses_invalid_documents(void **state)
         {"{\"a\":1,\"a\":2}", 7, "duplicate key"},
         {"{\"model\":1,\"mod\\u0065l\":2}", 11, "duplicate key"},
         {"{\"\":1,\"\":2}", 6, "duplicate key"},
+        {"{\"a\":1,\"b\":2,\"a\":3}", 13, "duplicate key"},
+        {"{\"a\":1,\"ab\":2,\"ab\":3}", 14, "duplicate key"},
+        {"{\"\xc3\xa9\":1,\"\xc3\xa9\":2}", 8, "duplicate key"},
         {"[{\"x\":{\"b\":1,\"b\":1}}]", 13, "duplicate key"},
     };
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
@@ -405,7 +408,8 @@ static void positions_count_from_one(void **state)
 
 static void one_object_is_passed_over(void **state)
 {
-    const struct json_limits limits = {.opaque = STR_INIT("context")};
+    static const struct str keys[] = {STR_INIT("context")};
+    const struct json_limits limits = {.opaque = keys, .opaque_count = 1};
     const struct str text = STR("{\"a\":{\"context\":{\"x\":1}},\"context\":"
                                 "{\"q\":\"}\\\"{\",\"d\":[{},{\"e\":[1]}]},"
                                 "\"z\":2}");
@@ -434,9 +438,46 @@ static void one_object_is_passed_over(void **state)
             ERR_SYNTAX);
 }
 
+/* Wherever the brackets and quotes come to lie, what is passed over has the
+ * same bytes as what is read. */
+static void passed_over_at_every_place(void **state)
+{
+    static const char *const values[] = {"[]", "{}",
+        "[[[[[[[[{\"a\":[1,2,{\"b\":\"]}\"}]}]]]]]]]]",
+        "{\"k\":\"\\\\\",\"l\":\"\\\"]]]}}}\",\"m\":[\"[\",\"{\"]}",
+        "[\"0123456789abcdef\",\"\",\"\\\\\\\"\",[[],[],[],[],[],[],[]],{}]",
+        "{\"one\":{\"arg\":\"2026-11-27T17:52:32.179Z\",\"fn\":\"datetime\"}}"};
+    static const struct str keys[] = {STR_INIT("other"), STR_INIT("context")};
+    const struct json_limits limits = {.opaque = keys, .opaque_count = 2};
+    for (size_t pad = 0; pad < 64; pad++)
+        for (size_t i = 0; i < sizeof(values) / sizeof(values[0]); i++) {
+            char text[512];
+            struct json whole, passed;
+            snprintf(text, sizeof(text),
+                "{\"a\":\"%.*s\",\"context\":%s,\"z\":[{}]}", (int)pad,
+                "----------------------------------------------------------"
+                "------",
+                values[i]);
+            struct str exactly = exact(str_from(text));
+            arena_reset(arena);
+            assert_int_equal(
+                json_parse(arena, exactly, NULL, &whole, NULL), ERR_OK);
+            assert_int_equal(
+                json_parse(arena, exactly, &limits, &passed, NULL), ERR_OK);
+            uint32_t at = json_find(&passed, 0, STR("context"));
+            assert_int_equal(passed.tokens[at].next, at + 1); /* no members */
+            assert_int_equal(json_type(&passed, at),
+                json_type(&whole, json_find(&whole, 0, STR("context"))));
+            assert_true(str_equal(json_span(&passed, at),
+                json_span(&whole, json_find(&whole, 0, STR("context")))));
+            assert_int_equal(passed.tokens[0].count, 3);
+        }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(passed_over_at_every_place),
         cmocka_unit_test(accepts_valid_documents),
         cmocka_unit_test(refuses_invalid_documents),
         cmocka_unit_test(refuses_nul_bytes),
