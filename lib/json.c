@@ -527,6 +527,15 @@ static const char *pass_bytes(
 }
 
 #ifdef __SSE2__
+/* How many of sixteen bits are set, without an instruction for it. */
+static inline unsigned count_bits(unsigned x)
+{
+    x -= (x >> 1) & 0x5555;
+    x = (x & 0x3333) + ((x >> 2) & 0x3333);
+    x = (x + (x >> 4)) & 0x0f0f;
+    return (x + (x >> 8)) & 0x1f;
+}
+
 /* Sixteen bytes at once; false: they hold a backslash or may hold the end. */
 static inline bool pass_block(struct passing *at, const char *p)
 {
@@ -551,10 +560,10 @@ static inline bool pass_block(struct passing *at, const char *p)
     unsigned closes =
         (unsigned)_mm_movemask_epi8(_mm_cmpeq_epi8(w, _mm_set1_epi8('}'))) &
         ~inside;
-    unsigned closed = (unsigned)__builtin_popcount(closes);
+    unsigned closed = count_bits(closes);
     if (closed >= at->depth)
         return false;
-    at->depth += (unsigned)__builtin_popcount(opens) - closed;
+    at->depth += count_bits(opens) - closed;
     at->quoted = inside >> 15;
     return true;
 }
