@@ -17,7 +17,7 @@
 /* Budgets in bytes of written JSON. Their sum, with the longest object of
  * each fixed member, stays below ENTRY_MAX:
  *   16384 context + 18000 candidates + 6000 teams + 9216 quotas + 5500 box
- *   + 2000 stripped + 2100 message + 5700 of short members = 64,900. */
+ *   + 2000 stripped + 2100 message + 6000 of short members = 65,200. */
 #define NAME_MAX_BYTES 256
 #define ID_MAX_BYTES 64
 #define WORD_MAX_BYTES 64
@@ -218,6 +218,19 @@ static void put_sealed(struct writer *w, const struct audit_sealed *sealed)
     json_write_object_end(&w->json);
 }
 
+static void put_content(struct writer *w, const struct audit_content *content)
+{
+    if (content->key_id.len == 0)
+        return;
+    json_write_key(&w->json, STR("content"));
+    json_write_object(&w->json);
+    put_text(w, STR("blob"), content->blob, HEX_MAX_BYTES);
+    put_int(w, STR("bytes"), content->bytes);
+    put_text(w, STR("commitment"), content->commitment, HEX_MAX_BYTES);
+    put_text(w, STR("key"), content->key_id, ID_MAX_BYTES);
+    json_write_object_end(&w->json);
+}
+
 enum figures {
     FIGURES_TAKEN,  /* admitted */
     FIGURES_ASKED,  /* denied, measured: nothing was taken */
@@ -371,6 +384,7 @@ static void put_request(struct writer *w, const struct audit_request *r,
     if (r->cap >= 0)
         put_int(w, STR("cap"), r->cap);
     json_write_member_bool(&w->json, STR("capInjected"), r->cap_injected);
+    put_content(w, &r->content);
     put_raw(w, STR("context"), r->context, AUDIT_CONTEXT_MAX);
     if (denied)
         put_denied(w, denied);
@@ -382,6 +396,7 @@ static void put_request(struct writer *w, const struct audit_request *r,
     put_model_and_policy(w, r);
     put_quotas(w, r->quotas, r->quota_count,
         denied || engine ? FIGURES_ASKED : FIGURES_TAKEN);
+    put_text_if(w, STR("retention"), r->retention, WORD_MAX_BYTES);
     put_text(w, STR("route"), r->route, NAME_MAX_BYTES);
     put_sealed(w, &r->sealed);
     put_text(w, STR("snapshot"), r->snapshot, HEX_MAX_BYTES);
@@ -471,6 +486,8 @@ void audit_entry_completed(struct buf *out,
     }
     put_int(&w, STR("attempts"), c->attempts);
     put_int(&w, STR("bytesOut"), c->bytes_out);
+    put_content(&w, &c->content);
+    put_text_if(&w, STR("contentLost"), c->content_lost, REASON_MAX_BYTES);
     put_text_if(&w, STR("engine"), c->engine, NAME_MAX_BYTES);
     put_text(&w, STR("id"), c->id, ID_MAX_BYTES);
     json_write_key(&w.json, STR("latency"));

@@ -16,26 +16,32 @@
  * The shapes, members sorted, `?` where a member may be missing:
  *   request.admitted  action, auth{key,method}, caller, candidates[{advice?,
  *     engine, errors?, maxTokens?, model, permitted, policies, reason?,
- * recordFull?, upstream}], candidatesMore?, cap?, capInjected, context,
- * dialect, id, input{body,bound,digest,digestKey}, model{asked,name},
+ *     recordFull?, upstream}], candidatesMore?, cap?, capInjected,
+ *     content?{blob,bytes,commitment,key}, context, dialect, id,
+ *     input{body,bound,digest,digestKey}, model{asked,name},
  *     policy{hash,version}, price?{hash,version}, quotas[{arrival?, bucket,
- * limit, reserved, step?, used, window}], route, sealed?{box,key}, snapshot,
- * stream, stripped?, teams, time, trace?, type, v request.denied    the same
- * with denied{code,message,quota?,stage,status}; its quotas are {asked, bucket,
- * limit, used, window}: nothing was taken request.measured  the same as denied,
- * with engine instead of denied request.attempt   engine, error, id, number,
- * status?, time, type, upstream, v request.completed answer?{digest,digestKey},
- * attempts, bytesOut, engine?, id, latency{durable?,firstByte?,total?}
- * (microseconds), outcome, quotas[{arrival?, bucket, reserved, settled, step?,
- * window}], reason?, status?, time, type, upstream?,
- * usage{cached?,cost?,input?,output?, reasoning?,source}, v request.withdrawn
- * id, quotas (as completed), reason, time, type, v auth.failed       count,
- * first, id, key?, reason, route, sealed?, time, type, v every other
- * actor{id,method}, after?, before?, controlDigest?, detail?, id,
- * object?{id,kind}, outbox?, reason?, sealed?, time, type, v A quota's window
- * is the RFC 3339 start of its calendar window, "lifetime", "minute" for a
- * rate, or "now" for what runs at once; only rates have arrival (RFC 3339) and
- * step. Costs are micro-units of money. */
+ *     limit, reserved, step?, used, window}], retention?, route,
+ *     sealed?{box,key}, snapshot, stream, stripped?, teams, time, trace?,
+ *     type, v
+ *   request.denied    the same with denied{code,message,quota?,stage,status};
+ *     its quotas are {asked, bucket, limit, used, window}: nothing was taken
+ *   request.measured  the same as denied, with engine instead of denied
+ *   request.attempt   engine, error, id, number, status?, time, type,
+ *     upstream, v
+ *   request.completed answer?{digest,digestKey}, attempts, bytesOut,
+ *     content?{blob,bytes,commitment,key}, contentLost?, engine?, id,
+ *     latency{durable?,firstByte?,total?} (microseconds), outcome,
+ *     quotas[{arrival?, bucket, reserved, settled, step?, window}], reason?,
+ *     status?, time, type, upstream?, usage{cached?,cost?,input?,output?,
+ *     reasoning?,source}, v
+ *   request.withdrawn id, quotas (as completed), reason, time, type, v
+ *   auth.failed       count, first, id, key?, reason, route, sealed?, time,
+ *     type, v
+ *   every other       actor{id,method}, after?, before?, controlDigest?,
+ *     detail?, id, object?{id,kind}, outbox?, reason?, sealed?, time, type, v
+ * A quota's window is the RFC 3339 start of its calendar window, "lifetime",
+ * "minute" for a rate, or "now" for what runs at once; only rates have arrival
+ * (RFC 3339) and step. Costs are micro-units of money. */
 #ifndef AUDIT_ENTRY_H
 #define AUDIT_ENTRY_H
 
@@ -53,6 +59,14 @@
 struct audit_sealed {
     struct str key_id; /* sealing_key.id; empty: no sealed box in the entry */
     struct str box;    /* nonce | ciphertext | tag, raw bytes */
+};
+
+/* Content that was kept (audit/blob.h). */
+struct audit_content {
+    struct str key_id;     /* sealing_key.id; empty: nothing was kept */
+    struct str blob;       /* hex SHA-256 of the file */
+    struct str commitment; /* hex SHA-256 of salt and content */
+    int64_t bytes;         /* of the content */
 };
 
 struct audit_quota_figure {
@@ -115,6 +129,8 @@ struct audit_request {
     struct str price_hash; /* hex */
     struct str trace;      /* W3C trace id, 32 hex, or empty */
     struct audit_sealed sealed;
+    struct audit_content content; /* admitted: the body */
+    struct str retention;         /* class; empty: "default" */
 };
 
 void audit_entry_admitted(
@@ -161,6 +177,8 @@ struct audit_completed {
     int64_t bytes_out; /* answer bytes relayed */
     struct str answer_digest; /* hex HMAC of the relayed answer, may be empty */
     struct str digest_key;
+    struct audit_content content; /* what was relayed of the answer */
+    struct str content_lost;      /* why it could not be kept, or empty */
     int64_t durable_us, first_byte_us,
         total_us; /* since the head was read; -1 */
     const struct audit_quota_figure *quotas;

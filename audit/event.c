@@ -138,6 +138,18 @@ static void read_sealed(
     out->sealed_key = text_at(r, at[1]);
 }
 
+static void read_content(
+    struct reading *r, uint32_t object, struct audit_event *out)
+{
+    NAMES(STR_INIT("blob"), STR_INIT("bytes"), STR_INIT("commitment"),
+        STR_INIT("key"));
+    find_members(r, object, names, NAME_COUNT, at);
+    out->content_blob = text_at(r, at[0]);
+    out->content_bytes = number_at(r, at[1], 0);
+    out->content_commitment = text_at(r, at[2]);
+    out->content_key = text_at(r, at[3]);
+}
+
 /* --- request.* --------------------------------------------------------------
  */
 
@@ -216,12 +228,14 @@ static void read_request(struct reading *r, struct audit_event *out)
         CANDIDATES,
         CAP,
         CAP_INJECTED,
+        CONTENT,
         DENIED,
         DIALECT,
         ENGINE,
         INPUT,
         MODEL,
         POLICY,
+        RETENTION,
         ROUTE,
         SEALED,
         STREAM,
@@ -229,10 +243,10 @@ static void read_request(struct reading *r, struct audit_event *out)
     };
     NAMES(STR_INIT("action"), STR_INIT("auth"), STR_INIT("caller"),
         STR_INIT("candidates"), STR_INIT("cap"), STR_INIT("capInjected"),
-        STR_INIT("denied"), STR_INIT("dialect"), STR_INIT("engine"),
-        STR_INIT("input"), STR_INIT("model"), STR_INIT("policy"),
-        STR_INIT("route"), STR_INIT("sealed"), STR_INIT("stream"),
-        STR_INIT("teams"));
+        STR_INIT("content"), STR_INIT("denied"), STR_INIT("dialect"),
+        STR_INIT("engine"), STR_INIT("input"), STR_INIT("model"),
+        STR_INIT("policy"), STR_INIT("retention"), STR_INIT("route"),
+        STR_INIT("sealed"), STR_INIT("stream"), STR_INIT("teams"));
     struct str teams[LISTED_MAX];
     find_members(r, 0, names, NAME_COUNT, at);
     out->action = text_at(r, at[ACTION]);
@@ -240,7 +254,9 @@ static void read_request(struct reading *r, struct audit_event *out)
     out->cap = number_at(r, at[CAP], -1);
     out->cap_injected = flag_at(r, at[CAP_INJECTED]);
     out->dialect = text_at(r, at[DIALECT]);
+    out->retention = text_at(r, at[RETENTION]);
     out->route = text_at(r, at[ROUTE]);
+    read_content(r, at[CONTENT], out);
     out->stream = flag_at(r, at[STREAM]);
     read_candidates(r, at[CANDIDATES], out);
     read_small_objects(r, at[AUTH], at[INPUT], at[MODEL], at[POLICY], out);
@@ -292,19 +308,22 @@ static void read_latency(
 
 static void read_completed(struct reading *r, struct audit_event *out)
 {
-    NAMES(STR_INIT("attempts"), STR_INIT("bytesOut"), STR_INIT("engine"),
-        STR_INIT("latency"), STR_INIT("outcome"), STR_INIT("reason"),
-        STR_INIT("status"), STR_INIT("upstream"), STR_INIT("usage"));
+    NAMES(STR_INIT("attempts"), STR_INIT("bytesOut"), STR_INIT("content"),
+        STR_INIT("contentLost"), STR_INIT("engine"), STR_INIT("latency"),
+        STR_INIT("outcome"), STR_INIT("reason"), STR_INIT("status"),
+        STR_INIT("upstream"), STR_INIT("usage"));
     find_members(r, 0, names, NAME_COUNT, at);
     out->attempts = number_at(r, at[0], 0);
     out->bytes_out = number_at(r, at[1], 0);
-    out->engine = text_at(r, at[2]);
-    read_latency(r, at[3], out);
-    out->outcome = text_at(r, at[4]);
-    out->reason = text_at(r, at[5]);
-    out->status = number_at(r, at[6], 0);
-    out->upstream = text_at(r, at[7]);
-    read_usage(r, at[8], out);
+    read_content(r, at[2], out);
+    out->content_lost = text_at(r, at[3]);
+    out->engine = text_at(r, at[4]);
+    read_latency(r, at[5], out);
+    out->outcome = text_at(r, at[6]);
+    out->reason = text_at(r, at[7]);
+    out->status = number_at(r, at[8], 0);
+    out->upstream = text_at(r, at[9]);
+    read_usage(r, at[10], out);
     if (out->outcome.len == 0)
         r->bad = true;
 }

@@ -73,6 +73,12 @@ struct audit_event {
     int64_t outbox;
 
     struct str sealed_key, sealed_box; /* base64 */
+    /* admitted: the request's content; completed: the answer's. key empty: none
+     * was kept */
+    struct str content_key, content_blob, content_commitment;
+    int64_t content_bytes;
+    struct str content_lost; /* completed */
+    struct str retention;    /* class; "" is "default" */
 };
 
 /* ERR_SYNTAX: not an entry that this program knows; ERR_NOMEM. */

@@ -23,6 +23,7 @@ static const struct phrase phrases[] = {
     {"audit.checkpoint_taken", "took a signed checkpoint of the log"},
     {"audit.exported", "exported entries of the log"},
     {"audit.bundled", "made an evidence bundle of the log"},
+    {"audit.content_read", "read the content that was kept of #"},
     {"audit.followed", "followed the log as it grew"},
     {"audit.proved", "took a proof of entry #"},
     {"audit.key_traced", "looked up what the key # was used for"},

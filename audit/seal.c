@@ -262,9 +262,30 @@ static enum err unwrap(struct keyring *keyring, struct str id,
     return ERR_OK;
 }
 
-static enum err make_key(struct keyring *keyring, struct str subject,
-    const char *month, struct seal_key *out, struct errinfo *info)
+static enum err refuse_erased(
+    struct keyring *keyring, struct str subject, struct errinfo *info)
 {
+    struct db_statement *select;
+    enum err err = db_prepare(keyring->persons,
+        "SELECT 1 FROM erased_subject WHERE id = ?1", &select, info);
+    if (err != ERR_OK)
+        return err;
+    db_bind_text(select, 1, subject);
+    err = db_step(select, info);
+    db_reset(select);
+    if (err == ERR_OK)
+        return errinfo_set(info, ERR_NOTFOUND,
+            "%.*s was erased: nothing more is sealed for it", STR_ARG(subject));
+    return err == ERR_NOTFOUND ? ERR_OK : err;
+}
+
+static enum err make_key(struct keyring *keyring, struct str subject,
+    struct str class, const char *month, struct seal_key *out,
+    struct errinfo *info)
+{
+    enum err refused = refuse_erased(keyring, subject, info);
+    if (refused != ERR_OK)
+        return refused;
     struct seal_key key = {0};
     uint8_t random[KEY_ID_LENGTH / 2];
     uint8_t wrapped[WRAPPED_SIZE];
@@ -277,7 +298,7 @@ static enum err make_key(struct keyring *keyring, struct str subject,
     struct buf text;
     buf_init(&text, 4096);
     struct str bound =
-        binding(str_from(key.id), subject, str_from(month), KEY_CLASS, &text);
+        binding(str_from(key.id), subject, str_from(month), class, &text);
     enum err err =
         text.failed
             ? ERR_NOMEM
@@ -298,7 +319,7 @@ static enum err make_key(struct keyring *keyring, struct str subject,
     db_bind_text(insert, 1, str_from(key.id));
     db_bind_text(insert, 2, subject);
     db_bind_text(insert, 3, str_from(month));
-    db_bind_text(insert, 4, KEY_CLASS);
+    db_bind_text(insert, 4, class);
     db_bind_blob(insert, 5, wrapped, sizeof(wrapped));
     err = db_run(insert, info);
     if (err == ERR_OK)
@@ -310,6 +331,13 @@ out:
 
 enum err keyring_get(struct keyring *keyring, struct str subject,
     int64_t time_us, struct seal_key *out, struct errinfo *info)
+{
+    return keyring_get_class(keyring, subject, KEY_CLASS, time_us, out, info);
+}
+
+enum err keyring_get_class(struct keyring *keyring, struct str subject,
+    struct str class, int64_t time_us, struct seal_key *out,
+    struct errinfo *info)
 {
     CHECK_MAGIC(keyring, KEYRING_MAGIC);
     char month[8];
@@ -323,14 +351,14 @@ enum err keyring_get(struct keyring *keyring, struct str subject,
         return err;
     db_bind_text(select, 1, subject);
     db_bind_text(select, 2, str_from(month));
-    db_bind_text(select, 3, KEY_CLASS);
+    db_bind_text(select, 3, class);
     err = db_step(select, info);
     if (err == ERR_NOTFOUND)
-        return make_key(keyring, subject, month, out, info);
+        return make_key(keyring, subject, class, month, out, info);
     if (err != ERR_OK)
         return err;
     err = unwrap(keyring, db_column_text(select, 0), subject, str_from(month),
-        KEY_CLASS, db_column_blob(select, 1), out, info);
+        class, db_column_blob(select, 1), out, info);
     db_reset(select);
     return err;
 }
@@ -357,6 +385,35 @@ enum err keyring_find(struct keyring *keyring, struct str key_id,
         db_column_blob(select, 3), out, info);
     db_reset(select);
     return err;
+}
+
+enum err keyring_destroy(
+    struct keyring *keyring, struct str key_id, struct errinfo *info)
+{
+    CHECK_MAGIC(keyring, KEYRING_MAGIC);
+    struct db_statement *update;
+    enum err err = db_prepare(keyring->persons,
+        "UPDATE sealing_key SET wrapped = x'' WHERE id = ?1", &update, info);
+    if (err != ERR_OK)
+        return err;
+    db_bind_text(update, 1, key_id);
+    return db_run(update, info);
+}
+
+bool keyring_is_destroyed(
+    struct keyring *keyring, struct str key_id, struct errinfo *info)
+{
+    CHECK_MAGIC(keyring, KEYRING_MAGIC);
+    struct db_statement *select;
+    if (db_prepare(keyring->persons,
+            "SELECT length(wrapped) FROM sealing_key WHERE id = ?1", &select,
+            info) != ERR_OK)
+        return false;
+    db_bind_text(select, 1, key_id);
+    bool destroyed =
+        db_step(select, info) == ERR_OK && db_column_int(select, 0) == 0;
+    db_reset(select);
+    return destroyed;
 }
 
 void keyring_digest_key(

@@ -37,7 +37,19 @@ enum err keyring_begin(struct keyring *keyring, struct errinfo *info) MUSTCHECK;
 enum err keyring_end(struct keyring *keyring, struct errinfo *info) MUSTCHECK;
 enum err keyring_get(struct keyring *keyring, struct str subject,
     int64_t time_us, struct seal_key *out, struct errinfo *info) MUSTCHECK;
-/* By the id that an entry names, for reading. */
+/* The same of a retention class. */
+enum err keyring_get_class(struct keyring *keyring, struct str subject,
+    struct str class, int64_t time_us, struct seal_key *out,
+    struct errinfo *info) MUSTCHECK;
+/* Destroys a key for ever, inside keyring_begin/end or a change of the control
+ * state. One that is destroyed already is none to complain of. */
+enum err keyring_destroy(
+    struct keyring *keyring, struct str key_id, struct errinfo *info) MUSTCHECK;
+/* Was a key of that id here, and is destroyed? */
+bool keyring_is_destroyed(
+    struct keyring *keyring, struct str key_id, struct errinfo *info);
+/* By the id that an entry names, for reading. ERR_NOTFOUND: it was destroyed
+ * (what it sealed is erased), or never was here. */
 enum err keyring_find(struct keyring *keyring, struct str key_id,
     struct seal_key *out, struct errinfo *info) MUSTCHECK;
 

@@ -30,6 +30,7 @@ const char *verify_kind_name(enum verify_kind kind)
         [VERIFY_CHAIN] = "chain",
         [VERIFY_CHECKPOINT] = "checkpoint",
         [VERIFY_TILE] = "tile",
+        [VERIFY_CONTENT] = "content",
     };
     return names[kind];
 }
@@ -147,6 +148,7 @@ static void feed(
         merkle_leaf(v->hash, entry, &item.leaf);
         merkle_push(&v->tree, v->hash, &item.leaf, verify_on_completed, v);
         reach_roots(v);
+        content_check_entry(v->content, index, entry);
     }
     align_add(v->align, &item);
     if (index < v->published && !item.unreadable) {
@@ -225,7 +227,7 @@ static void tell_fault(struct verifier *v, enum verify_kind kind,
     finding.offset = place->offset;
     finding.index = (int64_t)place->index;
     finding.count = count;
-    snprintf(finding.text, sizeof(finding.text), "%s", text);
+    snprintf(finding.text, sizeof(finding.text), "%.511s", text);
     verify_tell(v, &finding);
 }
 
@@ -327,6 +329,7 @@ static enum err walk(struct verifier *v, struct errinfo *info)
     if (journal_reader_fault(v->reader) == JOURNAL_FAULT_TORN)
         handle_torn(v);
     align_end(v->align);
+    content_check_end(v->content);
     v->result->entries = v->fed;
     merkle_root(&v->tree, v->hash, &v->result->root);
     return ERR_OK;
@@ -552,6 +555,11 @@ static void load_state(struct verifier *v)
         verify_tell_text(v, VERIFY_DAMAGED, "%s", why.text);
 }
 
+static void tell_of_content(void *context, struct verify_finding *finding)
+{
+    verify_tell(context, finding);
+}
+
 static enum err prepare(struct verifier *v, struct errinfo *info)
 {
     v->journal_dir = file_join(v->options->state_dir, "journal");
@@ -563,9 +571,10 @@ static enum err prepare(struct verifier *v, struct errinfo *info)
     v->align = align_new(&options);
     v->hash = crypto_hash_new();
     v->arena = arena_new(1 << 18, 1 << 26);
+    v->content = content_check_new(v->options->state_dir, tell_of_content, v);
     if (!v->journal_dir || !v->segments_dir || !v->log_dir ||
         !v->checkpoint_path || v->align == NULL || v->hash == NULL ||
-        v->arena == NULL)
+        v->arena == NULL || v->content == NULL)
         return errinfo_set(info, ERR_NOMEM, "out of memory");
     buf_init(&v->note, NOTE_MAX);
     buf_init(&v->bundle, BUNDLE_MOST);
@@ -577,6 +586,7 @@ static void verifier_free(struct verifier *v)
     journal_reader_close(&v->reader);
     crypto_hash_free(&v->hash);
     align_free(&v->align);
+    content_check_free(&v->content);
     arena_free(&v->arena);
     if (v->has_state)
         state_fini(&v->state);

@@ -6,9 +6,10 @@
  * Checked: every segment header and frame (checksum, order, chain of hashes),
  * the Merkle root against the newest signed checkpoint, hash tiles and entry
  * bundles against the entries, the state file, and the checkpoint against an
- * older one that somebody else kept. The tiles hold the hash of each entry:
- * where the journal departs from them the single entry that was altered,
- * removed, put in or moved is named.
+ * older one that somebody else kept; and the files of kept content
+ * (audit/blob.h) against the entries that commit to them. The tiles hold the
+ * hash of each entry: where the journal departs from them the single entry that
+ * was altered, removed, put in or moved is named.
  *
  * What is proven is that nothing changed since the checkpoint that was kept
  * outside; without one, since a checkpoint that whoever holds the key may
@@ -28,7 +29,9 @@ enum verify_kind {
     VERIFY_CUT,        /* the end is missing */
     VERIFY_CHAIN,      /* a frame does not continue the one before */
     VERIFY_CHECKPOINT, /* bad signature, or another root than was signed */
-    VERIFY_TILE        /* a tile or bundle that does not fit the entries */
+    VERIFY_TILE,       /* a tile or bundle that does not fit the entries */
+    VERIFY_CONTENT     /* a kept file that its entry does not commit to, or
+                          that is missing without a record of its erasure */
 };
 const char *verify_kind_name(enum verify_kind kind); /* "altered" ... */
 

@@ -10,6 +10,7 @@
 #include "audit/state.h"
 #include "audit/tiles.h"
 #include "audit/verify_align.h"
+#include "audit/verify_content.h"
 
 #define BUNDLE_MOST (TILE_WIDTH * (65535 + 2))
 #define PARTED_MOST 200 /* told one by one; the rest is counted */
@@ -59,6 +60,7 @@ struct verifier {
     uint64_t parted_count;
     struct buf bundle; /* of the entries, to lay beside the file */
     struct arena *arena;
+    struct content_check *content;
 };
 
 #define FINDING(of_kind)                                                       \

@@ -24,6 +24,7 @@ static const struct {
     {"read", stage_read}, /* waits for the body */
     {"describe", stage_describe}, {"plan", stage_plan},
     {"decide", stage_decide}, {"reserve", stage_reserve},
+    {"keep", stage_keep},       /* waits for content to be durable */
     {"admit", stage_admit},     /* waits until it is durable */
     {"forward", stage_forward}, /* waits for the engine; relays, settles */
 };
@@ -96,9 +97,12 @@ void exchange_end(struct exchange *x)
 {
     struct worker *w = x->worker;
     CHECK_MAGIC(x, EXCHANGE_MAGIC);
+    if (x->content != NULL && exchange_content_ends(x))
+        return;         /* again when the answer is durable */
     MUST(!x->reserved); /* [PRX-1] every reservation is settled or cancelled */
     transfer_cancel(&x->transfer);
     dialect_stream_free(&x->stream);
+    exchange_content_free(x);
     x->phase = ENDED;
     x->magic = 0;
     worker_release(w, x->held);
@@ -369,8 +373,10 @@ void exchange_client_gone(struct exchange *x)
     case MEASURING:
         exchange_measure_abandon(x);
         break;
+    case KEEPING:   /* admitted when that is over, and withdrawn */
     case ADMITTING: /* its entry is on its way: withdrawn when durable */
     case DENYING:
+    case KEEPING_ANSWER:
         break;
     case FORWARDING:
         exchange_abandon(x);
@@ -548,12 +554,14 @@ void exchange_shutdown(struct exchange *x)
         x->connection = NULL;
         exchange_measure_abandon(x);
         break;
+    case KEEPING:
     case ADMITTING:
     case DENYING:
         if (x->connection != NULL)
             connection_abort(x->connection);
         x->connection = NULL; /* ends when its entry is durable */
         break;
+    case KEEPING_ANSWER:
     case ENDED:
         break;
     }

@@ -34,6 +34,8 @@ void exchange_answer_bad_head(
 void exchange_durable(struct exchange *exchange); /* its entry is on disk */
 void exchange_journal_failed(struct exchange *exchange);
 uint64_t exchange_ticket(const struct exchange *exchange);
+/* Goes on with those whose content is durable, or will not be. */
+void exchange_content_done(struct worker *worker);
 void exchange_recheck(struct exchange *exchange);  /* a new snapshot is here */
 void exchange_shutdown(struct exchange *exchange); /* the drain is over */
 struct exchange *exchange_next(const struct exchange *exchange);

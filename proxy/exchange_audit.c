@@ -24,7 +24,7 @@ static struct str cut(struct str s, size_t max)
 static bool seal_person(struct exchange *x, struct audit_sealed *sealed)
 {
     struct worker *w = x->worker;
-    const struct seal_key *key = snapshot_caller_seal(x->caller, x->wall_us);
+    const struct seal_key *key = exchange_seal_key(x);
     struct json_writer json;
     struct buf plain, box;
     if (key == NULL)
@@ -163,6 +163,21 @@ static const struct audit_quota_figure *figures_asked(struct exchange *x)
     return list;
 }
 
+static void describe_retention(
+    const struct exchange_content *c, struct audit_request *out)
+{
+    if (c->has_key && !str_equal(c->class, STR("default")))
+        out->retention = c->class;
+}
+
+static struct audit_content kept_request(const struct exchange_content *c)
+{
+    return (struct audit_content){.key_id = str_from(c->job.key.id),
+        .blob = str_from(c->request.blob),
+        .commitment = str_from(c->request.commitment),
+        .bytes = c->request.bytes};
+}
+
 static bool describe_request(struct exchange *x, struct audit_request *out)
 {
     struct worker *w = x->worker;
@@ -198,6 +213,8 @@ static bool describe_request(struct exchange *x, struct audit_request *out)
         out->price_version = x->demand.price->version;
         out->price_hash = str_from(x->demand.price->hash);
     }
+    if (x->content != NULL)
+        describe_retention(x->content, out);
     if (w->digest != NULL && x->body.len > 0) {
         uint8_t digest[SHA256_SIZE];
         char *hex = arena_alloc(x->arena, 2 * SHA256_SIZE + 1);
@@ -274,9 +291,15 @@ bool exchange_record_admitted(struct exchange *x)
     request.quota_count = x->claim_count;
     if (request.quotas == NULL)
         return false;
+    if (x->content != NULL && x->content->has_request)
+        request.content = kept_request(x->content);
     buf_clear(&x->worker->entry);
     audit_entry_admitted(&x->worker->entry, &request, &time_offset);
-    return append(x, time_offset, AUDIT_COMPLETION_MAX);
+    if (!append(x, time_offset, AUDIT_COMPLETION_MAX))
+        return false;
+    if (x->content != NULL)
+        x->content->admitted = true;
+    return true;
 }
 
 void exchange_record_attempt(struct exchange *x, int status, struct str error)
@@ -369,6 +392,25 @@ static int64_t cost_of(const struct exchange *x, const struct settlement *s)
 
 void exchange_settle(struct exchange *x, const struct settlement *s)
 {
+    if (x->content == NULL || !exchange_content_settle(x, s))
+        exchange_settle_now(x, s);
+}
+
+static void describe_answer(
+    const struct exchange_content *c, struct audit_completed *out)
+{
+    if (c->settles)
+        out->total_us = c->total_us;
+    if (c->has_answer)
+        out->content = (struct audit_content){.key_id = str_from(c->job.key.id),
+            .blob = str_from(c->job.commitment.blob),
+            .commitment = str_from(c->job.commitment.commitment),
+            .bytes = c->job.commitment.bytes};
+    out->content_lost = str_from(c->lost);
+}
+
+void exchange_settle_now(struct exchange *x, const struct settlement *s)
+{
     struct worker *w = x->worker;
     int64_t now = loop_wall(w->loop);
     size_t time_offset = 0;
@@ -402,6 +444,8 @@ void exchange_settle(struct exchange *x, const struct settlement *s)
         .total_us = loop_now(w->loop) - x->started_us,
         .quotas = figures(x),
         .quota_count = x->claim_count};
+    if (x->content != NULL)
+        describe_answer(x->content, &completed);
     if (completed.quotas == NULL)
         completed.quota_count = 0; /* replay then charges the reservation */
     buf_clear(&w->entry);

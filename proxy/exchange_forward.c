@@ -220,6 +220,12 @@ static void relay_stream(struct exchange *x, struct str bytes)
     }
     if (relay->len == 0)
         return;
+    if (x->content != NULL && !exchange_content_relay(x, buf_str(relay))) {
+        exchange_cut(x, "not_kept",
+            "The answer is longer than what can be kept of it, as a rule "
+            "demands.");
+        return;
+    }
     send_stream(x, buf_str(relay), false);
     if (connection_backlog(x->connection) > CONNECTION_HIGH_WATER &&
         x->transfer != NULL) {

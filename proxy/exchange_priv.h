@@ -3,13 +3,14 @@
  * proxy/exchange_priv.h - the exchange as its stages see it (exchange*.c).
  *
  * Phases:
- *   READING -> (stages) -> ADMITTING -> FORWARDING -> ENDED
- *        |          \--> MEASURING (and back to its stage)
+ *   READING -> (stages) -> ADMITTING -> FORWARDING (-> KEEPING_ANSWER) -> ENDED
+ *        |          \--> MEASURING, KEEPING (and back to its stage)
  *        \---------\---> DENYING ------------------/
  * ADMITTING and DENYING wait for their entry to be durable, MEASURING for its
- * entry and then for a tokeniser; the caller may go in any phase (connection
- * is NULL then). Whatever is admitted ends in
- * request.completed or request.withdrawn. */
+ * entry and then for a tokeniser, KEEPING and KEEPING_ANSWER for content to be
+ * durable, where a rule obliges to keep it; the caller may go in any phase
+ * (connection is NULL then). Whatever is admitted ends in request.completed or
+ * request.withdrawn. */
 #ifndef PROXY_EXCHANGE_PRIV_H
 #define PROXY_EXCHANGE_PRIV_H
 
@@ -34,9 +35,11 @@ enum stage_result {
 enum exchange_phase {
     READING,
     MEASURING,
+    KEEPING,
     ADMITTING,
     DENYING,
     FORWARDING,
+    KEEPING_ANSWER,
     ENDED
 };
 
@@ -135,6 +138,8 @@ struct exchange {
     struct buf answer; /* whole answers and errors */
     struct str answer_type;
     int64_t bytes_out;
+
+    struct exchange_content *content; /* NULL: nothing is kept of it */
 };
 
 /* --- exchange.c ---------------------------------------------------------- */
@@ -156,6 +161,7 @@ enum stage_result stage_describe(struct exchange *x);
 enum stage_result stage_plan(struct exchange *x);
 enum stage_result stage_decide(struct exchange *x);
 enum stage_result stage_reserve(struct exchange *x);
+enum stage_result stage_keep(struct exchange *x);
 enum stage_result stage_admit(struct exchange *x);
 enum stage_result stage_forward(struct exchange *x);
 
@@ -190,10 +196,41 @@ struct settlement {
     const char *source;                       /* engine counted reserved none */
     bool served; /* false: the request's unit is given back */
 };
-/* Settles the quotas and appends request.completed. */
+/* Settles the quotas and appends request.completed; where the answer is kept,
+ * once that is durable. */
 void exchange_settle(struct exchange *x, const struct settlement *settlement);
+void exchange_settle_now(
+    struct exchange *x, const struct settlement *settlement);
 /* Cancels the reservation and appends request.withdrawn. */
 void exchange_withdraw(struct exchange *x, const char *reason);
+
+/* --- exchange_content.c -------------------------------------------------- */
+/* What is kept of an exchange, or sealed under a key of another class. */
+struct exchange_content {
+    struct content_job job;
+    struct exchange *exchange;
+    struct str class; /* of retention */
+    bool keeps;       /* request and answer, not the key alone */
+    bool has_key;     /* job.key is that of the class */
+    bool has_request; /* it is durable */
+    bool admitted;    /* and an entry commits to it */
+    struct blob_commitment request;
+    struct buf relayed;           /* of a stream, as the caller got it */
+    struct settlement settlement; /* due when the answer is durable */
+    bool settles, has_answer;
+    int64_t total_us;
+    const char *lost; /* why the answer is not kept; NULL: it is */
+};
+/* Bytes that are about to be relayed; false: they cannot be kept. */
+bool exchange_content_relay(struct exchange *x, struct str bytes);
+/* Does the settlement wait for the answer to be kept? Then it is taken. */
+bool exchange_content_settle(
+    struct exchange *x, const struct settlement *settlement);
+/* Does the end wait? */
+bool exchange_content_ends(struct exchange *x);
+void exchange_content_free(struct exchange *x);
+/* The key for personal fields; NULL: there is none. */
+const struct seal_key *exchange_seal_key(const struct exchange *x);
 
 /* --- exchange_answer.c --------------------------------------------------- */
 enum framing { FRAMING_LENGTH, FRAMING_CHUNKED, FRAMING_CLOSE };

@@ -304,6 +304,8 @@ static enum err open_state(struct server *s, struct errinfo *info)
         err = issuers_start(&s->shared.issuers, info);
     if (err == ERR_OK)
         err = control_start(s->control, log_failed, s, info);
+    if (err == ERR_OK)
+        err = content_store_new(s->control, &s->shared.content, info);
     if (err != ERR_OK)
         return err;
     s->shared.journal = audit_log_journal(control_log(s->control));
@@ -490,6 +492,7 @@ static void stop(struct server *s)
     issuers_stop(&s->shared.issuers);
     admin_free(&s->admin);
     anchors_stop(&s->anchors);
+    content_store_stop(&s->shared.content);
     control_close(&s->control);
     quota_ledger_free(&s->shared.ledger);
     snapshot_unref(&s->shared.snapshot);

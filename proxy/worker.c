@@ -236,6 +236,7 @@ static void turn(struct loop_hook *hook)
      * became durable is forwarded below. */
     journal_submit(w->producer);
     durable_ones(w);
+    exchange_content_done(w);
     if (w->generation != atomic_load(&w->shared->generation) && !take_over(w))
         log_error("out_of_memory", "worker=%u", w->index);
     struct connection *c;
@@ -261,6 +262,11 @@ static void tick(struct loop_timer *timer)
 static void journal_woke(void *context)
 {
     loop_wake(context);
+}
+
+static void content_woke(void *context)
+{
+    loop_wake(((struct worker *)context)->loop);
 }
 
 static void *run(void *argument)
@@ -332,6 +338,8 @@ enum err worker_start(unsigned index, struct worker_shared *shared,
     w->settings = s;
     w->hook.turn = turn;
     w->tick.expired = tick;
+    w->kept.wake = content_woke;
+    w->kept.context = w;
     buf_init(&w->entry, 256 * 1024);
     buf_init(&w->wire, (size_t)s->max_answer_bytes + (1u << 20));
     w->scratch = malloc(WORKER_SCRATCH);

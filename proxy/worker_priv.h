@@ -14,6 +14,7 @@
 #include "lib/loop.h"
 #include "policy/decide.h"
 #include "proxy/identity_token.h"
+#include "proxy/content.h"
 #include "proxy/metrics.h"
 #include "proxy/settings.h"
 #include "proxy/snapshot.h"
@@ -36,6 +37,7 @@ struct worker_shared {
     struct quota_ledger *ledger;
     struct journal *journal;
     struct issuers *issuers;
+    struct content_store *content;
     /* Under the mutex: the newest snapshot and TLS context. */
     pthread_mutex_t mutex;
     pthread_cond_t seen; /* a worker has taken over a generation */
@@ -86,7 +88,8 @@ struct worker {
     unsigned pooled_count;
     /* Waiting for their entry to be durable, in ticket order. */
     struct exchange *waiting_first, *waiting_last;
-    size_t held_bytes; /* bodies and answers in memory */
+    size_t held_bytes;         /* bodies and answers in memory */
+    struct content_inbox kept; /* content that is durable now */
 
     char *scratch;    /* WORKER_SCRATCH bytes: one read */
     struct buf entry; /* the audit entry being written */

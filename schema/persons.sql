@@ -7,6 +7,11 @@ CREATE TABLE person (
     name   TEXT NOT NULL DEFAULT ''
 ) STRICT;
 
+-- No sealing key is made any more for those who were erased.
+CREATE TABLE erased_subject (
+    id TEXT PRIMARY KEY          -- cal_...
+) STRICT;
+
 CREATE TABLE sealing_key (
     id      TEXT PRIMARY KEY,    -- short random id, written in entries
     subject TEXT NOT NULL,       -- cal_..., adm_..., or 'anonymous'

@@ -287,7 +287,7 @@ admin_handler handle_audit_query, handle_audit_show, handle_audit_checkpoint,
     handle_audit_tail, handle_audit_prove, handle_audit_export,
     handle_audit_policy, handle_audit_stats, handle_audit_sample,
     handle_audit_gaps, handle_audit_access, handle_audit_index,
-    handle_audit_reindex, handle_audit_find;
+    handle_audit_reindex, handle_audit_find, handle_audit_content;
 admin_handler handle_backup_begin, handle_backup_end;
 admin_handler handle_anchor_list, handle_anchor_add, handle_anchor_remove;
 admin_handler handle_issuer_list, handle_issuer_add, handle_issuer_remove;

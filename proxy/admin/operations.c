@@ -95,6 +95,8 @@ const struct admin_operation admin_operations[] = {
         handle_audit_show},
     {"GET", "/v1/audit/records/{record}/proof", "getProof", OPERATION_UNLOCKED,
         handle_audit_prove},
+    {"GET", "/v1/audit/records/{record}/content", "getContent",
+        OPERATION_UNLOCKED, handle_audit_content},
     {"GET", "/v1/audit/export", "exportRecords", OPERATION_UNLOCKED,
         handle_audit_export},
     {"GET", "/v1/audit/policies/{version}", "getStoredPolicy", 0,

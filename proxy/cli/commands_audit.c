@@ -375,6 +375,12 @@ static const struct cli_command commands[] = {
         "ID is that of a request (callers get it as x-request-id), of an "
         "event, or the\nindex of an entry in the log.",
         NULL, 0, run_show, NULL, false, false},
+    {"audit", "content", "ID", 1, 1,
+        "What was kept of a request and its answer, opened",
+        "Where a rule obliges to keep them (@record(\"full\")), and as long "
+        "as their key is\nthere; and the personal fields of the record. ID is "
+        "the request's (x-request-id).\nThe reading is on record.",
+        OPTIONS(cli_content_options), cli_run_content, NULL, false, false},
     {"audit", "tail", "", 0, 0, "The newest entries of the log, in words", NULL,
         OPTIONS(tail_options), run_tail, NULL, false, false},
     {"audit", "prove", "ID", 1, 1,

@@ -265,6 +265,7 @@ test('audit and anchors', async () => {
   const request = rows.find((row) => row.kind === 'request');
   await call('getRecord', { params: { record: request.id } });
   assert.match((await call('getProof', { params: { record: request.id } })).proofs[0].proof, /tlog-proof/);
+  assert.equal((await call('getContent', { params: { record: request.id } })).request.state, 'none');
   await call('listEntries', { query: { limit: 5 } });
   await call('listEntries', { query: { from: 0, limit: 5 } });
   await call('takeCheckpoint');

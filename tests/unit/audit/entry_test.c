@@ -449,8 +449,16 @@ static void entries_stay_within_their_maximum(void **state)
         assert_non_null(strstr(buf_cstr(&out), "\"teamsMore\":"));
         assert_non_null(strstr(buf_cstr(&out), "\"strippedMore\":"));
         buf_clear(&out);
+        const struct audit_content content = {.key_id = all,
+            .blob = HEX64,
+            .commitment = HEX64,
+            .bytes = INT64_MAX};
+        request.content = content;
+        request.retention = all;
         audit_entry_admitted(&out, &request, &at);
         assert_valid(buf_str(&out), at);
+        assert_non_null(strstr(buf_cstr(&out), "\"content\":{\"blob\":\"01"));
+        assert_non_null(strstr(buf_cstr(&out), "\"retention\":"));
         buf_clear(&out);
 
         struct audit_completed completed = {.id = ULID,
@@ -470,6 +478,8 @@ static void entries_stay_within_their_maximum(void **state)
             .bytes_out = INT64_MAX,
             .answer_digest = HEX64,
             .digest_key = all,
+            .content = content,
+            .content_lost = all,
             .durable_us = INT64_MAX,
             .first_byte_us = INT64_MAX,
             .total_us = INT64_MAX,

@@ -1,0 +1,158 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * proxy/cli/commands_content.c - `audit content`: what was kept of a request,
+ * on the screen or in files. */
+#include "proxy/cli/cli_priv.h"
+
+#include "lib/encode.h"
+#include "lib/file.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+
+const struct cli_option cli_content_options[1] = {
+    {"out", "FOLDER", CLI_TEXT, NULL,
+        "write the request and the answer there, byte for byte"},
+};
+
+/* The bytes of a part, in malloc'd memory; NULL: it has none. */
+static char *bytes_of(const json_t *part, size_t *length)
+{
+    const json_t *text = json_object_get(part, "text");
+    const json_t *coded = json_object_get(part, "base64");
+    char *out = NULL;
+
+    if (json_is_string(text)) {
+        *length = json_string_length(text);
+        out = malloc(*length + 1);
+        if (out)
+            memcpy(out, json_string_value(text), *length);
+    } else if (json_is_string(coded)) {
+        struct str given =
+            str_make(json_string_value(coded), json_string_length(coded));
+        out = malloc(given.len + 1);
+        if (out && base64_decode(given, (uint8_t *)out, given.len + 1,
+                       length) != ERR_OK) {
+            free(out);
+            out = NULL;
+        }
+    }
+    return out;
+}
+
+static const char *words_of(const char *state)
+{
+    static const char *const words[][2] = {
+        {"none", "nothing was kept"},
+        {"erased", "erased: its key was destroyed, on record"},
+        {"keyLost", "its key is not there, and nobody destroyed it on record"},
+        {"missing", "the kept file is missing (see `bailiff audit verify`)"},
+        {"altered", "the kept file was altered (see `bailiff audit verify`)"},
+        {"lost", "it could not be kept"},
+    };
+
+    for (size_t i = 0; i < CLI_COUNT(words); i++)
+        if (strcmp(words[i][0], state) == 0)
+            return words[i][1];
+    return state;
+}
+
+static void print_part(const json_t *answer, const char *name)
+{
+    const json_t *part = json_object_get(answer, name);
+    const char *state = json_string_value(json_object_get(part, "state"));
+    const char *why = json_string_value(json_object_get(part, "why"));
+    const char *text = json_string_value(json_object_get(part, "text"));
+
+    if (!state)
+        return;
+    if (strcmp(state, "open") != 0) {
+        printf("%s: %s%s%s\n", name, words_of(state), why ? ": " : "",
+            why ? why : "");
+        return;
+    }
+    printf("%s (%lld bytes):\n", name,
+        (long long)json_integer_value(json_object_get(part, "bytes")));
+    if (text)
+        cli_print_safe(stdout, text);
+    else
+        fputs("no text; --out FOLDER writes it to a file", stdout);
+    putchar('\n');
+}
+
+static void print_personal(const json_t *answer)
+{
+    const json_t *part = json_object_get(answer, "personal");
+    const char *state = json_string_value(json_object_get(part, "state"));
+    const char *key;
+    json_t *value;
+
+    if (state && strcmp(state, "open") != 0) {
+        printf("personal fields: %s\n", words_of(state));
+        return;
+    }
+    json_object_foreach(json_object_get(part, "fields"), key, value)
+    {
+        printf("%-12s  ", key);
+        if (json_is_string(value))
+            cli_print_safe(stdout, json_string_value(value));
+        putchar('\n');
+    }
+}
+
+static bool write_part(
+    const json_t *answer, const char *name, const char *folder)
+{
+    const json_t *part = json_object_get(answer, name);
+    struct errinfo info = {0};
+    size_t length = 0;
+    char *bytes = bytes_of(part, &length);
+    char *path = file_join(folder, name);
+    bool good = true;
+
+    if (bytes && path) {
+        good =
+            file_create(path, str_make(bytes, length), 0600, &info) == ERR_OK;
+        if (good)
+            printf("%s: %zu bytes in %s\n", name, length, path);
+        else
+            cli_say(1, "%s", info.text);
+    } else {
+        print_part(answer, name);
+    }
+    free(bytes);
+    free(path);
+    return good;
+}
+
+int cli_run_content(struct cli *cli)
+{
+    const char *folder = cli_value(cli, "out");
+    json_t *answer = NULL;
+    struct buf path;
+    int result;
+
+    buf_init(&path, 65536);
+    buf_printf(
+        &path, "/v1/audit/records/%s/content", cli_encode(cli, cli->args[0]));
+    result = cli_call(cli, "GET", buf_cstr(&path), NULL, &answer, NULL);
+    buf_fini(&path);
+    if (result)
+        return result;
+    if (folder) {
+        if (mkdir(folder, 0700) != 0 && errno != EEXIST)
+            result = cli_say(1, "%s: %s", folder, strerror(errno));
+        else if (!write_part(answer, "request", folder) ||
+                 !write_part(answer, "answer", folder))
+            result = 1;
+    } else if (cli->json) {
+        cli_print_json(answer);
+    } else {
+        print_personal(answer);
+        print_part(answer, "request");
+        print_part(answer, "answer");
+    }
+    json_decref(answer);
+    return result;
+}

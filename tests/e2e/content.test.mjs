@@ -1,0 +1,187 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Content that a rule obliges to keep: durable before it is forwarded, sealed,
+// committed to, read back by those who may and by nobody else, and missed when
+// it is altered.
+import { test, before, after } from 'node:test';
+import assert from 'node:assert/strict';
+import { createHash } from 'node:crypto';
+import { spawnSync } from 'node:child_process';
+import { copyFileSync, existsSync, readFileSync, readdirSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { World, CANARY, events, messages, until } from './harness.mjs';
+
+const long = { stream: true, n: 16, max_tokens: 4000 };
+let world, key, plain;
+const RULES = '@id("kept") @title("What is asked of tiny is kept") @record("full")\n' +
+  'permit (principal, action in Action::"infer", resource) when { resource == Model::"tiny" };\n' +
+  '@id("rest") @title("The rest is not")\npermit (principal, action, resource) when { resource != Model::"tiny" };\n';
+before(async () => {
+  world = await World.make({ engine: ['--token-delay-ms', '10'] });
+  key = world.onboard('ann');
+  plain = world.onboard('ben');
+  const file = join(world.dir, 'kept.cedar');
+  writeFileSync(file, RULES);
+  world.cli('policy', 'activate', world.cli('policy', 'put', file).match(/version (\d+)/)[1]);
+});
+after(async () => { await world.end(); });
+
+const entriesOf = (id) => world.json('audit', 'show', id).entries.map((one) => one.entry);
+const contentOf = (id) => world.json('audit', 'content', id);
+const blobOf = (entry, which) => join(world.state, 'blobs', entry.content.key, `${entry.id}.${which}`);
+const sha256 = (bytes) => createHash('sha256').update(bytes).digest('hex');
+const verify = () => {
+  const run = spawnSync(process.env.BAILIFF, ['-C', world.state, 'audit', 'verify', '--json'], { encoding: 'utf8' });
+  return { status: run.status, ...JSON.parse(run.stdout) };
+};
+
+test('a whole answer: request and answer are kept, and the entries commit to the files', async () => {
+  const body = { model: 'tiny', messages, max_tokens: 4 };
+  const answer = await world.chat(key, body);
+  assert.equal(answer.status, 200, answer.body);
+  const id = answer.headers['x-request-id'];
+  await world.record(id);
+  const [admitted, completed] = entriesOf(id);
+  assert.equal(admitted.content.bytes, Buffer.byteLength(JSON.stringify(body)));
+  assert.equal(completed.content.bytes, Buffer.byteLength(answer.body));
+  for (const [entry, which] of [[admitted, 'request'], [completed, 'answer']]) {
+    const file = readFileSync(blobOf(entry, which));
+    assert.equal(sha256(file), entry.content.blob);
+    assert.equal(statSync(blobOf(entry, which)).mode & 0o777, 0o600);
+    assert.ok(!file.includes('"content"') && !file.includes(CANARY));
+    assert.equal(entry.content.key, admitted.sealed.key);
+    assert.notEqual(entry.content.commitment, sha256(which === 'request' ? JSON.stringify(body) : answer.body));
+  }
+  const kept = contentOf(id);
+  assert.deepEqual([kept.request.state, kept.answer.state, kept.personal.state], ['open', 'open', 'open']);
+  assert.equal(kept.request.text, JSON.stringify(body));
+  assert.equal(kept.answer.text, answer.body);
+  assert.equal(kept.personal.fields.address, '127.0.0.1');
+  assert.match(world.cli('audit', 'content', id), new RegExp(CANARY));
+  const folder = join(world.dir, 'out');
+  world.cli('audit', 'content', id, '--out', folder);
+  assert.equal(readFileSync(join(folder, 'answer'), 'utf8'), answer.body);
+  const reading = world.json('audit', 'query', '--type', 'audit.content_read', '--object', id).rows;
+  assert.equal(reading.length, 3);
+});
+
+test('a stream: what the caller got is kept, to the byte', async () => {
+  const answer = await world.chat(key, { stream: true, max_tokens: 20 });
+  assert.equal(answer.status, 200);
+  const id = answer.headers['x-request-id'];
+  await world.record(id);
+  assert.equal(contentOf(id).answer.text, answer.body);
+});
+
+test('where no rule asks for it nothing is kept', async () => {
+  const folders = () => (existsSync(join(world.state, 'blobs')) ? readdirSync(join(world.state, 'blobs'), { recursive: true }).length : 0);
+  const count = folders();
+  const answer = await world.chat(plain, { model: 'big' });
+  assert.equal(answer.status, 200, answer.body);
+  const id = answer.headers['x-request-id'];
+  await world.record(id);
+  assert.deepEqual([contentOf(id).request.state, contentOf(id).answer.state], ['none', 'none']);
+  assert.equal(entriesOf(id)[0].content, undefined);
+  assert.equal(folders(), count);
+});
+
+test('a caller who hangs up: what had been relayed is kept', async () => {
+  const line = await world.open();
+  line.post(key, long);
+  await line.sees(/data: /);
+  line.tcp.destroy();
+  const row = await world.record(line.id());
+  assert.equal(row.outcome, 'client_gone');
+  const { answer } = contentOf(line.id());
+  assert.equal(answer.state, 'open');
+  assert.ok(events(answer.text).length > 0 && !answer.text.includes('[DONE]'));
+});
+
+test('a key that is revoked: the stream is cut, and what was relayed is kept', async () => {
+  const short = world.keep(world.cli('key', 'issue', 'ann', '--label', 'short'));
+  const id = world.cli('key', 'list').split('\n').find((one) => one.includes('short')).match(/key_\w+/)[0];
+  const line = await world.open();
+  line.post(short, long);
+  await line.sees(/data: /);
+  world.cli('key', 'revoke', id);
+  await line.sees(/"revoked"/);
+  assert.equal((await world.record(line.id())).outcome, 'cut');
+  assert.equal(contentOf(line.id()).answer.state, 'open');
+});
+
+test('no place to keep it: 503 on record, and no engine sees the request', async () => {
+  const blobs = join(world.state, 'blobs'), aside = join(world.dir, 'blobs-aside');
+  renameSync(blobs, aside);
+  writeFileSync(blobs, '');
+  try {
+    await world.untouched(async () => {
+      const answer = await world.chat(key);
+      assert.equal(answer.status, 503, answer.body);
+      assert.equal(JSON.parse(answer.body).error.code, 'governance_unavailable');
+      assert.ok(Number(answer.headers['retry-after']) > 0);
+      const [denied] = entriesOf(answer.headers['x-request-id']);
+      assert.deepEqual([denied.type, denied.denied.stage], ['request.denied', 'keep']);
+    });
+    assert.equal((await world.chat(plain, { model: 'big' })).status, 200, 'what is not kept goes on');
+  } finally {
+    rmSync(blobs);
+    renameSync(aside, blobs);
+  }
+  assert.equal((await world.chat(key)).status, 200);
+});
+
+test('an answer whose place is gone meanwhile is said to be lost', async () => {
+  const line = await world.open();
+  line.post(key, long);
+  await line.sees(/data: /);
+  const [admitted] = entriesOf(line.id());
+  const place = join(world.state, 'blobs', admitted.content.key);
+  renameSync(place, `${place}-aside`);
+  writeFileSync(place, '');
+  line.tcp.destroy();
+  await world.record(line.id());
+  rmSync(place);
+  renameSync(`${place}-aside`, place);
+  const kept = contentOf(line.id());
+  assert.deepEqual([kept.request.state, kept.answer.state], ['open', 'lost']);
+  assert.ok(kept.answer.why);
+});
+
+test('only auditors and administrators read it', async () => {
+  const answer = await world.chat(key);
+  const id = answer.headers['x-request-id'];
+  await world.record(id);
+  const token = join(world.dir, 'operator.token');
+  writeFileSync(token, world.cli('admin', 'add', 'olga', '--role', 'operator').match(/bl\w_[A-Za-z0-9]+/)[0], { mode: 0o600 });
+  const run = spawnSync(process.env.BAILIFF, ['-C', world.state, '--token-file', token, 'audit', 'content', id], { encoding: 'utf8' });
+  assert.notEqual(run.status, 0);
+  assert.ok(!run.stdout.includes(CANARY));
+});
+
+test('verification names a file that was altered, swapped or removed', async () => {
+  assert.equal(verify().status, 0);
+  const ids = [];
+  for (let i = 0; i < 2; i++) {
+    const answer = await world.chat(key);
+    ids.push(answer.headers['x-request-id']);
+    await world.record(ids[i]);
+  }
+  const [a, b] = ids.map((id) => blobOf(entriesOf(id)[0], 'request'));
+  const kept = [readFileSync(a), readFileSync(b)];
+  const faults = () => verify().findings.filter((one) => one.kind !== 'note');
+  copyFileSync(a, `${a}.aside`);
+  renameSync(b, a);
+  renameSync(`${a}.aside`, b);
+  assert.deepEqual(faults().map((one) => [one.kind, one.id]), [['content', ids[0]], ['content', ids[1]]]);
+  assert.equal(contentOf(ids[0]).request.state, 'altered');
+  writeFileSync(a, Buffer.from(kept[0]).fill(0, 20, 21));
+  writeFileSync(b, kept[1]);
+  assert.deepEqual(faults().map((one) => [one.kind, one.id]), [['content', ids[0]]]);
+  rmSync(a);
+  assert.match(faults()[0].text, /missing/);
+  assert.equal(contentOf(ids[0]).request.state, 'missing');
+  assert.equal(verify().status, 1);
+  writeFileSync(a, kept[0], { mode: 0o600 });
+  assert.equal(verify().status, 0);
+  await until(() => contentOf(ids[0]).request.state === 'open', 'the file is right again');
+});
