@@ -211,6 +211,9 @@ lint: lint-includes ## clang-tidy and cppcheck
 	@bash tests/install-packages.sh $(LINT_PACKAGES)
 	cppcheck --quiet --enable=warning,portability --inline-suppr --suppress=uninitvar \
 	    --suppress=nullPointerRedundantCheck --suppress=ctunullpointer \
+	    --suppress=uninitStructMember \
+	    '-Djson_object_foreach(o,k,v)=while(json_object_iter_next(o,k))' \
+	    '-Djson_array_foreach(a,i,v)=while(json_array_get(a,i))' \
 	    --error-exitcode=1 -D_GNU_SOURCE -I. $(FOLDERS)
 	clang-tidy --quiet $(foreach f,$(FOLDERS),$(call sources,$(f))) -- \
 	    -std=gnu11 $(CPPFLAGS) $(LIB_CFLAGS) -DBAILIFF_VERSION='"$(VERSION)"'

@@ -58,10 +58,10 @@ static bool grow_locked(struct key_usage *usage)
 
 static struct entry *add_locked(struct key_usage *usage, struct str id)
 {
-    struct entry **slot = slot_of(usage->slots, usage->size, id), *entry;
+    struct entry *entry = *slot_of(usage->slots, usage->size, id);
 
-    if (*slot)
-        return *slot;
+    if (entry)
+        return entry;
     if (id.len == 0 || id.len >= ID_BYTES ||
         (usage->used * 2 >= usage->size && !grow_locked(usage)))
         return NULL;
