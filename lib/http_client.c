@@ -91,6 +91,13 @@ static void show_request(struct call *call, const char *method)
     buf_fini(&text);
 }
 
+static int progress(void *context, curl_off_t down_total, curl_off_t down,
+    curl_off_t up_total, curl_off_t up)
+{
+    const struct http_client_request *r = context;
+    return r->cancelled(r->cancel_context) ? 1 : 0;
+}
+
 static long to_ms(int64_t us)
 {
     int64_t ms = (us + 999) / 1000;
@@ -168,6 +175,11 @@ static CURLcode set_options(struct call *call, const char *method)
         SET(CURLOPT_NOBODY, 1L);
     else
         SET(CURLOPT_CUSTOMREQUEST, method);
+    if (r->cancelled) {
+        SET(CURLOPT_NOPROGRESS, 0L);
+        SET(CURLOPT_XFERINFOFUNCTION, progress);
+        SET(CURLOPT_XFERINFODATA, call->request);
+    }
     if (r->unix_socket)
         SET(CURLOPT_UNIX_SOCKET_PATH, r->unix_socket);
     if (r->ca_file) {
@@ -228,7 +240,7 @@ static enum err translate(
         hint = call->request->ca_file ? " (CA file: " : " (no CA file given)";
     } else if (code == CURLE_COULDNT_CONNECT || code == CURLE_GOT_NOTHING ||
                code == CURLE_PARTIAL_FILE || code == CURLE_SEND_ERROR ||
-               code == CURLE_RECV_ERROR) {
+               code == CURLE_RECV_ERROR || code == CURLE_ABORTED_BY_CALLBACK) {
         err = ERR_CLOSED;
     }
     bool names_file = err == ERR_DENIED && call->request->ca_file;

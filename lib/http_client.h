@@ -29,6 +29,9 @@ struct http_client_request {
      * of the answer can be read in it. */
     bool (*write)(void *context, struct str bytes);
     void *context;
+    /* Asked about once a second; true ends the request with ERR_CLOSED. */
+    bool (*cancelled)(void *cancel_context);
+    void *cancel_context;
 };
 
 struct http_client_answer {
