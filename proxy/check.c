@@ -365,6 +365,25 @@ static void check_anchors(struct check *c)
     json_decref(answer);
 }
 
+static void check_sinks(struct check *c)
+{
+    static const char *const members[] = {"caFile", "credentialFile"};
+    json_t *answer = ask(c, "GET", "/v1/sinks", NULL);
+    const json_t *items = json_object_get(answer, "items");
+
+    for (size_t i = 0; i < json_array_size(items); i++) {
+        const json_t *sink = json_array_get(items, i);
+        for (size_t k = 0; k < 2; k++) {
+            const char *path =
+                json_string_value(json_object_get(sink, members[k]));
+            if (path && path[0] != '\0' && access(path, R_OK) != 0)
+                ERROR(c, "sink %s: %s cannot be read",
+                    json_string_value(json_object_get(sink, "name")), path);
+        }
+    }
+    json_decref(answer);
+}
+
 /* --- Engines --------------------------------------------------------- */
 
 /* The status of a GET without a credential; 0: no answer. */
@@ -519,6 +538,7 @@ int check_state(const struct check_options *options, FILE *out)
         check_rules(&c);
         check_snapshot(&c);
         check_anchors(&c);
+        check_sinks(&c);
         check_engines(&c);
     }
     admin_free(&c.admin);

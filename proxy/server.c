@@ -112,9 +112,12 @@ static enum err rebuild(void *context, unsigned what, struct errinfo *info)
 {
     struct server *s = context;
     struct snapshot *fresh;
-    if (what & CHANGED_ANCHORS) {
-        enum err failed = server_anchors_load(s, info);
-        if (failed != ERR_OK || what == CHANGED_ANCHORS)
+    if (what & (CHANGED_ANCHORS | CHANGED_SINKS)) {
+        enum err failed =
+            what & CHANGED_ANCHORS ? server_anchors_load(s, info) : ERR_OK;
+        if (failed == ERR_OK && (what & CHANGED_SINKS))
+            failed = server_sinks_load(s, info);
+        if (failed != ERR_OK || !(what & ~(CHANGED_ANCHORS | CHANGED_SINKS)))
             return failed;
     }
     struct snapshot_sources sources = {.control = control_db(s->control),
@@ -357,6 +360,8 @@ static enum err start(struct server *s, struct errinfo *info)
     if (err == ERR_OK)
         err = server_anchors_start(s, info);
     if (err == ERR_OK)
+        err = server_sinks_start(s, info);
+    if (err == ERR_OK)
         err = admin_new(s->control, &s->admin_server, &s->admin, info);
     if (err == ERR_OK)
         err = listener_start(s->admin, s->settings, &s->listener, info);
@@ -493,6 +498,7 @@ static void stop(struct server *s)
     admin_free(&s->admin);
     anchors_stop(&s->anchors);
     content_store_stop(&s->shared.content);
+    sinks_stop(&s->sinks);
     control_close(&s->control);
     quota_ledger_free(&s->shared.ledger);
     snapshot_unref(&s->shared.snapshot);

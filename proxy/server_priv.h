@@ -6,6 +6,7 @@
 
 #include "audit/anchors.h"
 #include "audit/entry.h"
+#include "audit/sinks.h"
 #include "proxy/admin/admin.h"
 #include "proxy/worker.h"
 
@@ -26,6 +27,7 @@ struct server {
     struct admin *admin;
     struct listener *listener;
     struct anchors *anchors;
+    struct sinks *sinks;
     int signal_fd, event_fd;
     _Atomic bool failed, stopping;
 };
@@ -41,6 +43,11 @@ enum err server_anchors_start(struct server *s, struct errinfo *info) MUSTCHECK;
 enum err server_anchors_load(struct server *s, struct errinfo *info) MUSTCHECK;
 struct json_writer;
 void server_anchors_write(struct server *s, struct json_writer *w);
+/* server_sinks.c: the same of sinks. */
+enum err server_sinks_start(struct server *s, struct errinfo *info) MUSTCHECK;
+enum err server_sinks_load(struct server *s, struct errinfo *info) MUSTCHECK;
+void server_sinks_write(struct server *s, struct json_writer *w);
+void server_sinks_metrics(struct server *s, struct buf *out);
 /* How many anchors failed at their last attempt. */
 size_t server_anchors_failing(struct server *s);
 

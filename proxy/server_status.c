@@ -134,6 +134,7 @@ void server_write_status(void *context, struct buf *out)
     json_write_member_int(
         &w, STR("total"), metrics_sum(all, count, METRIC_REQUESTS));
     json_write_object_end(&w);
+    server_sinks_write(s, &w);
     json_write_member_string(
         &w, STR("snapshot"), str_from(snapshot_id(snapshot)));
     json_write_member_int(
@@ -169,6 +170,7 @@ void server_write_metrics(void *context, struct buf *out)
                                  ? health.size - health.indexed
                                  : 0),
         server_anchors_failing(s));
+    server_sinks_metrics(s, out);
     struct snapshot *snapshot = snapshot_of(s);
     buf_append_str(
         out, STR("# HELP bailiff_engine_up Whether the engine's health check "

@@ -31,7 +31,8 @@ enum {
     CHANGED_SEALING = 64,  /* sealing keys: a new month, an erasure */
     CHANGED_ANCHORS = 128, /* anchor; not in the snapshot */
     CHANGED_ISSUERS = 256, /* issuer, issuer_audience */
-    CHANGED_ALL = 511
+    CHANGED_SINKS = 4096,  /* sink; not in the snapshot */
+    CHANGED_ALL = 65535
 };
 
 struct snapshot_sources {

@@ -200,6 +200,19 @@ CREATE TABLE anchor (
     created       INTEGER NOT NULL
 ) STRICT;
 
+-- To whom the log is delivered as it grows.
+CREATE TABLE sink (
+    name            TEXT PRIMARY KEY,
+    id              TEXT NOT NULL UNIQUE, -- snk_...: names the file of its position, DIR/sinks/ID
+    kind            TEXT NOT NULL CHECK (kind IN ('syslog', 'https')),
+    url             TEXT NOT NULL,        -- tcp://h:p, tls://h:p; https://h[:p]/path
+    format          TEXT NOT NULL DEFAULT 'jsonl' CHECK (format IN ('jsonl', 'ocsf')),
+    ca_file         TEXT NOT NULL DEFAULT '', -- trust this bundle only
+    credential_file TEXT NOT NULL DEFAULT '', -- https: file with the Authorization
+    first           INTEGER NOT NULL CHECK (first >= 0), -- the first entry that goes there
+    created         INTEGER NOT NULL
+) STRICT;
+
 -- Events of committed changes that the journal may not have yet. `sequence`
 -- never repeats; the entry carries it as "outbox".
 CREATE TABLE outbox (

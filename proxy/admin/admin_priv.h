@@ -289,6 +289,8 @@ admin_handler handle_audit_query, handle_audit_show, handle_audit_checkpoint,
     handle_audit_gaps, handle_audit_access, handle_audit_index,
     handle_audit_reindex, handle_audit_find, handle_audit_content;
 admin_handler handle_backup_begin, handle_backup_end;
+admin_handler handle_sink_list, handle_sink_add, handle_sink_remove,
+    handle_sink_test;
 admin_handler handle_anchor_list, handle_anchor_add, handle_anchor_remove;
 admin_handler handle_issuer_list, handle_issuer_add, handle_issuer_remove;
 admin_handler handle_administrator_list, handle_administrator_add,

@@ -129,6 +129,12 @@ const struct admin_operation admin_operations[] = {
     {"POST", "/v1/anchors", "addAnchor", 0, handle_anchor_add},
     {"DELETE", "/v1/anchors/{anchor}", "removeAnchor", 0, handle_anchor_remove},
 
+    {"GET", "/v1/sinks", "listSinks", 0, handle_sink_list},
+    {"POST", "/v1/sinks", "addSink", 0, handle_sink_add},
+    {"POST", "/v1/sinks/{sink}/test", "testSink", OPERATION_UNLOCKED,
+        handle_sink_test},
+    {"DELETE", "/v1/sinks/{sink}", "removeSink", 0, handle_sink_remove},
+
     {"GET", "/v1/issuers", "listIssuers", 0, handle_issuer_list},
     {"POST", "/v1/issuers", "addIssuer", 0, handle_issuer_add},
     {"DELETE", "/v1/issuers/{issuer}", "removeIssuer", 0, handle_issuer_remove},

@@ -285,6 +285,18 @@ test('audit and anchors', async () => {
   await until(async () => (await call('getStatus')).server.anchors.some((one) => one.name === 'copy'), 'the anchor in the status');
   await until(async () => (await call('getStatus')).server.anchors.some((one) => one.handed), 'the checkpoint at the anchor');
   await call('removeAnchor', { params: { anchor: 'copy' } });
+  await call('addSink', { body: { name: 'siem', kind: 'https', url: 'http://127.0.0.1:9/in', format: 'ocsf' }, status: 201 });
+  await call('listSinks');
+  await until(async () => (await call('getStatus')).server.sinks.some((one) => one.failing && one.why), 'the failing sink in the status');
+  await call('testSink', { params: { sink: 'siem' }, status: 502 });
+  await call('removeSink', { params: { sink: 'siem' } });
+  const receiver = http.createServer((request, answer) => answer.end()).listen(0, '127.0.0.1');
+  await new Promise((done) => { receiver.once('listening', done); });
+  await call('addSink', { body: { name: 'lake', kind: 'https', url: `http://127.0.0.1:${receiver.address().port}/` }, status: 201 });
+  assert.equal((await call('testSink', { params: { sink: 'lake' } })).delivered, true);
+  await call('removeSink', { params: { sink: 'lake' } });
+  receiver.closeAllConnections();
+  receiver.close();
   // Every filter that the document names is one.
   const filters = { since: '1d', until: '2099-01-01', caller: 'eve', key: request.key, team: 'lab', model: 'big', engine: 'local', decision: 'permit',
     policy: 'x', status: '2xx', outcome: 'ok', type: 'request', route: '/v1/chat/completions', action: 'chat', id: request.id, actor: 'a-admin',
@@ -316,7 +328,7 @@ test('every operation of the document was called, and did what it is for', () =>
 // The program names the members that it knows; so does the document.
 test('bodies and queries have the members of the document, no more and no fewer', async () => {
   const params = { key: 'contact', team: 'lab', caller: 'eve', engine: 'local', model: 'tiny', alias: 'gpt-4o-mini', group: 'large',
-    version: '1', quota: 'quo_x', anchor: 'x', issuer: 'x', administrator: 'a-auditor', record: '0' };
+    version: '1', quota: 'quo_x', anchor: 'x', sink: 'x', issuer: 'x', administrator: 'a-auditor', record: '0' };
   params.key = 'contact';
   const knownOf = (answer) => answer.errors?.find((one) => one.field === 'qqqqqqqqqqqq')?.message.match(/known: (.*)$/)?.[1].split(', ').sort();
   for (const [id, operation] of operations) {
@@ -463,12 +475,12 @@ test('an auditor reads by command, and changes nothing', async () => {
   const token = tokens.auditor;
   const before = await call('listTeams');
   for (const command of ['team list', 'caller list', 'key list', 'engine list', 'model list', 'policy list', 'policy show', 'quota list',
-    'quota usage', 'admin list', 'anchor list', 'status', 'audit query', 'audit tail', 'audit checkpoint'])
+    'quota usage', 'admin list', 'anchor list', 'sink list', 'status', 'audit query', 'audit tail', 'audit checkpoint'])
     assert.equal(run(command.split(' '), { token }).status, 0, command);
   for (const command of ['team add x', 'team remove lab', 'caller add x', 'caller disable eve', 'caller enable eve', 'key issue eve',
     'engine add x http://127.0.0.1:1', 'engine remove local', 'model add x', 'model retire tiny', 'model alias tiny x', 'policy activate 1',
     'policy rollback', 'policy require-approvals 5', 'quota set --team lab --tokens-per-day 1', 'admin add x --role admin',
-    'admin disable a-admin', 'anchor add x file /x', 'onboard x --team lab']) {
+    'admin disable a-admin', 'anchor add x file /x', 'sink add x syslog tcp://127.0.0.1:9', 'onboard x --team lab']) {
     const got = run(command.split(' '), { token });
     assert.equal(got.status, 1, command);
     assert.match(got.stderr, /the role "auditor" may not/, command);

@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The log as others take it in: OCSF events.
+// The log as others take it in: OCSF events, live delivery.
 import { test, before, after } from 'node:test';
 import assert from 'node:assert/strict';
-import { spawnSync } from 'node:child_process';
-import { readFileSync } from 'node:fs';
+import { spawn, spawnSync } from 'node:child_process';
+import { existsSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { World } from './harness.mjs';
+import { World, until } from './harness.mjs';
 import { checkOcsf } from './ocsf.mjs';
 
 let world, alice, ivy, answered, denied;
@@ -61,4 +61,105 @@ test('OCSF: the filters of every export, to standard output', () => {
   const wrong = attempt(['audit', 'export', '-', '--format', 'xml']);
   assert.equal(wrong.code, 2);
   assert.match(wrong.text, /jsonl, csv or ocsf/);
+});
+
+// --- Live delivery -----------------------------------------------------------
+
+const receivers = new Set();
+after(() => { for (const one of receivers) one.kill('SIGKILL'); });
+
+async function receiver(kind, file, port = 0) {
+  const child = spawn(process.execPath, [new URL('receiver.mjs', import.meta.url).pathname, kind, port, file,
+    join(world.state, 'tls/server.pem'), join(world.state, 'tls/server.key')], { stdio: ['ignore', 'pipe', 'inherit'] });
+  receivers.add(child);
+  child.port = await new Promise((done, fail) => {
+    child.stdout.once('data', (data) => done(Number(String(data).match(/ready (\d+)/)[1])));
+    child.once('exit', () => fail(new Error('the receiver ended')));
+  });
+  child.gone = new Promise((done) => { child.once('exit', done); });
+  return child;
+}
+
+// Indexes in the order of their first arrival.
+function arrived(file, indexOf) {
+  const lines = existsSync(file) ? readFileSync(file, 'utf8').split('\n').filter(Boolean) : [];
+  return [...new Set(lines.map(indexOf))];
+}
+const sinkOf = (name) => world.json('status').server.sinks.find((one) => one.name === name);
+const entries = () => world.json('status').server.log.entries;
+
+test('syslog over TLS: a receiver that stalls, is killed and comes back misses nothing', async () => {
+  const file = join(world.dir, 'syslog');
+  let siem = await receiver('syslog-tls', file);
+  const url = `tls://127.0.0.1:${siem.port}`;
+  world.cli('sink', 'add', 'siem', 'syslog', url, '--ca-file', join(world.state, 'tls/ca.pem'), '--from', 'start');
+  const indexOf = (line) => Number(line.match(/,"index":(\d+)}$/)[1]);
+  await world.chat(alice);
+  const first = entries();
+  await until(() => arrived(file, indexOf).length >= first, 'the first entries at the receiver');
+  assert.match(readFileSync(file, 'utf8'), /^<110>1 20\d\d-\d\d-\d\dT[\d:.]+Z \S+ bailiff - [\w.]+ \[meta sequenceId="1"\]\[origin software="bailiff" swVersion="[^"]+"\] \{"entry":\{/);
+  // What it has accepted and not read goes with it.
+  siem.kill('SIGSTOP');
+  for (let i = 0; i < 5; i++) assert.equal((await world.chat(alice)).status, 200);
+  await until(() => sinkOf('siem').sent >= entries() - 1, 'entries sent to a receiver that stands still');
+  siem.kill('SIGKILL');
+  await siem.gone;
+  await world.chat(alice);
+  await until(() => sinkOf('siem').failing, 'the failure');
+  assert.match(sinkOf('siem').why, /127\.0\.0\.1/);
+  assert.equal((await world.chat(alice)).status, 200, 'the log goes on');
+  siem = await receiver('syslog-tls', file, siem.port);
+  const all = entries();
+  await until(() => arrived(file, indexOf).length >= all, () => `${arrived(file, indexOf).length} of ${all} entries`);
+  const got = arrived(file, indexOf);
+  assert.deepEqual(got, got.map((index, i) => i), 'every entry, in order');
+  await until(() => !sinkOf('siem').failing && sinkOf('siem').position >= all, 'the position', 15000);
+  const told = world.json('audit', 'query', '--type', 'audit.sink', '--order', 'oldest').rows.map((row) => row.type);
+  assert.deepEqual(told, ['audit.sink.failed', 'audit.sink.recovered']);
+  assert.match(world.cli('audit', 'tail', '--entries', '100'), /Bailiff found that the sink siem takes the log again/);
+  world.cli('sink', 'remove', 'siem');
+  siem.kill('SIGKILL');
+});
+
+test('HTTPS: batches of OCSF events, refused for a while; a try', async () => {
+  const file = join(world.dir, 'https');
+  writeFileSync(`${file}.status`, '503');
+  const lake = await receiver('https', file);
+  const credential = join(world.dir, 'credential');
+  writeFileSync(credential, 'a-secret-of-the-lake\n');
+  world.secrets.push('a-secret-of-the-lake');
+  const first = entries();
+  world.cli('sink', 'add', 'lake', 'https', `https://127.0.0.1:${lake.port}/in?source=bailiff`, '--format', 'ocsf',
+    '--ca-file', join(world.state, 'tls/ca.pem'), '--credential-file', credential);
+  await world.chat(alice);
+  await until(() => /answered 503/.test(sinkOf('lake').why ?? ''), 'the refusal');
+  const failed = attempt(['sink', 'test', 'lake']);
+  assert.equal(failed.code, 1);
+  assert.match(failed.text, /the sink "lake" did not take the entry: .*503/);
+  rmSync(`${file}.status`);
+  assert.match(world.cli('sink', 'test', 'lake'), /the receiver took entry \d+/);
+  await until(() => !sinkOf('lake').failing && sinkOf('lake').lag === 0, 'everything delivered');
+  const all = readFileSync(file, 'utf8').trim().split('\n').map((line) => checkOcsf(JSON.parse(line)));
+  const got = [...new Set(all.map((event) => event.metadata.sequence))].sort((a, b) => a - b);
+  assert.ok(got[0] <= first + 1);
+  assert.deepEqual(got, got.map((index, i) => got[0] + i), 'no entry is left out');
+  const head = JSON.parse(readFileSync(`${file}.heads`, 'utf8').split('\n')[0]);
+  assert.equal(head.authorization, 'Bearer a-secret-of-the-lake');
+  assert.equal(head['content-type'], 'application/x-ndjson');
+  assert.equal(head.url, '/in?source=bailiff');
+  world.cli('sink', 'remove', 'lake');
+  lake.kill('SIGKILL');
+});
+
+test('a sink whose certificate nobody vouches for, and URLs that cannot be', async () => {
+  const file = join(world.dir, 'stranger');
+  const stranger = await receiver('syslog-tls', file);
+  world.cli('sink', 'add', 'stranger', 'syslog', `tls://127.0.0.1:${stranger.port}`);
+  await until(() => sinkOf('stranger').failing, 'the failure');
+  assert.match(sinkOf('stranger').why, /certificate/);
+  assert.equal(existsSync(file), false);
+  world.cli('sink', 'remove', 'stranger');
+  stranger.kill('SIGKILL');
+  for (const [kind, url] of [['syslog', 'udp://127.0.0.1:514'], ['https', 'http://siem.example.com/in'], ['syslog', 'tcp://siem'], ['https', 'https://a:b@c/']])
+    assert.equal(attempt(['sink', 'add', 'x', kind, url]).code, 1, url);
 });
