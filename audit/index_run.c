@@ -16,6 +16,7 @@
 
 #include "lib/file.h"
 #include "lib/log.h"
+#include "lib/thread.h"
 
 #include <inttypes.h>
 #include <stdlib.h>
@@ -28,6 +29,7 @@
 #define REBUILDS_MAX 256
 #define PREVIOUS_KEPT 262144 /* entries of the next file */
 #define WINDOW_ARENA (4u << 20)
+#define ENTRIES_AT_ONCE 32 /* about 100 us; then others may run */
 
 /* A place in the journal. */
 struct source {
@@ -520,15 +522,19 @@ static enum err take_window(struct index_run *run, struct source *source,
     struct errinfo *info)
 {
     enum err err = ERR_OK;
+    unsigned pieces = 0;
     window_clear(run);
     for (uint64_t i = first; err == ERR_OK && i < end; i++) {
         struct journal_entry entry;
         err = source_read(run, source, i, limit, &entry, info);
         if (err == ERR_OK)
             err = window_add(run, entry.bytes, info);
+        thread_give_way_after(&pieces, ENTRIES_AT_ONCE);
     }
-    for (size_t i = 0; err == ERR_OK && i < run->window->count; i++)
+    for (size_t i = 0; err == ERR_OK && i < run->window->count; i++) {
         err = take_entry(run, file, first, i, info);
+        thread_give_way_after(&pieces, ENTRIES_AT_ONCE);
+    }
     return err;
 }
 

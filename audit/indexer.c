@@ -12,19 +12,18 @@
 #include "lib/file.h"
 #include "lib/log.h"
 #include "lib/must.h"
+#include "lib/thread.h"
 
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdlib.h>
-#include <sys/resource.h>
-#include <sys/syscall.h>
-#include <unistd.h>
 
 #define INDEXER_MAGIC 0x696e6478u
-#define POLL_US (50 * 1000)      /* without a wake-up */
+/* Without a wake-up. Who asks the index wakes it; until then the fewer the
+ * transactions, the fewer pages are written twice. */
+#define POLL_US (500 * 1000)
 #define RETRY_US (3 * SECOND_US) /* after a failure */
 #define REBUILDS_MAX 64          /* asked for and not yet begun */
-#define NICENESS 10              /* requests come first */
 
 struct indexer {
     unsigned magic;
@@ -108,7 +107,7 @@ static void *indexer_thread(void *context)
 {
     struct indexer *indexer = context;
     CHECK_MAGIC(indexer, INDEXER_MAGIC);
-    setpriority(PRIO_PROCESS, (id_t)syscall(SYS_gettid), NICENESS);
+    thread_be_nice();
     while (!atomic_load(&indexer->stop)) {
         struct errinfo why = {0};
         struct index_run *run = NULL;
@@ -162,6 +161,7 @@ enum err indexer_start(const struct indexer_options *options,
             info, ERR_LIMIT, "cannot start the thread of the index");
         goto out;
     }
+    pthread_setname_np(indexer->thread, "indexer");
     indexer->started = true;
     *out = indexer;
     indexer = NULL;

@@ -8,6 +8,7 @@
 #include "lib/file.h"
 #include "lib/log.h"
 #include "lib/must.h"
+#include "lib/thread.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -19,6 +20,7 @@
 #define PUBLISHER_MAGIC 0x5055424cu
 /* Tiles that wait in memory while much is to be caught up. */
 #define TILES_WAITING_MOST (8u << 20)
+#define ENTRIES_AT_ONCE 32 /* about 100 us; then others may run */
 
 struct publisher {
     uint32_t magic;
@@ -39,6 +41,7 @@ struct publisher {
     struct crypto_hash *hash;
     struct tile_writer *tiles;
     bool resumed, prepared; /* the tiles have all that the tree has */
+    unsigned pieces;        /* of work since others could run */
     uint32_t last_flags;
 };
 
@@ -82,10 +85,11 @@ static enum err lost_count(struct errinfo *info)
 }
 
 static enum err add_tile(struct publisher *publisher,
-    const struct merkle_hash *leaf, struct str entry, struct errinfo *info)
+    const struct merkle_hash *leaf, const struct merkle_hash *roots,
+    struct str entry, struct errinfo *info)
 {
-    enum err err =
-        tile_writer_add(publisher->tiles, publisher->hash, leaf, entry, info);
+    enum err err = tile_writer_add(
+        publisher->tiles, publisher->hash, leaf, roots, entry, info);
     if (err == ERR_NOMEM)
         return lost_count(info);
     if (err == ERR_OK &&
@@ -94,11 +98,21 @@ static enum err add_tile(struct publisher *publisher,
     return err;
 }
 
+/* Of the tree's subtrees, those that are a tile's. */
+static void keep_root(void *context, unsigned level, uint64_t index,
+    const struct merkle_hash *node)
+{
+    struct merkle_hash *roots = context;
+    (void)index;
+    if (level % TILE_HEIGHT == 0 && level / TILE_HEIGHT <= TILE_LEVELS)
+        roots[level / TILE_HEIGHT - 1] = *node;
+}
+
 static enum err fold_entry(
     struct publisher *publisher, struct str entry, struct errinfo *info)
 {
     struct audit_state *state = &publisher->state;
-    struct merkle_hash leaf;
+    struct merkle_hash leaf, roots[TILE_LEVELS];
     struct errinfo why;
     enum err err = replay_entry(state->replay, state->tree.size, entry, &why);
     if (err == ERR_NOMEM)
@@ -106,8 +120,8 @@ static enum err fold_entry(
     if (err != ERR_OK)
         log_error("audit_entry_unreadable", "reason=\"%s\"", why.text);
     merkle_leaf(publisher->hash, entry, &leaf);
-    merkle_push(&state->tree, publisher->hash, &leaf, NULL, NULL);
-    return add_tile(publisher, &leaf, entry, info);
+    merkle_push(&state->tree, publisher->hash, &leaf, keep_root, roots);
+    return add_tile(publisher, &leaf, roots, entry, info);
 }
 
 /* Takes in all that is durable by now: whole frames. */
@@ -129,6 +143,7 @@ static enum err catch_up(struct publisher *publisher, struct errinfo *info)
             err = fold_entry(publisher, entry.bytes, info);
         if (err != ERR_OK)
             return err;
+        thread_give_way_after(&publisher->pieces, ENTRIES_AT_ONCE);
     }
     publisher->last_flags = cursor->frame.flags;
     journal_reader_last(publisher->reader, &state->last);
@@ -166,7 +181,7 @@ static enum err prepare(struct publisher *publisher, struct errinfo *info)
         if (err != ERR_OK)
             break;
         merkle_leaf(publisher->hash, entry.bytes, &leaf);
-        err = add_tile(publisher, &leaf, entry.bytes, info);
+        err = add_tile(publisher, &leaf, NULL, entry.bytes, info);
         next = tile_writer_next(publisher->tiles);
     }
     journal_reader_close(&reader);
@@ -245,6 +260,7 @@ static void *publisher_main(void *argument)
     struct publisher *publisher = argument;
     enum err err = ERR_OK;
     struct errinfo info;
+    thread_be_nice();
     do {
         info = (struct errinfo){0};
         err = publish(publisher, &info);

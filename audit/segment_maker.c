@@ -95,6 +95,7 @@ enum err segment_maker_start(const char *dir, uint64_t bytes,
         return errinfo_errno(
             info, ERR_IO, "cannot start the thread that makes segments");
     }
+    pthread_setname_np(maker->thread, "segments");
     *out = maker;
     return ERR_OK;
 }

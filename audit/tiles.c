@@ -204,7 +204,8 @@ static void tile_root(struct crypto_hash *hash,
 
 /* A hash enters its level; a tile that it fills enters the one above. */
 static enum err add_hash(struct tile_writer *writer, struct crypto_hash *hash,
-    const struct merkle_hash *leaf, struct errinfo *info)
+    const struct merkle_hash *leaf, const struct merkle_hash *roots,
+    struct errinfo *info)
 {
     struct merkle_hash node = *leaf;
     uint64_t index = writer->size;
@@ -218,7 +219,10 @@ static enum err add_hash(struct tile_writer *writer, struct crypto_hash *hash,
             writer, level, index, hashes, TILE_WIDTH * sizeof(*hashes), info);
         if (err != ERR_OK)
             return err;
-        tile_root(hash, hashes, &node);
+        if (roots != NULL)
+            node = roots[level];
+        else
+            tile_root(hash, hashes, &node);
         writer->levels[level].count = writer->levels[level].written = 0;
     }
     writer->size++;
@@ -226,7 +230,8 @@ static enum err add_hash(struct tile_writer *writer, struct crypto_hash *hash,
 }
 
 enum err tile_writer_add(struct tile_writer *writer, struct crypto_hash *hash,
-    const struct merkle_hash *leaf, struct str entry, struct errinfo *info)
+    const struct merkle_hash *leaf, const struct merkle_hash *roots,
+    struct str entry, struct errinfo *info)
 {
     uint64_t index = writer->again;
     if (index < writer->size) {
@@ -243,7 +248,7 @@ enum err tile_writer_add(struct tile_writer *writer, struct crypto_hash *hash,
         return errinfo_set(info, ERR_NOMEM, "out of memory");
     enum err err = ERR_OK;
     if (index == writer->size)
-        err = add_hash(writer, hash, leaf, info);
+        err = add_hash(writer, hash, leaf, roots, info);
     if (err == ERR_OK && (index + 1) % TILE_WIDTH == 0) {
         err = queue(writer, TILE_ENTRIES, index / TILE_WIDTH,
             buf_str(&writer->bundle).ptr, writer->bundle.len, info);

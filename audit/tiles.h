@@ -16,6 +16,7 @@
 #include "lib/buf.h"
 
 #define TILE_WIDTH 256
+#define TILE_HEIGHT 8 /* levels of the tree in a tile: 2^8 = 256 */
 #define TILE_LEVELS 8 /* 256^8 leaves: as many as an index can tell */
 #define TILE_ENTRIES (-1)
 
@@ -38,11 +39,13 @@ enum err tile_writer_resume(struct tile_writer *writer, uint64_t size,
     const struct merkle_hash *root, struct errinfo *info) MUSTCHECK;
 /* The next entry that is due. */
 uint64_t tile_writer_next(const struct tile_writer *writer);
-/* Entries in order. ERR_CORRUPT: after a resume, an entry that does not have
- * the hash that was published. ERR_NOMEM. */
+/* Entries in order. roots[L]: where this entry fills a tile of level L, the
+ * root of that tile, for who has it already; NULL: they are computed.
+ * ERR_CORRUPT: after a resume, an entry that does not have the hash that was
+ * published. ERR_NOMEM. */
 enum err tile_writer_add(struct tile_writer *writer, struct crypto_hash *hash,
-    const struct merkle_hash *leaf, struct str entry,
-    struct errinfo *info) MUSTCHECK;
+    const struct merkle_hash *leaf, const struct merkle_hash *roots,
+    struct str entry, struct errinfo *info) MUSTCHECK;
 /* Bytes that wait for a flush: flush when it is some megabytes. */
 size_t tile_writer_waiting(const struct tile_writer *writer);
 /* Full tiles, and the incomplete ones of the present size; all durable. May

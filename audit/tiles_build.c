@@ -26,7 +26,7 @@ static enum err add_all(struct journal_reader *reader,
         if (err != ERR_OK)
             break;
         merkle_leaf(hash, entry.bytes, &leaf);
-        err = tile_writer_add(writer, hash, &leaf, entry.bytes, info);
+        err = tile_writer_add(writer, hash, &leaf, NULL, entry.bytes, info);
         if (err == ERR_OK && tile_writer_waiting(writer) >= WAITING_MOST)
             err = tile_writer_flush(writer, info);
     }

@@ -16,6 +16,7 @@
 #include "proxy/exchange.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
@@ -364,7 +365,11 @@ enum err worker_start(unsigned index, struct worker_shared *shared,
     if (err == ERR_OK) {
         loop_add_hook(w->loop, &w->hook);
         loop_timer_set(w->loop, &w->tick, clock_monotonic() + SECOND_US);
+        char name[16];
         int failure = pthread_create(&w->thread, NULL, run, w);
+        snprintf(name, sizeof(name), "worker-%u", index % 1000000);
+        if (failure == 0)
+            pthread_setname_np(w->thread, name);
         if (failure != 0)
             err = errinfo_set(info, ERR_IO, "cannot start worker %u: %s", index,
                 strerror(failure));

@@ -60,7 +60,7 @@ static void add(struct tile_writer *writer, struct crypto_hash *hash,
         merkle_leaf(hash, entry, &leaf);
         if (tree != NULL && i == tree->size)
             merkle_push(tree, hash, &leaf, NULL, NULL);
-        if (tile_writer_add(writer, hash, &leaf, entry, &info) != ERR_OK)
+        if (tile_writer_add(writer, hash, &leaf, NULL, entry, &info) != ERR_OK)
             fail_msg("%s", info.text);
     }
 }
@@ -168,7 +168,8 @@ static void test_seventy_thousand(void **state)
     struct merkle_hash leaf;
     merkle_leaf(hash, STR("other"), &leaf);
     assert_int_equal(
-        tile_writer_add(writer, hash, &leaf, STR("other"), &info), ERR_CORRUPT);
+        tile_writer_add(writer, hash, &leaf, NULL, STR("other"), &info),
+        ERR_CORRUPT);
     tile_writer_free(&writer);
     crypto_hash_free(&hash);
 }
@@ -195,7 +196,7 @@ static void test_golden_log(void **state)
         struct merkle_hash leaf;
         merkle_leaf(hash, entry, &leaf);
         assert_int_equal(
-            tile_writer_add(writer, hash, &leaf, entry, &info), ERR_OK);
+            tile_writer_add(writer, hash, &leaf, NULL, entry, &info), ERR_OK);
         assert_int_equal(tile_writer_flush(writer, &info), ERR_OK);
         at += 2 + n;
     }
