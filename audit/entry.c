@@ -299,6 +299,7 @@ static void put_candidate(
     json_write_member_bool(&w->json, STR("permitted"), candidate->permitted);
     (void)put_list(w, STR("policies"), candidate->policies,
         candidate->policy_count, CANDIDATE_LIST_BUDGET);
+    put_text_if(w, STR("priority"), candidate->priority, WORD_MAX_BYTES);
     if (!candidate->permitted)
         put_text(w, STR("reason"), candidate->reason, NAME_MAX_BYTES);
     if (candidate->record_full)
@@ -414,6 +415,8 @@ static void put_request(struct writer *w, const struct audit_request *r,
     put_text_if(w, STR("trace"), r->trace, WORD_MAX_BYTES);
     json_write_member_string(&w->json, STR("type"), type);
     put_version(w);
+    if (r->waited_us > 0)
+        put_int(w, STR("waited"), r->waited_us);
 }
 
 /* --- request.* --------------------------------------------------------------

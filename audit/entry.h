@@ -15,14 +15,14 @@
  *
  * The shapes, members sorted, `?` where a member may be missing:
  *   request.admitted  action, auth{key,method}, caller, candidates[{advice?,
- *     engine, errors?, maxTokens?, model, permitted, policies, reason?,
- *     recordFull?, upstream}], candidatesMore?, cap?, capInjected,
+ *     engine, errors?, maxTokens?, model, permitted, policies, priority?,
+ *     reason?, recordFull?, upstream}], candidatesMore?, cap?, capInjected,
  *     content?{blob,bytes,commitment,key}, context, dialect, id,
  *     input{body,bound,digest,digestKey}, model{asked,name},
  *     policy{hash,version}, price?{hash,version}, quotas[{arrival?, bucket,
  *     limit, reserved, step?, used, window}], retention?, route,
  *     sealed?{box,key}, snapshot, stream, stripped?, teams, time, trace?,
- *     type, v
+ *     type, v, waited? (microseconds)
  *   request.denied    the same with denied{code,message,quota?,stage,status};
  *     its quotas are {asked, bucket, limit, used, window}: nothing was taken
  *   request.measured  the same as denied, with engine instead of denied
@@ -94,7 +94,8 @@ struct audit_candidate {
     const struct str *advice; /* @id of rules that only advise, and hold */
     size_t advice_count;
     /* obligations that will bind: */
-    int64_t max_tokens; /* -1: none */
+    int64_t max_tokens;  /* -1: none */
+    struct str priority; /* low normal high; empty: none */
     bool record_full;
 };
 
@@ -127,6 +128,7 @@ struct audit_request {
     size_t quota_count;
     int64_t price_version; /* of the row in force; 0: the model has none */
     struct str price_hash; /* hex */
+    int64_t waited_us;     /* in the queue for an engine's place; 0: not */
     struct str trace;      /* W3C trace id, 32 hex, or empty */
     struct audit_sealed sealed;
     struct audit_content content; /* admitted: the body */

@@ -115,6 +115,7 @@ struct pool_engine *pool_engine(struct pool *pool, const char *name)
     if (engine == NULL) {
         engine = calloc(1, sizeof(*engine));
         if (engine != NULL) {
+            atomic_init(&engine->places, -1);
             engine->name = strdup(name);
             if (engine->name == NULL) {
                 free(engine);
@@ -176,6 +177,9 @@ enum err pool_watch(struct pool *pool,
             return errinfo_set(info, ERR_NOMEM, "out of memory");
         }
     }
+    for (size_t i = 0; i < count; i++)
+        atomic_store(&list->items[i].engine->places,
+            (int64_t)list->items[i].target.max_concurrent);
     pthread_mutex_lock(&pool->mutex);
     watch_list_free(&pool->watching);
     pool->watching = list;
@@ -293,14 +297,18 @@ enum err pool_start(struct pool *pool, struct errinfo *info)
     return ERR_OK;
 }
 
+bool pool_alive(const struct pool_engine *engine, int64_t monotonic_us)
+{
+    return atomic_load_explicit(&engine->health, memory_order_relaxed) !=
+               POOL_DOWN &&
+           atomic_load_explicit(&engine->open_until_us, memory_order_relaxed) <=
+               monotonic_us;
+}
+
 bool pool_usable(const struct pool_engine *engine,
     const struct engine_target *target, int64_t monotonic_us)
 {
-    if (atomic_load_explicit(&engine->health, memory_order_relaxed) ==
-        POOL_DOWN)
-        return false;
-    if (atomic_load_explicit(&engine->open_until_us, memory_order_relaxed) >
-        monotonic_us)
+    if (!pool_alive(engine, monotonic_us))
         return false;
     return target->max_concurrent == 0 ||
            atomic_load_explicit(&engine->outstanding, memory_order_relaxed) <

@@ -23,6 +23,7 @@ struct pool_engine {
     _Atomic unsigned failures;     /* attempts failed in a row */
     _Atomic int64_t open_until_us; /* breaker: no attempts before (monotonic) */
     _Atomic uint64_t requests, errors;
+    _Atomic int64_t places; /* max_concurrent, as last watched; -1: never */
     struct pool_engine *next;
 };
 
@@ -43,8 +44,11 @@ enum err pool_watch(struct pool *pool,
     struct errinfo *info) MUSTCHECK;
 enum err pool_start(struct pool *pool, struct errinfo *info) MUSTCHECK;
 
-/* May a request be sent there now? False when down, when the breaker is open,
- * or when max_concurrent are under way. */
+/* Could a request be sent there if it had a place? False when down, or when the
+ * breaker is open. */
+bool pool_alive(const struct pool_engine *engine, int64_t monotonic_us);
+/* May a request be sent there now? Alive, and fewer than max_concurrent are
+ * under way. */
 bool pool_usable(const struct pool_engine *engine,
     const struct engine_target *target, int64_t monotonic_us);
 /* Lower is better: outstanding / weight, scaled. */

@@ -133,6 +133,38 @@ static void read_max_tokens(struct reading *r)
             STR_ARG(r->annotation->value), MAX_TOKENS_MOST);
 }
 
+const char *policy_priority_name(enum policy_priority priority)
+{
+    switch (priority) {
+    case POLICY_PRIORITY_LOW:
+        return "low";
+    case POLICY_PRIORITY_NORMAL:
+        return "normal";
+    case POLICY_PRIORITY_HIGH:
+        return "high";
+    case POLICY_PRIORITY_NONE:
+        break;
+    }
+    return "";
+}
+
+static void read_priority(struct reading *r)
+{
+    if (!binds_a_permit(r))
+        return;
+    for (int p = POLICY_PRIORITY_LOW; p <= POLICY_PRIORITY_HIGH; p++) {
+        if (str_equal(r->annotation->value,
+                str_from(policy_priority_name((enum policy_priority)p)))) {
+            r->rule->priority = (enum policy_priority)p;
+            return;
+        }
+    }
+    FOUND(r,
+        "@priority(\"%.*s\") is unknown; write \"high\", \"normal\" or "
+        "\"low\": how soon it is served where requests wait for an engine",
+        STR_ARG(r->annotation->value));
+}
+
 static void read_engine(struct reading *r)
 {
     if (binds_a_permit(r))
@@ -173,6 +205,7 @@ static const struct known {
     {STR_INIT("mode"), read_mode},
     {STR_INIT("expires"), read_expires},
     {STR_INIT("max_tokens"), read_max_tokens},
+    {STR_INIT("priority"), read_priority},
     {STR_INIT("engine"), read_engine},
     {STR_INIT("record"), read_record},
     {STR_INIT("require_stream"), read_require_stream},
@@ -206,7 +239,8 @@ static void read_one(struct reading *r)
     else
         FOUND(r,
             "unknown annotation @%.*s; known are id, title, message, mode, "
-            "expires, max_tokens, engine, record, require_stream, owner, "
+            "expires, max_tokens, priority, engine, record, require_stream, "
+            "owner, "
             "basis, recipe, param",
             STR_ARG(key));
 }

@@ -115,6 +115,10 @@ static void unite(struct policy_workspace *w,
     if (rule->max_tokens >= 0 &&
         (out->max_tokens < 0 || rule->max_tokens < out->max_tokens))
         out->max_tokens = rule->max_tokens;
+    if (rule->priority != POLICY_PRIORITY_NONE &&
+        (out->priority == POLICY_PRIORITY_NONE ||
+            rule->priority < out->priority))
+        out->priority = rule->priority;
     out->record_full |= rule->record_full;
     out->require_stream |= rule->require_stream;
     if (rule->require_stream && w->could_stream && !w->streams)

@@ -134,12 +134,22 @@ enum policy_reason {
  * answer that could be a stream and is none, is not permitted (reason
  * POLICY_NO_PERMIT, the permits in `policies`). The rest is for the exchange.
  */
+enum policy_priority { /* in a queue; zero: no rule says anything */
+    POLICY_PRIORITY_NONE,
+    POLICY_PRIORITY_LOW,
+    POLICY_PRIORITY_NORMAL,
+    POLICY_PRIORITY_HIGH
+};
+/* "low", "normal", "high"; "" for none */
+const char *policy_priority_name(enum policy_priority priority);
+
 struct policy_obligations {
-    int64_t max_tokens;  /* @max_tokens; -1: none */
-    struct str engine;   /* @engine; empty: any */
-    bool record_full;    /* @record("full") */
-    bool require_stream; /* @require_stream */
-    bool conflict;       /* two permits name different engines: deny */
+    int64_t max_tokens;            /* @max_tokens; -1: none */
+    struct str engine;             /* @engine; empty: any */
+    enum policy_priority priority; /* @priority; of several the lowest */
+    bool record_full;              /* @record("full") */
+    bool require_stream;           /* @require_stream */
+    bool conflict; /* two permits name different engines: deny */
 };
 
 struct policy_decision {

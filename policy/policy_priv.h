@@ -25,7 +25,8 @@ struct policy_rule {
     bool record_full, require_stream;
     int64_t expires_us;
     int64_t max_tokens; /* -1: none */
-    struct str engine;  /* empty: any */
+    enum policy_priority priority;
+    struct str engine; /* empty: any */
 };
 
 /* Cedar names the permits only where no forbid holds. A forbid that has

@@ -23,7 +23,8 @@ static const struct {
     {"route", stage_route}, {"identify", stage_identify},
     {"read", stage_read}, /* waits for the body */
     {"describe", stage_describe}, {"plan", stage_plan},
-    {"decide", stage_decide}, {"reserve", stage_reserve},
+    {"decide", stage_decide}, {"queue", stage_queue}, /* may wait */
+    {"reserve", stage_reserve},
     {"keep", stage_keep},       /* waits for content to be durable */
     {"admit", stage_admit},     /* waits until it is durable */
     {"forward", stage_forward}, /* waits for the engine; relays, settles */
@@ -97,6 +98,7 @@ void exchange_end(struct exchange *x)
 {
     struct worker *w = x->worker;
     CHECK_MAGIC(x, EXCHANGE_MAGIC);
+    exchange_place_leave(x);
     if (x->content != NULL && exchange_content_ends(x))
         return;         /* again when the answer is durable */
     MUST(!x->reserved); /* [PRX-1] every reservation is settled or cancelled */
@@ -153,6 +155,7 @@ enum stage_result exchange_deny(struct exchange *x, const char *stage,
 /* The answer is no. Known callers' denials are on record first. */
 static void denied(struct exchange *x)
 {
+    exchange_place_leave(x);
     if (x->verdict.status == 0)
         exchange_deny(x, stages[x->stage].name, 500, "api_error",
             "internal_error",
@@ -370,6 +373,9 @@ void exchange_client_gone(struct exchange *x)
     case READING:
         exchange_end(x);
         break;
+    case QUEUED:
+        exchange_queue_gone(x);
+        break;
     case MEASURING:
         exchange_measure_abandon(x);
         break;
@@ -472,8 +478,8 @@ void exchange_journal_failed(struct exchange *x)
     /* No entry can follow; the process is about to end. The reservation is
      * given back in memory only, and replay charges what was recorded. */
     if (x->reserved)
-        quota_cancel(
-            x->worker->shared->ledger, x->wall_us, x->claims, x->claim_count);
+        quota_cancel(x->worker->shared->ledger, loop_wall(x->worker->loop),
+            x->claims, x->claim_count);
     x->reserved = false;
     if (x->connection != NULL) {
         exchange_deny(x, "admit", 503, "api_error", "governance_unavailable",
@@ -529,7 +535,9 @@ void exchange_recheck(struct exchange *x)
             return;
     }
     x->revoked = true;
-    if (x->phase == FORWARDING)
+    if (x->phase == QUEUED)
+        exchange_queue_revoked(x);
+    else if (x->phase == FORWARDING)
         exchange_cut(x, "revoked",
             x->token ? "The token's issuer was removed or its caller disabled."
                      : "The API key was revoked or limited, or its caller "
@@ -547,6 +555,12 @@ void exchange_shutdown(struct exchange *x)
             connection_abort(x->connection);
         x->connection = NULL;
         exchange_end(x);
+        break;
+    case QUEUED:
+        if (x->connection != NULL)
+            connection_abort(x->connection);
+        x->connection = NULL;
+        exchange_queue_gone(x);
         break;
     case MEASURING:
         if (x->connection != NULL)

@@ -32,6 +32,7 @@ void exchange_answer_bad_head(
 
 /* --- For the worker ------------------------------------------------------ */
 void exchange_durable(struct exchange *exchange); /* its entry is on disk */
+void exchange_queue_turn(struct worker *worker);  /* granted places */
 void exchange_journal_failed(struct exchange *exchange);
 uint64_t exchange_ticket(const struct exchange *exchange);
 /* Goes on with those whose content is durable, or will not be. */

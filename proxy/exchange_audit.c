@@ -107,6 +107,9 @@ static bool add_candidates(struct exchange *x, struct audit_request *request)
             .advice = rule_ids(x, d->advice, d->advice_count),
             .advice_count = d->advice_count,
             .max_tokens = d->permitted ? d->obligations.max_tokens : -1,
+            .priority = str_from(
+                d->permitted ? policy_priority_name(d->obligations.priority)
+                             : ""),
             .record_full = d->permitted && d->obligations.record_full};
         if (list[i].policies == NULL || list[i].errors == NULL ||
             list[i].advice == NULL)
@@ -151,7 +154,8 @@ static const struct audit_quota_figure *figures_asked(struct exchange *x)
     for (size_t i = 0; list != NULL && i < x->claim_count; i++) {
         const struct quota_rule *rule = x->claims[i].rule;
         struct quota_status status;
-        quota_peek(x->worker->shared->ledger, x->wall_us, rule, &status);
+        quota_peek(x->worker->shared->ledger, loop_wall(x->worker->loop), rule,
+            &status);
         list[i] = (struct audit_quota_figure){.bucket = str_from(rule->id),
             .rate = rule->window == QUOTA_MINUTE,
             .now = rule->window == QUOTA_NOW,
@@ -207,6 +211,7 @@ static bool describe_request(struct exchange *x, struct audit_request *out)
         .stream = d->stream,
         .stripped = d->stripped,
         .stripped_count = d->stripped_count,
+        .waited_us = x->waited_us,
         .trace = str_from(x->trace_id),
     };
     if (x->demand.price != NULL && x->demand.price->version > 0) {
@@ -333,8 +338,8 @@ enum stage_result stage_admit(struct exchange *x)
         exchange_wait(x->worker, x);
         return STAGE_WAIT;
     }
-    quota_cancel(
-        x->worker->shared->ledger, x->wall_us, x->claims, x->claim_count);
+    quota_cancel(x->worker->shared->ledger, loop_wall(x->worker->loop),
+        x->claims, x->claim_count);
     x->reserved = false;
     exchange_deny(x, "admit", 503, "api_error", "governance_unavailable",
         "The decision could not be recorded, so nothing is served. Try again "

@@ -477,31 +477,20 @@ static int64_t widest_cap(const struct exchange *x, int64_t cap)
     return widest;
 }
 
-static bool some_engine_is_usable(const struct exchange *x)
-{
-    int64_t now = loop_now(x->worker->loop);
-    for (unsigned i = 0; i < x->candidate_count; i++) {
-        const struct exchange_candidate *c = &x->candidates[i];
-        if (c->decision.permitted &&
-            pool_usable(c->live, c->target->engine, now))
-            return true;
-    }
-    return false;
-}
-
 /* Only where the bound is what keeps the request from fitting: with hardly any
  * input it would, or an answer could be more than twice as long. */
 static bool measuring_would_help(const struct exchange *x)
 {
     struct quota_ledger *ledger = x->worker->shared->ledger;
+    int64_t now = loop_wall(x->worker->loop);
     struct quota_demand least = x->demand;
     least.input = 1 + exchange_media_tokens(x);
     if (least.input >= x->demand.input)
         return false;
-    int64_t bound = quota_foresee(
-        ledger, x->wall_us, &x->demand, x->claims, x->claim_count);
+    int64_t bound =
+        quota_foresee(ledger, now, &x->demand, x->claims, x->claim_count);
     int64_t best =
-        quota_foresee(ledger, x->wall_us, &least, x->claims, x->claim_count);
+        quota_foresee(ledger, now, &least, x->claims, x->claim_count);
     return bound < 0 ? best >= 0 : best / 2 > bound;
 }
 
@@ -575,20 +564,21 @@ static enum stage_result prepare_demand(struct exchange *x)
 static enum err take(struct exchange *x, struct quota_denial *denial)
 {
     struct quota_demand demand = x->demand;
+    int64_t now = loop_wall(x->worker->loop); /* it may have waited long */
     bool may_measure = !x->measured && x->claim_count > 0 && demand.input > 1 &&
                        exchange_may_measure(x);
     int64_t cap = demand.cap;
     /* A cap of ours is not lowered before it is known whether it must be. */
     if (may_measure)
         demand.cap_is_flexible = false;
-    enum err err = quota_reserve(x->worker->shared->ledger, x->wall_us, &demand,
+    enum err err = quota_reserve(x->worker->shared->ledger, now, &demand,
         x->claims, x->claim_count, &cap, denial);
     if (err == ERR_FULL && may_measure) {
         if (measuring_would_help(x))
             return ERR_AGAIN;
         demand.cap_is_flexible = x->demand.cap_is_flexible;
         if (demand.cap_is_flexible)
-            err = quota_reserve(x->worker->shared->ledger, x->wall_us, &demand,
+            err = quota_reserve(x->worker->shared->ledger, now, &demand,
                 x->claims, x->claim_count, &cap, denial);
     }
     if (err == ERR_OK) {
@@ -603,14 +593,6 @@ static enum err take(struct exchange *x, struct quota_denial *denial)
 enum stage_result stage_reserve(struct exchange *x)
 {
     struct quota_denial denial;
-    if (x->match.route->engine_path != NULL && !some_engine_is_usable(x)) {
-        exchange_deny(x, "plan", 503, "api_error", "upstream_unavailable",
-            "No engine for the model '%s' can take a request now. Try again "
-            "later.",
-            x->model->name);
-        x->verdict.retry_after_s = 2;
-        return STAGE_DENY;
-    }
     if (prepare_demand(x) != STAGE_PASS)
         return STAGE_DENY;
     enum err err = take(x, &denial);

@@ -69,7 +69,7 @@ static void stop_engine(struct exchange *x)
     if (x->transfer == NULL)
         return;
     transfer_cancel(&x->transfer);
-    pool_end(x->current->live, true, loop_now(x->worker->loop));
+    exchange_place_free(x, x->current, true);
 }
 
 void exchange_abandon(struct exchange *x)
@@ -420,6 +420,15 @@ static bool may_retry(
     return false;
 }
 
+bool exchange_goes_before(
+    const struct exchange_candidate *a, const struct exchange_candidate *b)
+{
+    if (a->target->priority != b->target->priority)
+        return a->target->priority < b->target->priority;
+    return pool_load(a->live, a->target->engine) <
+           pool_load(b->live, b->target->engine);
+}
+
 static struct exchange_candidate *choose(struct exchange *x)
 {
     struct exchange_candidate *best = NULL;
@@ -429,10 +438,7 @@ static struct exchange_candidate *choose(struct exchange *x)
         if (!c->decision.permitted || c->tried ||
             !pool_usable(c->live, c->target->engine, now))
             continue;
-        if (best == NULL || c->target->priority < best->target->priority ||
-            (c->target->priority == best->target->priority &&
-                pool_load(c->live, c->target->engine) <
-                    pool_load(best->live, best->target->engine)))
+        if (best == NULL || exchange_goes_before(c, best))
             best = c;
     }
     return best;
@@ -444,23 +450,25 @@ static void on_done(
     struct exchange *x = of(handler);
     bool whole = result->end == TRANSFER_OK;
     /* A pooled connection that had died says nothing of the engine. */
-    bool stale = result->reused && result->end == TRANSFER_CLOSED &&
-                 !result->head_seen;
-    bool good = stale || (whole && x->engine_status < 500 &&
-                             x->engine_status != 429);
+    bool stale =
+        result->reused && result->end == TRANSFER_CLOSED && !result->head_seen;
+    bool good =
+        stale || (whole && x->engine_status < 500 && x->engine_status != 429);
     char message[512];
+    bool again = may_retry(x, result);
     x->transfer = NULL;
-    pool_end(x->current->live, good, loop_now(x->worker->loop));
-    if (may_retry(x, result)) {
-        x->fresh = stale;
-        if (stale)
-            x->current->tried = false;
-        if (choose(x) != NULL) {
-            exchange_record_attempt(x, x->engine_status,
-                result->head_seen ? STR("status") : str_from(result->why));
-            try_next(x);
-            return;
-        }
+    x->fresh = stale;
+    if (again && stale) { /* the same one, which keeps its place */
+        x->current->tried = false;
+        x->place = x->current;
+    } else {
+        exchange_place_free(x, x->current, good);
+    }
+    if (again && (x->place != NULL || choose(x) != NULL)) {
+        exchange_record_attempt(x, x->engine_status,
+            result->head_seen ? STR("status") : str_from(result->why));
+        try_next(x);
+        return;
     }
     if (whole && x->relay == RELAY_WHOLE) {
         finish_whole(x);
@@ -541,13 +549,26 @@ static bool start_attempt(struct exchange *x, struct exchange_candidate *c)
                &x->transfer) == ERR_OK;
 }
 
-static void try_next(struct exchange *x)
+/* The candidate to be asked, with a place at its engine. NULL: none is left. */
+static struct exchange_candidate *begin_attempt(struct exchange *x)
 {
-    struct exchange_candidate *c;
+    struct exchange_candidate *c = x->place;
+    if (c != NULL && !c->tried &&
+        pool_alive(c->live, loop_now(x->worker->loop))) {
+        x->place = NULL;
+        return c;
+    }
+    exchange_place_leave(x);
     /* Another worker may have taken the last place since it was chosen. */
     do
         c = choose(x);
     while (c != NULL && !pool_begin(c->live, c->target->engine));
+    return c;
+}
+
+static void try_next(struct exchange *x)
+{
+    struct exchange_candidate *c = begin_attempt(x);
     if (c == NULL) {
         struct settlement s = {.outcome = "engine_error",
             .reason = "no engine could take the request",
@@ -573,7 +594,7 @@ static void try_next(struct exchange *x)
         .head = on_head, .data = on_data, .done = on_done};
     metrics_add(&x->worker->metrics, METRIC_ATTEMPTS, 1);
     if (!start_attempt(x, c)) {
-        pool_end(c->live, true, loop_now(x->worker->loop));
+        exchange_place_free(x, c, true);
         metrics_add(&x->worker->metrics, METRIC_OUT_OF_MEMORY, 1);
         end_engine_error(
             x, 503, "overloaded", false, "Out of memory. Try again later.");

@@ -19,10 +19,12 @@ static bool can_count(
 {
     return c->decision.permitted &&
            tokeniser_exists(c->target->engine->kind, &x->description) &&
-           pool_usable(c->live, c->target->engine, now);
+           (c == x->place ? pool_alive(c->live, now)
+                          : pool_usable(c->live, c->target->engine, now));
 }
 
-/* The one that the request would go to if all had a tokeniser. */
+/* The one that has a place for the request, else the one that it would go to if
+ * all had a tokeniser. */
 static struct exchange_candidate *choose_counting(struct exchange *x)
 {
     struct exchange_candidate *best = NULL;
@@ -31,10 +33,9 @@ static struct exchange_candidate *choose_counting(struct exchange *x)
         struct exchange_candidate *c = &x->candidates[i];
         if (!can_count(x, c, now))
             continue;
-        if (best == NULL || c->target->priority < best->target->priority ||
-            (c->target->priority == best->target->priority &&
-                pool_load(c->live, c->target->engine) <
-                    pool_load(best->live, best->target->engine)))
+        if (c == x->place)
+            return c;
+        if (best == NULL || exchange_goes_before(c, best))
             best = c;
     }
     return best;

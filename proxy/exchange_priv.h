@@ -4,13 +4,13 @@
  *
  * Phases:
  *   READING -> (stages) -> ADMITTING -> FORWARDING (-> KEEPING_ANSWER) -> ENDED
- *        |          \--> MEASURING, KEEPING (and back to its stage)
+ *        |          \--> QUEUED, MEASURING, KEEPING (and back to its stage)
  *        \---------\---> DENYING ------------------/
- * ADMITTING and DENYING wait for their entry to be durable, MEASURING for its
- * entry and then for a tokeniser, KEEPING and KEEPING_ANSWER for content to be
- * durable, where a rule obliges to keep it; the caller may go in any phase
- * (connection is NULL then). Whatever is admitted ends in request.completed or
- * request.withdrawn. */
+ * QUEUED waits for a place at an engine, ADMITTING and DENYING for their entry
+ * to be durable, MEASURING for its entry and then for a tokeniser, KEEPING and
+ * KEEPING_ANSWER for content to be durable, where a rule obliges to keep it;
+ * the caller may go in any phase (connection is NULL then). Whatever is
+ * admitted ends in request.completed or request.withdrawn. */
 #ifndef PROXY_EXCHANGE_PRIV_H
 #define PROXY_EXCHANGE_PRIV_H
 
@@ -34,6 +34,7 @@ enum stage_result {
 
 enum exchange_phase {
     READING,
+    QUEUED,
     MEASURING,
     KEEPING,
     ADMITTING,
@@ -109,6 +110,14 @@ struct exchange {
     size_t model_count;
     struct str context; /* Cedar's, canonical JSON */
 
+    /* where */
+    struct exchange_candidate *place; /* held; NULL: none, or the attempt's */
+    struct queue_waiter waiter;
+    struct exchange_candidate *queued_for[QUEUE_TARGETS];
+    struct loop_timer queue_timer;
+    int64_t queued_us; /* monotonic */
+    int64_t waited_us; /* 0: it did not wait */
+
     /* how much */
     int64_t input_bound; /* or, once measured, the true count */
     struct quota_demand demand;
@@ -160,6 +169,7 @@ enum stage_result stage_read(struct exchange *x);
 enum stage_result stage_describe(struct exchange *x);
 enum stage_result stage_plan(struct exchange *x);
 enum stage_result stage_decide(struct exchange *x);
+enum stage_result stage_queue(struct exchange *x);
 enum stage_result stage_reserve(struct exchange *x);
 enum stage_result stage_keep(struct exchange *x);
 enum stage_result stage_admit(struct exchange *x);
@@ -171,6 +181,14 @@ struct str exchange_permitted_models(struct exchange *x, const char *action);
 
 /* What the tokeniser cannot count: images and sounds, bounded. */
 int64_t exchange_media_tokens(const struct exchange *x);
+
+/* --- exchange_queue.c ---------------------------------------------------- */
+/* Gives back the place of a candidate, after an attempt or without one. */
+void exchange_place_free(
+    struct exchange *x, struct exchange_candidate *candidate, bool good);
+void exchange_place_leave(struct exchange *x); /* x->place, if any */
+void exchange_queue_gone(struct exchange *x);  /* the caller has gone */
+void exchange_queue_revoked(struct exchange *x);
 
 /* --- exchange_measure.c -------------------------------------------------- */
 /* Would the true count of the input help, and is there a tokeniser that has
@@ -243,6 +261,9 @@ void exchange_answer_whole(
     struct exchange *x, int status, struct str content_type, struct str body);
 
 /* --- exchange_forward.c -------------------------------------------------- */
+/* Is it the better one to ask first? By priority, then by load. */
+bool exchange_goes_before(
+    const struct exchange_candidate *a, const struct exchange_candidate *b);
 /* Stops the engine's work and ends the answer in a way that cannot be taken
  * for success; settles; ends the exchange. */
 void exchange_cut(struct exchange *x, const char *reason, const char *message);

@@ -92,4 +92,7 @@ void metrics_write(
     write_histogram(out, "bailiff_admission_durable_seconds",
         "From the admission's entry to its being durable", workers, count,
         offsetof(struct metrics, durable));
+    write_histogram(out, "bailiff_queue_wait_seconds",
+        "Waiting for a place at an engine, of those that got one", workers,
+        count, offsetof(struct metrics, queued));
 }

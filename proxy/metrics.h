@@ -31,6 +31,7 @@ struct metrics {
     struct metrics_histogram request;    /* head read to answer's end */
     struct metrics_histogram first_byte; /* head read to first answer byte */
     struct metrics_histogram durable;    /* admission appended to durable */
+    struct metrics_histogram queued;     /* in the queue, of those granted */
 };
 
 static inline void metrics_add(

@@ -30,6 +30,16 @@ METRIC(
     WITHDRAWN, "bailiff_outcomes_total{outcome=\"withdrawn\"}", "counter", "")
 METRIC(
     ATTEMPTS, "bailiff_engine_attempts_total", "counter", "Attempts at engines")
+METRIC(QUEUED, "bailiff_queue_waiting", "gauge",
+    "Requests that wait for a place at an engine")
+METRIC(QUEUED_TOTAL, "bailiff_queue_waits_total{end=\"granted\"}", "counter",
+    "How waiting for a place ended")
+METRIC(
+    QUEUE_TIMEOUT, "bailiff_queue_waits_total{end=\"timeout\"}", "counter", "")
+METRIC(QUEUE_PUSHED, "bailiff_queue_waits_total{end=\"pushed\"}", "counter", "")
+METRIC(QUEUE_GONE, "bailiff_queue_waits_total{end=\"gone\"}", "counter", "")
+METRIC(QUEUE_FULL, "bailiff_queue_full_total", "counter",
+    "Requests that found the queue full")
 METRIC(GOVERNANCE_UNAVAILABLE, "bailiff_governance_unavailable_total",
     "counter", "Requests refused because they could not be judged or recorded")
 METRIC(POLICY_ERRORS, "bailiff_policy_errors_total", "counter",

@@ -500,6 +500,7 @@ static void stop(struct server *s)
     content_store_stop(&s->shared.content);
     sinks_stop(&s->sinks);
     control_close(&s->control);
+    queue_free(&s->shared.queue);
     quota_ledger_free(&s->shared.ledger);
     snapshot_unref(&s->shared.snapshot);
     tls_context_unref(&s->shared.tls);
@@ -553,6 +554,9 @@ int server_run(const char *dir)
         s->shared.settings = s->settings;
         set_up_log(s->settings);
         err = crypto_init(&info);
+        s->shared.queue = queue_new((size_t)s->settings->queue_length);
+        if (err == ERR_OK && s->shared.queue == NULL)
+            err = errinfo_set(&info, ERR_NOMEM, "out of memory");
     }
     if (err == ERR_OK)
         err = start(s, &info);

@@ -133,6 +133,8 @@ void server_write_status(void *context, struct buf *out)
         &w, STR("running"), metrics_sum(all, count, METRIC_REQUESTS_RUNNING));
     json_write_member_int(
         &w, STR("total"), metrics_sum(all, count, METRIC_REQUESTS));
+    json_write_member_int(
+        &w, STR("waiting"), metrics_sum(all, count, METRIC_QUEUED));
     json_write_object_end(&w);
     server_sinks_write(s, &w);
     json_write_member_string(

@@ -33,6 +33,8 @@ struct settings {
     int64_t connect_timeout_ms, first_byte_timeout_ms,
         stall_timeout_ms; /* engines */
     int64_t tokeniser_timeout_ms;
+    int64_t queue_length;     /* requests that wait for an engine's place */
+    int64_t queue_timeout_ms;
     int64_t admit_timeout_ms; /* until the admission must be durable */
     int64_t drain_timeout_ms; /* at shutdown */
     int64_t engine_idle_ms;   /* pooled engine connections */

@@ -61,6 +61,10 @@ SETTING_COUNT(max_connections, 16384, 1, 1048576,
 SETTING_COUNT(max_connections_per_address, 1024, 1, 1048576,
     "Open connections of one address per worker; more are closed at once.")
 
+SETTING_COUNT(queue_length, 1024, 0, 1048576,
+    "Requests that may wait for a place at an engine, all together; one more "
+    "gets 503, or the newest of the team that has most for its weight.")
+
 SETTING_HEADING("Sizes: bytes, or a text such as \"64KiB\", \"16MiB\"")
 SETTING_BYTES(max_head_bytes, 32768, 1024, 1048576,
     "A request's line and headers; larger ones get 431.")
@@ -93,6 +97,9 @@ SETTING_TIME(stall_timeout_ms, 60000, 100, 86400000,
 SETTING_TIME(tokeniser_timeout_ms, 5000, 10, 600000,
     "For an engine's tokeniser, where only the true count of the input tells "
     "whether a request fits a quota; after it the upper bound holds.")
+SETTING_TIME(queue_timeout_ms, 30000, 0, 3600000,
+    "How long a request may wait for a place at an engine that has as many as "
+    "its max-concurrent; after it the caller gets 503 with Retry-After.")
 SETTING_TIME(admit_timeout_ms, 5000, 10, 600000,
     "Until an admission must be durable; after it the caller gets 503 and "
     "nothing is forwarded.")

@@ -23,7 +23,7 @@ struct snapshot;
 /* What a change touched. */
 enum {
     CHANGED_KEYS = 1,      /* api_key, api_key_limit */
-    CHANGED_DIRECTORY = 2, /* team, caller, caller_team */
+    CHANGED_DIRECTORY = 2, /* team, team_weight, caller, caller_team */
     CHANGED_MODELS = 4,    /* model*, engine, price */
     CHANGED_POLICY = 8,    /* policy_version */
     CHANGED_QUOTAS = 16,   /* quota */
@@ -68,6 +68,9 @@ struct snapshot_caller {
     bool disabled;
     const struct str *teams; /* all, ancestors included, sorted */
     size_t team_count;
+    /* In the queue for an engine: the one of its teams that weighs most. */
+    struct str queue_team;
+    unsigned queue_weight;
     const struct quota_rule *const *quotas; /* organisation, teams, caller */
     const struct snapshot_quota_for *quota_for; /* parallel */
     size_t quota_count;

@@ -18,6 +18,7 @@
 struct team {
     struct str name, parent;
     size_t parent_at; /* index; SIZE_MAX: none */
+    unsigned weight;  /* 0: as its parent */
 };
 
 /* What is needed while loading only. */
@@ -78,12 +79,15 @@ static enum err load_teams(struct loading *l)
     l->teams = ARENA_ARRAY(l->p->part.arena, count + 1, struct team);
     if (l->teams == NULL)
         return nomem(l->info);
-    err = db_prepare(
-        db, "SELECT name, parent FROM team ORDER BY name", &s, l->info);
+    err = db_prepare(db,
+        "SELECT name, parent, coalesce(weight, 0) FROM team LEFT JOIN "
+        "team_weight ON team = name ORDER BY name",
+        &s, l->info);
     while (err == ERR_OK && (err = db_step(s, l->info)) == ERR_OK) {
         struct team *team = &l->teams[l->team_count++];
         team->name = arena_copy(l->p->part.arena, db_column_text(s, 0));
         team->parent = arena_copy(l->p->part.arena, db_column_text(s, 1));
+        team->weight = (unsigned)db_column_int(s, 2);
         if (team->name.ptr == NULL || team->parent.ptr == NULL) {
             db_reset(s);
             return nomem(l->info);
@@ -99,6 +103,32 @@ static enum err load_teams(struct loading *l)
 static int compare_names(const void *a, const void *b)
 {
     return str_compare(*(const struct str *)a, *(const struct str *)b);
+}
+
+/* What the team weighs in a queue: its own weight, or that of the nearest team
+ * above that has one. */
+static unsigned weight_of(const struct loading *l, size_t at)
+{
+    for (int depth = 0; at != SIZE_MAX && depth < TEAM_DEPTH_MAX; depth++) {
+        if (l->teams[at].weight > 0)
+            return l->teams[at].weight;
+        at = l->teams[at].parent_at;
+    }
+    return 1;
+}
+
+/* Of several teams the heaviest; they come by name. */
+static void weigh(
+    const struct loading *l, struct snapshot_caller *c, struct str team)
+{
+    size_t at = team_at(l, team);
+    unsigned weight = at != SIZE_MAX ? weight_of(l, at) : 0;
+    if (c->queue_team.len > 0 && weight <= c->queue_weight)
+        return;
+    if (at != SIZE_MAX) {
+        c->queue_team = l->teams[at].name;
+        c->queue_weight = weight;
+    }
 }
 
 /* Adds a team and its ancestors to the caller's list (which may then hold
@@ -156,6 +186,8 @@ static enum err load_callers(struct loading *l)
         c->kind = arena_cstr(p->part.arena, db_column_text(s, 1));
         c->disabled = db_column_int(s, 2) != 0;
         c->handle = c->id;
+        c->queue_team = STR("");
+        c->queue_weight = 1;
         if (c->id == NULL || c->kind == NULL) {
             db_reset(s);
             return nomem(l->info);
@@ -211,8 +243,10 @@ static enum err load_memberships(struct loading *l)
         if (c != current)
             count = 0;
         current = c;
-        if (c != NULL)
+        if (c != NULL) {
             count = add_team(l, db_column_text(s, 1), list, count, 1024);
+            weigh(l, c, db_column_text(s, 1));
+        }
         if (err != ERR_OK) {
             db_reset(s);
             return err;

@@ -240,6 +240,7 @@ static void turn(struct loop_hook *hook)
     exchange_content_done(w);
     if (w->generation != atomic_load(&w->shared->generation) && !take_over(w))
         log_error("out_of_memory", "worker=%u", w->index);
+    exchange_queue_turn(w);
     struct connection *c;
     while ((c = connection_take_kicked(w)) != NULL)
         connection_work(c);
@@ -255,12 +256,15 @@ static void tick(struct loop_timer *timer)
     if (loop_wall(w->loop) / SECOND_US % REFUSALS_EVERY_S == 0 &&
         visitors_unreported(w->visitors) > 0)
         visitors_flush(w->visitors, report_refusal, w);
+    if (w->index == 0)
+        queue_sweep(w->shared->queue, loop_now(w->loop));
     loop_timer_set(w->loop, timer, loop_now(w->loop) + SECOND_US);
 }
 
 /* --- Life and death ------------------------------------------------------ */
 
-static void journal_woke(void *context)
+/* The journal and the queue say so, from their threads. */
+static void wake_loop(void *context)
 {
     loop_wake(context);
 }
@@ -353,11 +357,12 @@ enum err worker_start(unsigned index, struct worker_shared *shared,
     if (w->scratch != NULL && w->workspace != NULL && w->hash != NULL &&
         w->aead != NULL && w->visitors != NULL && w->identities != NULL)
         err = loop_new(&w->loop, info);
+    w->mailbox = (struct queue_mailbox){.wake = wake_loop, .context = w->loop};
     if (err == ERR_OK)
         err = transfer_loop_new(w->loop, &timeouts, &w->transfers, info);
     if (err == ERR_OK)
         err = journal_producer_new(
-            shared->journal, PRODUCER_MAX, journal_woke, w->loop, &w->producer);
+            shared->journal, PRODUCER_MAX, wake_loop, w->loop, &w->producer);
     if (err == ERR_OK)
         err = take_over(w) ? ERR_OK : ERR_NOMEM;
     if (err == ERR_OK)

@@ -7,7 +7,7 @@
 #define PROXY_WORKER_PRIV_H
 
 #include "audit/log.h"
-#include "engine/pool.h"
+#include "engine/queue.h"
 #include "engine/transfer.h"
 #include "lib/arena.h"
 #include "lib/crypto.h"
@@ -34,6 +34,7 @@ struct exchange;
 struct worker_shared {
     const struct settings *settings;
     struct pool *pool;
+    struct queue *queue;
     struct quota_ledger *ledger;
     struct journal *journal;
     struct issuers *issuers;
@@ -88,8 +89,9 @@ struct worker {
     unsigned pooled_count;
     /* Waiting for their entry to be durable, in ticket order. */
     struct exchange *waiting_first, *waiting_last;
-    size_t held_bytes;         /* bodies and answers in memory */
-    struct content_inbox kept; /* content that is durable now */
+    size_t held_bytes;            /* bodies and answers in memory */
+    struct content_inbox kept;    /* content that is durable now */
+    struct queue_mailbox mailbox; /* places that were granted */
 
     char *scratch;    /* WORKER_SCRATCH bytes: one read */
     struct buf entry; /* the audit entry being written */

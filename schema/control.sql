@@ -15,6 +15,13 @@ CREATE TABLE team (
     created INTEGER NOT NULL
 ) STRICT;
 
+-- How much of an engine's places a team gets where its requests wait for them;
+-- a team without a row is as the one above it, or 1.
+CREATE TABLE team_weight (
+    team   TEXT PRIMARY KEY REFERENCES team (name) ON DELETE CASCADE,
+    weight INTEGER NOT NULL CHECK (weight BETWEEN 1 AND 1000)
+) STRICT;
+
 CREATE TABLE caller (
     id       TEXT PRIMARY KEY,   -- opaque, Caller::"cal_..."; the handle is in persons.db
     kind     TEXT NOT NULL DEFAULT 'person' CHECK (kind IN ('person', 'service')),

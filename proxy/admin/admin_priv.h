@@ -265,7 +265,7 @@ enum err admin_is_permitted(struct admin_call *call, struct str caller,
 /* --- Handlers -------------------------------------------------------- */
 
 admin_handler handle_team_list, handle_team_show, handle_team_add,
-    handle_team_remove;
+    handle_team_remove, handle_team_weight;
 admin_handler handle_caller_list, handle_caller_show, handle_caller_add,
     handle_caller_change, handle_caller_disable, handle_caller_enable;
 admin_handler handle_key_list, handle_key_show, handle_key_issue,

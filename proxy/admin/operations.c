@@ -16,6 +16,7 @@ const struct admin_operation admin_operations[] = {
     {"GET", "/v1/teams", "listTeams", 0, handle_team_list},
     {"POST", "/v1/teams", "addTeam", 0, handle_team_add},
     {"GET", "/v1/teams/{team}", "getTeam", 0, handle_team_show},
+    {"PUT", "/v1/teams/{team}/weight", "weighTeam", 0, handle_team_weight},
     {"DELETE", "/v1/teams/{team}", "removeTeam", 0, handle_team_remove},
 
     {"GET", "/v1/callers", "listCallers", 0, handle_caller_list},

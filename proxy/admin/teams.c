@@ -19,12 +19,17 @@ static json_t *team_json(struct admin_call *call, struct db_statement *s)
     admin_set_text(team, "title", db_column_text(s, 2));
     admin_set_time(team, "created", db_column_int(s, 3));
     admin_set_int(team, "callers", db_column_int(s, 4));
+    if (db_column_is_null(s, 5))
+        admin_set(team, "weight", json_null());
+    else
+        admin_set_int(team, "weight", db_column_int(s, 5));
     return team;
 }
 
 #define TEAM_COLUMNS                                                           \
     "SELECT name, parent, title, created, "                                    \
-    "(SELECT count(*) FROM caller_team WHERE team = name) FROM team "
+    "(SELECT count(*) FROM caller_team WHERE team = name), "                   \
+    "(SELECT weight FROM team_weight WHERE team = name) FROM team "
 
 enum err handle_team_list(struct admin_call *call)
 {
@@ -159,6 +164,68 @@ enum err handle_team_add(struct admin_call *call)
         return err;
     err = read_team(call, body.name, &team);
     return err ? err : admin_answer(call, 201, team);
+}
+
+struct weight_body {
+    int64_t weight;
+};
+
+/* 0: none of its own */
+static enum err write_weight(
+    struct admin_call *call, struct str team, int64_t weight)
+{
+    struct db_statement *s;
+    enum err err = db_prepare(call->db,
+        weight > 0 ? "INSERT INTO team_weight (team, weight) VALUES (?1, ?2) "
+                     "ON CONFLICT (team) DO UPDATE SET weight = ?2"
+                   : "DELETE FROM team_weight WHERE team = ?1",
+        &s, &call->info);
+
+    if (err)
+        return err;
+    db_bind_text(s, 1, team);
+    if (weight > 0)
+        db_bind_int(s, 2, weight);
+    return db_run(s, &call->info);
+}
+
+static json_t *weight_event(const json_t *team)
+{
+    json_t *event = json_object();
+
+    admin_set(event, "weight", json_incref(json_object_get(team, "weight")));
+    return event;
+}
+
+enum err handle_team_weight(struct admin_call *call)
+{
+    static const struct admin_field fields[] = {
+        {"weight", FIELD_INT, true, offsetof(struct weight_body, weight), 0,
+            1000, NULL},
+    };
+    struct weight_body body = {0};
+    struct str name = call->params[0];
+    json_t *before = NULL, *after = NULL;
+    enum err err = admin_read_body(call, fields, FIELD_COUNT(fields), &body);
+
+    if (err || (err = admin_begin(call)))
+        return err;
+    err = read_team(call, name, &before);
+    if (!err)
+        err = write_weight(call, name, body.weight);
+    if (!err)
+        err = read_team(call, name, &after);
+    if (!err)
+        err = admin_record(call, "admin.team.weighted", "team", name,
+            weight_event(before), weight_event(after), NULL, STR(""));
+    json_decref(before);
+    if (!err)
+        err = admin_commit(call, CHANGED_DIRECTORY);
+    if (err) {
+        json_decref(after);
+        return err;
+    }
+    return admin_answer(call, 200, after);
 }
 
 enum err handle_team_remove(struct admin_call *call)

@@ -72,6 +72,9 @@ static json_t *obligations_json(const struct policy_obligations *o)
         admin_set_int(obligations, "maxTokens", o->max_tokens);
     if (o->engine.len > 0)
         admin_set_text(obligations, "engine", o->engine);
+    if (o->priority != POLICY_PRIORITY_NONE)
+        admin_set_text(obligations, "priority",
+            str_from(policy_priority_name(o->priority)));
     if (o->record_full)
         admin_set_bool(obligations, "recordFull", true);
     if (o->require_stream)

@@ -14,6 +14,7 @@ static const struct cli_column team_columns[] = {
     {"PARENT", "parent", CELL_TEXT},
     {"TITLE", "title", CELL_TEXT},
     {"CALLERS", "callers", CELL_COUNT},
+    {"WEIGHT", "weight", CELL_COUNT},
     {"CREATED", "created", CELL_TIME},
 };
 static const struct cli_option team_add_options[] = {
@@ -29,6 +30,28 @@ static const struct cli_rest team_add = {.method = "POST",
     .path = "/v1/teams",
     .fields = name_field,
     .done = "team {name} added"};
+static int run_team_weight(struct cli *cli)
+{
+    json_t *answer = NULL;
+    int64_t weight;
+    int result;
+
+    if (!cli_number("weight", cli->args[1], &weight))
+        return 2;
+    result = cli_call(cli, "PUT",
+        arena_printf(
+            cli->arena, "/v1/teams/%s/weight", cli_encode(cli, cli->args[0])),
+        json_pack("{s:I}", "weight", (json_int_t)weight), &answer, NULL);
+    if (result)
+        return result;
+    if (cli->json)
+        cli_print_json(answer);
+    else
+        cli_print_record(answer, team_columns, CLI_COUNT(team_columns));
+    json_decref(answer);
+    return 0;
+}
+
 static const struct cli_rest team_remove = {
     .method = "DELETE", .path = "/v1/teams/{0}", .done = "team removed"};
 
@@ -458,6 +481,10 @@ static const struct cli_command commands[] = {
         OPTIONS(team_add_options), NULL, &team_add, false, false},
     {"team", "list", "", 0, 0, "The teams", NULL, NULL, 0, NULL, &team_list,
         false, false},
+    {"team", "weight", "NAME N", 2, 2,
+        "Its share of an engine's places where requests wait for them",
+        "N is 1 to 1000; 0: as the team above it, or 1.", NULL, 0,
+        run_team_weight, NULL, false, false},
     {"team", "remove", "NAME", 1, 1, "Remove an empty team that no rule names",
         NULL, NULL, 0, NULL, &team_remove, false, false},
     {"caller", "add", "HANDLE", 1, 1, "Make a caller", NULL,

@@ -194,6 +194,8 @@ static const struct cli_column status_columns[] = {
     {"log is writable", "log.writable", CELL_YES},
     {"listens on", "server.listen", CELL_TEXT},
     {"connections", "server.connections", CELL_COUNT},
+    {"requests under way", "server.requests.running", CELL_COUNT},
+    {"waiting for an engine", "server.requests.waiting", CELL_COUNT},
 };
 static const struct cli_column engine_columns[] = {
     {"ENGINE", "name", CELL_TEXT},

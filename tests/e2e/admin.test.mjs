@@ -115,6 +115,8 @@ test('teams, callers and keys', async () => {
   await call('addTeam', { body: { name: 'lab', title: 'The lab' }, status: 201 });
   await call('addTeam', { body: { name: 'lab/night', parent: 'lab' }, status: 201 });
   await call('listTeams');
+  assert.equal((await call('weighTeam', { params: { team: 'lab' }, body: { weight: 5 } })).weight, 5);
+  assert.equal((await call('weighTeam', { params: { team: 'lab' }, body: { weight: 0 } })).weight, null);
   assert.equal((await call('getTeam', { params: { team: 'lab/night' } })).parent, 'lab');
   await call('addCaller', { body: { handle: 'bob@example.org', name: 'Bob', kind: 'service', teams: ['lab'] }, status: 201 });
   assert.equal((await call('listCallers', { query: { team: 'lab' } })).items.length, 1);
@@ -429,7 +431,7 @@ test('wrong use says what is right, with 2; what cannot be done says why, with 1
   const cases = [
     [2, /usage: bailiff \[-C DIR\] COMMAND/],
     [2, /no command "tem"; did you mean "team"/, 'tem', 'list'],
-    [2, /no command "team lst"; did you mean "team list"[^]*team has: add list remove/, 'team', 'lst'],
+    [2, /no command "team lst"; did you mean "team list"[^]*team has: add list weight remove/, 'team', 'lst'],
     [2, /bailiff team add NAME/, 'team'],
     [2, /an argument is missing: NAME/, 'team', 'add'],
     [2, /"c" is one argument too many/, 'team', 'add', 'b', 'c'],
