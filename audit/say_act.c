@@ -28,6 +28,8 @@ static const struct phrase phrases[] = {
     {"audit.proved", "took a proof of entry #"},
     {"audit.key_traced", "looked up what the key # was used for"},
     {"audit.queried", "searched the log"},
+    {"audit.past_shown", "looked up what was in force at a time"},
+    {"audit.redecided", "had the decision on # repeated"},
     {"audit.reindexed", "had the index built anew from the log"},
     {"audit.reported", "drew up the report #"},
     {"audit.accessed", "reviewed who may use what"},

@@ -163,6 +163,12 @@ static const struct audit_quota_figure *figures_asked(struct exchange *x)
             .limit = rule->amount,
             .used = recordable(status.used),
             .reserved = recordable(quota_asked(rule, &x->demand))};
+        /* The one that refused as it stood then, not as it stands by now. */
+        if (x->verdict.quota_asked > 0 &&
+            str_equal(x->verdict.quota, str_from(rule->id))) {
+            list[i].used = recordable(x->verdict.quota_used);
+            list[i].reserved = recordable(x->verdict.quota_asked);
+        }
     }
     return list;
 }

@@ -457,6 +457,8 @@ static enum stage_result over_quota(
     if (denial->retry_after_us >= 0)
         x->verdict.retry_after_s = whole_seconds(denial->retry_after_us);
     x->verdict.quota = str_from(rule->id);
+    x->verdict.quota_asked = denial->asked;
+    x->verdict.quota_used = rule->amount - denial->remaining;
     return STAGE_DENY;
 }
 

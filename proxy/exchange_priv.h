@@ -55,6 +55,8 @@ struct verdict {
     bool never_retry;      /* x-should-retry: false */
     bool close;            /* the connection cannot go on */
     struct str quota;
+    int64_t quota_asked, quota_used; /* by which it was refused; asked 0: not by
+                                        a quota's figures */
 };
 
 struct exchange_candidate {

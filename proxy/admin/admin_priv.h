@@ -32,7 +32,7 @@ enum {
 };
 struct admin_operation {
     const char *method;
-    const char *path; /* "/v1/teams/{team}" */
+    const char *path;   /* "/v1/teams/{team}" */
     const char *action; /* by schema/admin.cedarschema; its operationId */
     unsigned flags;
     admin_handler *handler;
@@ -288,6 +288,7 @@ admin_handler handle_audit_query, handle_audit_show, handle_audit_checkpoint,
     handle_audit_policy, handle_audit_stats, handle_audit_sample,
     handle_audit_gaps, handle_audit_access, handle_audit_index,
     handle_audit_reindex, handle_audit_find, handle_audit_content;
+admin_handler handle_audit_redecide, handle_audit_state;
 admin_handler handle_backup_begin, handle_backup_end;
 admin_handler handle_sink_list, handle_sink_add, handle_sink_remove,
     handle_sink_test;

@@ -169,6 +169,11 @@ int cli_run_content(struct cli *cli);
 extern const struct cli_option cli_content_options[1];
 extern const struct cli_option cli_stats_options[22], cli_gaps_options[3],
     cli_sample_options[5], cli_access_options[4], cli_report_options[22];
+extern const struct cli_option cli_redecide_options[1], cli_past_options[3],
+    cli_reconcile_options[6];
+int cli_run_redecide(struct cli *cli);
+int cli_run_past(struct cli *cli);
+int cli_run_reconcile(struct cli *cli);
 extern const struct cli_option cli_backup_options[1], cli_restore_options[5];
 int cli_run_backup(struct cli *cli);
 int cli_run_restore(struct cli *cli);

@@ -431,6 +431,21 @@ static const struct cli_command commands[] = {
         "Access review: who may use a model, or what a caller may use",
         "And by which rules of the version in force.",
         OPTIONS(cli_access_options), cli_run_access, NULL, false, false},
+    {"audit", "redecide", "ID", 1, 1,
+        "Repeat a decision out of the log, and lay it beside the record",
+        "With the rules, callers, models and quotas of then. Exit status 1: "
+        "another decision\ncomes out; what the log does not hold is named.",
+        OPTIONS(cli_redecide_options), cli_run_redecide, NULL, false, false},
+    {"audit", "state", "", 0, 0, "What was in force at a time",
+        "Told by the events of all changes: teams, callers, keys, models, "
+        "engines, quotas,\nsettings, and the policy version.",
+        OPTIONS(cli_past_options), cli_run_past, NULL, false, false},
+    {"audit", "reconcile", "", 0, 0,
+        "Compare the record with what engines counted, or with a bill",
+        "Calls that went around Bailiff show as more than is on record. "
+        "Counters of demo\nengines, llama-server (--metrics) and vLLM are "
+        "known. Exit status 1: something differs.",
+        OPTIONS(cli_reconcile_options), cli_run_reconcile, NULL, false, false},
     {"audit", "find-text", "FILE", 1, 1,
         "Was exactly this body sent, or this answer given?",
         "Looks through the log for the text's keyed digest, under every key "

@@ -310,6 +310,15 @@ test('audit and anchors', async () => {
   for (const name of Object.keys(filters)) assert.ok(known.includes(name), `--${name}`);
 });
 
+test('a decision repeated, and a state of then', async () => {
+  const { rows } = await call('queryRecords', { query: { type: 'request', limit: 1 } });
+  const [request] = rows;
+  const { result, checks } = await call('redecideRecord', { params: { record: request.id } });
+  assert.equal(result, 'same', JSON.stringify(checks));
+  const { items } = await call('getPastState', { query: { before: 20 } });
+  assert.ok(items.length > 0);
+});
+
 test('both ends of a backup', async () => {
   const moment = await call('beginBackup', { body: { keys: 'without' } });
   assert.ok(existsSync(join(moment.folder, 'control.db')));
