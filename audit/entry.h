@@ -50,7 +50,7 @@
 
 /* Past these a value is left out or cut; who builds the inputs keeps within
  * them, so that a record says everything that was decided on. */
-#define AUDIT_CONTEXT_MAX 16384 /* bytes of the Cedar context's JSON */
+#define AUDIT_CONTEXT_MAX 18432 /* bytes of the Cedar context's JSON */
 #define AUDIT_BOX_MAX 4096      /* bytes of a sealed box; past it: left out */
 #define AUDIT_OBJECT_MAX 16384  /* each of before, after, detail of an act */
 #define AUDIT_QUOTAS_MAX 32     /* figures in one entry */
@@ -203,7 +203,7 @@ void audit_entry_withdrawn(struct buf *out,
 struct audit_auth_failed {
     int64_t time_us, first_us;
     struct str reason; /* missing malformed unknown expired revoked disabled
-                          bad_head route body token */
+                          bad_head route body token certificate_... */
     struct str route;  /* of the last one */
     int64_t count;
     struct str key;             /* key id where one was recognised */

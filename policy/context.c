@@ -20,7 +20,21 @@
 #define GROUPS_MAX 64
 #define GROUPS_BYTES_MAX 2560 /* as JSON, quotes and commas included */
 
-enum record_id { AUTH, INPUT, PARAMS, REQUEST, TARGET, TIME, WHOLE, RECORDS };
+/* DNS names of a certificate. */
+#define DNS_MAX 16
+#define DNS_BYTES_MAX 640
+
+enum record_id {
+    AUTH,
+    CERTIFICATE,
+    INPUT,
+    PARAMS,
+    REQUEST,
+    TARGET,
+    TIME,
+    WHOLE,
+    RECORDS
+};
 
 /* Members of each record, in the order of their names. */
 #define MEMBERS(X)                                                             \
@@ -29,6 +43,11 @@ enum record_id { AUTH, INPUT, PARAMS, REQUEST, TARGET, TIME, WHOLE, RECORDS };
     X(AUTH, AUTH_ISSUER, "issuer")                                             \
     X(AUTH, AUTH_KEY, "key")                                                   \
     X(AUTH, AUTH_METHOD, "method")                                             \
+    X(CERTIFICATE, CERTIFICATE_DNS, "dns")                                     \
+    X(CERTIFICATE, CERTIFICATE_FINGERPRINT, "fingerprint")                     \
+    X(CERTIFICATE, CERTIFICATE_ISSUER, "issuer")                               \
+    X(CERTIFICATE, CERTIFICATE_DOMAIN, "trustDomain")                          \
+    X(CERTIFICATE, CERTIFICATE_URI, "uri")                                     \
     X(INPUT, INPUT_AUDIOS, "audios")                                           \
     X(INPUT, INPUT_BYTES, "bytes")                                             \
     X(INPUT, INPUT_IMAGES, "images")                                           \
@@ -52,6 +71,7 @@ enum record_id { AUTH, INPUT, PARAMS, REQUEST, TARGET, TIME, WHOLE, RECORDS };
     X(TIME, TIME_NOW, "now")                                                   \
     X(TIME, TIME_WEEKDAY, "weekday")                                           \
     X(WHOLE, WHOLE_AUTH, "auth")                                               \
+    X(WHOLE, WHOLE_CERTIFICATE, "certificate")                                 \
     X(WHOLE, WHOLE_INPUT, "input")                                             \
     X(WHOLE, WHOLE_PARAMS, "params")                                           \
     X(WHOLE, WHOLE_REQUEST, "request")                                         \
@@ -88,6 +108,7 @@ struct policy_context {
     int64_t now_us;
     struct arena *arena; /* the set of tools */
     struct arena *groups;
+    struct arena *dns;
     struct cedar_value no_tools;
     struct arena *fixed; /* no_tools */
 };
@@ -127,7 +148,10 @@ struct policy_context *policy_context_new(void)
     c->fixed = arena_new(256, 0);
     c->groups = arena_new(
         1024, 8 * GROUPS_MAX * sizeof(struct cedar_value) + GROUPS_BYTES_MAX);
-    if (c->arena == NULL || c->groups == NULL || c->fixed == NULL ||
+    c->dns = arena_new(
+        512, 8 * DNS_MAX * sizeof(struct cedar_value) + DNS_BYTES_MAX);
+    if (c->arena == NULL || c->groups == NULL || c->dns == NULL ||
+        c->fixed == NULL ||
         cedar_set_make(c->fixed, NULL, 0, &c->no_tools) != ERR_OK)
         policy_context_free(&c);
     return c;
@@ -139,6 +163,7 @@ void policy_context_free(struct policy_context **context)
         return;
     arena_free(&(*context)->arena);
     arena_free(&(*context)->groups);
+    arena_free(&(*context)->dns);
     arena_free(&(*context)->fixed);
     free(*context);
     *context = NULL;
@@ -258,29 +283,60 @@ static enum err fill_tools(
         c->arena, items, question->tool_count, &c->value[INPUT_TOOLS]);
 }
 
+/* A set of texts; ERR_LIMIT: more than the record holds. */
+static enum err fill_set(struct policy_context *c, struct arena *arena,
+    const struct str *texts, size_t count, size_t most, size_t most_bytes,
+    struct cedar_value *out)
+{
+    struct cedar_value items[GROUPS_MAX];
+    size_t bytes = 0;
+    *out = c->no_tools; /* any empty set */
+    if (count == 0)
+        return ERR_OK;
+    if (count > most)
+        return ERR_LIMIT;
+    arena_reset(arena);
+    for (size_t i = 0; i < count; i++) {
+        bytes += json_length(texts[i]) + 3;
+        items[i] = cedar_string(texts[i]);
+    }
+    if (bytes > most_bytes)
+        return ERR_LIMIT;
+    return cedar_set_make(arena, items, count, out);
+}
+
 /* Absent without a token; a token without groups has an empty set. */
 static enum err fill_groups(
     struct policy_context *c, const struct policy_question *question)
 {
-    struct cedar_value items[GROUPS_MAX];
-    size_t bytes = 0;
     c->value[AUTH_GROUPS] = cedar_none();
-    if (question->issuer.len == 0)
+    return question->issuer.len == 0
+               ? ERR_OK
+               : fill_set(c, c->groups, question->groups, question->group_count,
+                     GROUPS_MAX, GROUPS_BYTES_MAX, &c->value[AUTH_GROUPS]);
+}
+
+static enum err fill_certificate(
+    struct policy_context *c, const struct policy_certificate *certificate)
+{
+    struct cedar_value *v = c->value;
+    v[WHOLE_CERTIFICATE] = cedar_none();
+    v[CERTIFICATE_DNS] = v[CERTIFICATE_URI] = cedar_none();
+    v[CERTIFICATE_DOMAIN] = text_or_none(certificate->domain);
+    v[CERTIFICATE_ISSUER] = text_or_none(certificate->issuer);
+    v[CERTIFICATE_FINGERPRINT] = text_or_none(certificate->fingerprint);
+    if (certificate->fingerprint.len == 0)
         return ERR_OK;
-    c->value[AUTH_GROUPS] = c->no_tools; /* any empty set */
-    if (question->group_count == 0)
-        return ERR_OK;
-    if (question->group_count > GROUPS_MAX)
-        return ERR_LIMIT;
-    arena_reset(c->groups);
-    for (size_t i = 0; i < question->group_count; i++) {
-        bytes += json_length(question->groups[i]) + 3;
-        items[i] = cedar_string(question->groups[i]);
-    }
-    if (bytes > GROUPS_BYTES_MAX)
-        return ERR_LIMIT;
-    return cedar_set_make(
-        c->groups, items, question->group_count, &c->value[AUTH_GROUPS]);
+    v[CERTIFICATE_DOMAIN] = cedar_string(certificate->domain);
+    v[CERTIFICATE_ISSUER] = cedar_string(certificate->issuer);
+    v[CERTIFICATE_URI] = text_or_none(certificate->uri);
+    enum err err = fill_set(c, c->dns, certificate->dns, certificate->dns_count,
+        DNS_MAX, DNS_BYTES_MAX, &v[CERTIFICATE_DNS]);
+    if (err != ERR_OK)
+        return err;
+    close_record(c, CERTIFICATE);
+    v[WHOLE_CERTIFICATE] = cedar_record_value(&c->record[CERTIFICATE]);
+    return ERR_OK;
 }
 
 enum err policy_context_fill(
@@ -310,6 +366,8 @@ enum err policy_context_fill(
     enum err err = fill_tools(c, q);
     if (err == ERR_OK)
         err = fill_groups(c, q);
+    if (err == ERR_OK)
+        err = fill_certificate(c, &q->certificate);
     if (err != ERR_OK)
         return err;
     close_record(c, AUTH);
@@ -439,6 +497,7 @@ void policy_context_write(struct policy_context *c, struct buf *out)
             if (!open) {
                 static const struct str names[] = {
                     [AUTH] = STR_INIT("auth"),
+                    [CERTIFICATE] = STR_INIT("certificate"),
                     [INPUT] = STR_INIT("input"),
                     [PARAMS] = STR_INIT("params"),
                     [REQUEST] = STR_INIT("request"),

@@ -90,6 +90,12 @@ struct policy_question {
     struct str client;        /* of a token: client_id or azp, may be empty */
     const struct str *groups; /* of a token */
     size_t group_count;
+    /* context.certificate; fingerprint empty: none was shown */
+    struct policy_certificate {
+        struct str domain, issuer, fingerprint, uri; /* uri may be empty */
+        const struct str *dns;
+        size_t dns_count;
+    } certificate;
     /* context.request */
     struct str address; /* text of the peer's address */
     struct str route, dialect;

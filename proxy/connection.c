@@ -46,7 +46,10 @@ struct connection {
     int fd;
     enum state state;
     struct tls *tls;
-    bool fin;  /* the peer's FIN or reset */
+    struct str listener;
+    uint64_t trust_generation;                /* that judged the handshake */
+    struct identity_certificate *certificate; /* NULL: none was shown */
+    bool fin;                                 /* the peer's FIN or reset */
     bool half; /* its close_notify: no more requests */
     bool more; /* reading stopped for a limit, not for want of bytes */
     bool keep; /* the request allows another one after it */
@@ -134,6 +137,7 @@ static void destroy(struct loop_garbage *garbage)
                               offsetof(struct connection, garbage));
     CHECK_MAGIC(c, CONNECTION_MAGIC);
     c->magic = 0;
+    identity_certificate_unref(&c->certificate);
     tls_free(&c->tls);
     buf_fini(&c->in);
     buf_fini(&c->out);
@@ -606,10 +610,42 @@ static void read_ready(struct connection *c)
         input_ended(c, true);
 }
 
+/* The alert is out. What the peer sent ahead of it is read and dropped: a
+ * reset would eat the alert. */
+static void handshake_failed(struct connection *c)
+{
+    enum trust_verdict verdict = tls_judgement(c->tls)->verdict;
+    metrics_add(&c->worker->metrics, METRIC_HANDSHAKE_FAILURES, 1);
+    log_debug("tls_handshake_failed", "peer=%s why=\"%s\"", c->address,
+        tls_why(c->tls));
+    if (verdict != TRUST_UNJUDGED && verdict != TRUST_GOOD)
+        worker_refuse(c->worker, c, identity_certificate_refusal(verdict),
+            STR(""), STR(""));
+    shutdown(c->fd, SHUT_WR);
+    if (c->fin || !tls_discard(c->tls))
+        close_now(c);
+    else
+        enter(c, LINGER);
+}
+
 static void handshake(struct connection *c)
 {
-    switch (tls_handshake(c->tls)) {
+    struct worker *w = c->worker;
+    bool judged = tls_judgement(c->tls)->verdict != TRUST_UNJUDGED;
+    tls_set_trust(c->tls, snapshot_trust(w->snapshot), loop_wall(w->loop));
+    enum tls_progress progress = tls_handshake(c->tls);
+    if (!judged)
+        c->trust_generation = snapshot_trust_generation(w->snapshot);
+    switch (progress) {
     case TLS_DONE:
+        if (tls_judgement(c->tls)->verdict == TRUST_GOOD) {
+            c->certificate = identity_certificate_new(
+                c->tls, w->snapshot, c->trust_generation);
+            if (c->certificate == NULL) {
+                close_now(c);
+                return;
+            }
+        }
         enter(c, HEAD);
         break;
     case TLS_WAIT:
@@ -618,10 +654,7 @@ static void handshake(struct connection *c)
         break;
     case TLS_END:
     case TLS_FAILED:
-        metrics_add(&c->worker->metrics, METRIC_HANDSHAKE_FAILURES, 1);
-        log_debug("tls_handshake_failed", "peer=%s why=\"%s\"", c->address,
-            tls_why(c->tls));
-        close_now(c);
+        handshake_failed(c);
         break;
     }
 }
@@ -643,8 +676,13 @@ static void ready(struct loop_source *source, uint32_t events)
     }
     if (c->state == HANDSHAKE) {
         handshake(c);
-        if (c->state == DEAD || c->state == HANDSHAKE)
+        if (c->state != HEAD)
             return;
+    }
+    if (c->state == LINGER && tls_why(c->tls)[0] != '\0') {
+        if (!tls_discard(c->tls))
+            close_now(c);
+        return;
     }
     read_ready(c);
 }
@@ -679,7 +717,7 @@ static void peer_text(const struct sockaddr_storage *peer, char *out)
     }
 }
 
-void connection_accept(struct worker *w, int fd,
+void connection_accept(struct worker *w, struct str listener, int fd,
     const struct sockaddr_storage *peer, socklen_t peer_length)
 {
     const struct settings *s = w->settings;
@@ -693,7 +731,8 @@ void connection_accept(struct worker *w, int fd,
     }
     struct connection *c = calloc(1, sizeof(*c));
     if (c != NULL)
-        c->tls = tls_new(w->tls, fd);
+        c->tls = tls_new(
+            w->tls, fd, snapshot_certificate_mode(w->snapshot, listener));
     if (c == NULL || c->tls == NULL) {
         free(c);
         visitors_leave(w->visitors, (const struct sockaddr *)peer);
@@ -704,6 +743,7 @@ void connection_accept(struct worker *w, int fd,
     setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
     c->magic = CONNECTION_MAGIC;
     c->worker = w;
+    c->listener = listener;
     c->fd = fd;
     c->source.ready = ready;
     c->timer.expired = expired;
@@ -728,6 +768,23 @@ void connection_accept(struct worker *w, int fd,
 const char *connection_address(const struct connection *c)
 {
     return c->address;
+}
+
+enum tls_certificates connection_certificate_mode(const struct connection *c)
+{
+    return snapshot_certificate_mode(c->worker->snapshot, c->listener);
+}
+
+struct identity_certificate *connection_certificate(const struct connection *c)
+{
+    return c->certificate;
+}
+
+enum trust_verdict connection_check_certificate(const struct connection *c,
+    int64_t now_us, const struct snapshot_caller **caller)
+{
+    return identity_certificate_check(
+        c->certificate, c->tls, c->worker->snapshot, now_us, caller);
 }
 
 bool connection_keeps_alive(const struct connection *c)

@@ -11,14 +11,25 @@
 #define PROXY_CONNECTION_H
 
 #include "lib/http1.h"
+#include "proxy/identity_certificate.h"
 #include "proxy/worker_priv.h"
 
-/* Takes fd. Closes it when there is no memory or the address has too many. */
-void connection_accept(struct worker *worker, int fd,
+/* Takes fd; keeps listener's text. Closes it when there is no memory or the
+ * address has too many. */
+void connection_accept(struct worker *worker, struct str listener, int fd,
     const struct sockaddr_storage *peer, socklen_t peer_length);
 
 /* --- For the exchange ---------------------------------------------------- */
 const char *connection_address(const struct connection *connection);
+/* What its listener asks for by the worker's snapshot, and what was shown in
+ * the handshake (NULL: nothing). */
+enum tls_certificates connection_certificate_mode(
+    const struct connection *connection);
+struct identity_certificate *connection_certificate(
+    const struct connection *connection);
+enum trust_verdict connection_check_certificate(
+    const struct connection *connection, int64_t now_us,
+    const struct snapshot_caller **caller);
 bool connection_keeps_alive(const struct connection *connection);
 bool connection_is_http10(const struct connection *connection);
 /* From exchange_begin, before anything else. */

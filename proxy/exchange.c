@@ -117,6 +117,7 @@ void exchange_end(struct exchange *x)
     if (x->next != NULL)
         x->next->previous = x->previous;
     snapshot_unref(&x->snapshot);
+    identity_certificate_unref(&x->certificate);
     give_to_pool(w, x);
 }
 
@@ -524,13 +525,17 @@ void exchange_recheck(struct exchange *x)
 {
     if (x->key == NULL)
         return;
-    if (x->token != NULL) {
-        if (token_stands(x))
+    bool held = x->certificate == NULL || exchange_certificate_stands(x);
+    if (x->by_certificate) {
+        if (held)
+            return;
+    } else if (x->token != NULL) {
+        if (held && token_stands(x))
             return;
     } else {
         const struct snapshot_key *key =
             snapshot_find_key(x->worker->snapshot, x->key->hash);
-        if (key != NULL && !key->revoked && !key->caller->disabled &&
+        if (held && key != NULL && !key->revoked && !key->caller->disabled &&
             limits_hold(x, key))
             return;
     }
@@ -539,9 +544,13 @@ void exchange_recheck(struct exchange *x)
         exchange_queue_revoked(x);
     else if (x->phase == FORWARDING)
         exchange_cut(x, "revoked",
-            x->token ? "The token's issuer was removed or its caller disabled."
-                     : "The API key was revoked or limited, or its caller "
-                       "disabled.");
+            !held || x->by_certificate
+                ? "The client certificate is not good any more, or its caller "
+                  "was disabled."
+            : x->token
+                ? "The token's issuer was removed or its caller disabled."
+                : "The API key was revoked or limited, or its caller "
+                  "disabled.");
 }
 
 void exchange_shutdown(struct exchange *x)

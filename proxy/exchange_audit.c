@@ -20,6 +20,23 @@ static struct str cut(struct str s, size_t max)
     return s;
 }
 
+#define CERTIFICATE_TEXT_MAX 256
+
+/* What of a certificate may name a person. */
+static void write_certificate(
+    struct json_writer *json, const struct certificate_facts *facts)
+{
+    if (facts->email_count > 0) {
+        json_write_key(json, STR("certificateEmails"));
+        json_write_array(json);
+        for (size_t i = 0; i < facts->email_count; i++)
+            json_write_string(json, facts->emails[i]);
+        json_write_array_end(json);
+    }
+    json_write_member_string(json, STR("certificateSubject"),
+        cut(facts->subject_text, CERTIFICATE_TEXT_MAX));
+}
+
 /* Address, end user and user agent: one box under the caller's own key. */
 static bool seal_person(struct exchange *x, struct audit_sealed *sealed)
 {
@@ -36,6 +53,8 @@ static bool seal_person(struct exchange *x, struct audit_sealed *sealed)
     if (x->connection != NULL)
         json_write_member_string(
             &json, STR("address"), str_from(connection_address(x->connection)));
+    if (x->certificate != NULL)
+        write_certificate(&json, identity_certificate_facts(x->certificate));
     if (x->description.end_user.len > 0)
         json_write_member_string(&json, STR("endUser"),
             cut(x->description.end_user, PERSONAL_TEXT_MAX));
@@ -197,7 +216,7 @@ static bool describe_request(struct exchange *x, struct audit_request *out)
         .time_us = x->wall_us,
         .caller = str_from(x->caller->id),
         .key = str_from(x->key->id),
-        .auth_method = x->token ? STR("jwt") : STR("api_key"),
+        .auth_method = exchange_method(x),
         .teams = x->caller->teams,
         .team_count = x->caller->team_count,
         .route = str_from(x->match.route->path),

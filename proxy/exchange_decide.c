@@ -111,7 +111,7 @@ static enum err ask(struct exchange *x, const char *action)
     struct policy_question question = {
         .caller = str_from(x->caller->id),
         .action = str_from(action),
-        .auth_method = x->token ? STR("jwt") : STR("api_key"),
+        .auth_method = exchange_method(x),
         .key = str_from(x->key->id),
         .address =
             str_from(x->connection ? connection_address(x->connection) : ""),
@@ -140,6 +140,17 @@ static enum err ask(struct exchange *x, const char *action)
         question.client = x->token->client;
         question.groups = x->token->groups;
         question.group_count = x->token->group_count;
+    }
+    if (x->certificate != NULL) {
+        const struct certificate_facts *facts =
+            identity_certificate_facts(x->certificate);
+        question.certificate = (struct policy_certificate){
+            .domain = identity_certificate_domain(x->certificate),
+            .issuer = facts->issuer,
+            .fingerprint = str_from(facts->fingerprint),
+            .uri = facts->uri,
+            .dns = facts->dns,
+            .dns_count = facts->dns_count};
     }
     return policy_decide_begin(x->worker->workspace,
         snapshot_policy(x->snapshot), snapshot_entities(x->snapshot),

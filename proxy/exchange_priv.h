@@ -18,6 +18,7 @@
 #include "engine/dialect.h"
 #include "engine/tokeniser.h"
 #include "lib/encode.h"
+#include "proxy/connection.h"
 #include "proxy/exchange.h"
 
 #define EXCHANGE_MAGIC 0x65786368u
@@ -98,8 +99,10 @@ struct exchange {
     /* who */
     const struct snapshot_key *key;
     const struct snapshot_caller *caller;
-    const struct token_identity *token; /* NULL: an API key */
-    bool revoked;                       /* meanwhile */
+    const struct token_identity *token;       /* NULL: no token */
+    struct identity_certificate *certificate; /* NULL: none; referenced */
+    bool by_certificate;                      /* it is the credential */
+    bool revoked;                             /* meanwhile */
 
     /* what */
     struct buf body;
@@ -176,6 +179,12 @@ enum stage_result stage_reserve(struct exchange *x);
 enum stage_result stage_keep(struct exchange *x);
 enum stage_result stage_admit(struct exchange *x);
 enum stage_result stage_forward(struct exchange *x);
+
+/* --- exchange_request.c -------------------------------------------------- */
+/* "api_key" "jwt" "certificate" */
+struct str exchange_method(const struct exchange *x);
+/* The certificate is still good, and its caller the one it was. */
+bool exchange_certificate_stands(const struct exchange *x);
 
 /* --- exchange_decide.c --------------------------------------------------- */
 /* "chat, tiny" of what this caller may use, for messages. */

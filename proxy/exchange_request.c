@@ -37,6 +37,88 @@ static enum stage_result refuse(struct exchange *x, enum refusal reason,
         "invalid_api_key", "%s", message);
 }
 
+/* --- identify: the certificate ------------------------------------------ */
+
+struct str exchange_method(const struct exchange *x)
+{
+    return x->by_certificate ? STR("certificate")
+           : x->token        ? STR("jwt")
+                             : STR("api_key");
+}
+
+static enum stage_result refuse_certificate(
+    struct exchange *x, enum trust_verdict verdict)
+{
+    refuse(x, identity_certificate_refusal(verdict), STR(""),
+        trust_verdict_text(verdict));
+    x->verdict.code = "invalid_certificate";
+    x->verdict.close = verdict != TRUST_NO_CALLER;
+    return STAGE_DENY;
+}
+
+/* What was good in the handshake must still be. */
+static enum stage_result look_at_certificate(
+    struct exchange *x, const struct snapshot_caller **caller)
+{
+    struct connection *c = x->connection;
+    enum tls_certificates mode = connection_certificate_mode(c);
+
+    *caller = NULL;
+    if (mode == TLS_CERTIFICATES_OFF)
+        return STAGE_PASS;
+    if (connection_certificate(c) == NULL)
+        return mode == TLS_CERTIFICATES_REQUIRED
+                   ? refuse_certificate(x, TRUST_MISSING)
+                   : STAGE_PASS;
+    enum trust_verdict verdict =
+        connection_check_certificate(c, x->wall_us, caller);
+    if (verdict != TRUST_GOOD && verdict != TRUST_NO_CALLER)
+        return refuse_certificate(x, verdict);
+    x->certificate = identity_certificate_ref(connection_certificate(c));
+    return STAGE_PASS;
+}
+
+/* As with a token: a key without an id stands for it. */
+static enum stage_result identify_certificate(
+    struct exchange *x, const struct snapshot_caller *caller)
+{
+    struct snapshot_key *key = ARENA_NEW(x->arena, struct snapshot_key);
+
+    if (caller == NULL)
+        return refuse_certificate(x, TRUST_NO_CALLER);
+    if (caller->disabled)
+        return refuse(x, REFUSAL_DISABLED, STR(""),
+            "The caller of this certificate has been disabled.");
+    if (key == NULL)
+        return exchange_deny(x, "identify", 503, "api_error", "overloaded",
+            "Out of memory. Try again later.");
+    key->id = "";
+    key->caller = caller;
+    key->expires_us = identity_certificate_until(x->certificate);
+    x->key = key;
+    x->caller = caller;
+    x->by_certificate = true;
+    return STAGE_PASS;
+}
+
+bool exchange_certificate_stands(const struct exchange *x)
+{
+    const struct snapshot_caller *caller;
+
+    if (x->connection == NULL)
+        return true; /* nobody is served any more */
+    if (connection_certificate_mode(x->connection) == TLS_CERTIFICATES_OFF)
+        return !x->by_certificate;
+    enum trust_verdict verdict = connection_check_certificate(
+        x->connection, loop_wall(x->worker->loop), &caller);
+    if (!x->by_certificate)
+        return verdict == TRUST_GOOD || verdict == TRUST_NO_CALLER;
+    return verdict == TRUST_GOOD && !caller->disabled &&
+           strcmp(caller->id, x->caller->id) == 0;
+}
+
+/* --- identify: the token ------------------------------------------------- */
+
 static enum stage_result refuse_token(
     struct exchange *x, const struct token_answer *answer)
 {
@@ -68,7 +150,10 @@ static enum stage_result identify_token(struct exchange *x, struct str token)
         .issuers = w->shared->issuers,
         .hash = w->hash,
         .now_us = x->wall_us,
-        .arena = x->arena};
+        .arena = x->arena,
+        .certificate_sha256 =
+            x->certificate ? identity_certificate_facts(x->certificate)->sha256
+                           : NULL};
     if (answer == NULL || key == NULL)
         return exchange_deny(x, "identify", 503, "api_error", "overloaded",
             "Out of memory. Try again later.");
@@ -94,10 +179,17 @@ static enum stage_result identify_token(struct exchange *x, struct str token)
     return refuse_token(x, answer);
 }
 
+/* A key or a token says who calls, whoever holds the certificate: a service
+ * may show its own and pass its user's token on. */
 enum stage_result stage_identify(struct exchange *x)
 {
     struct worker *w = x->worker;
     uint8_t hash[SHA256_SIZE];
+    const struct snapshot_caller *holder;
+    if (look_at_certificate(x, &holder) != STAGE_PASS)
+        return STAGE_DENY;
+    if (x->credential_count == 0 && x->certificate != NULL)
+        return identify_certificate(x, holder);
     if (x->credential_count == 0)
         return refuse(x, REFUSAL_MISSING, STR(""),
             "No API key was given. Send it as Authorization: Bearer blf_...");

@@ -92,6 +92,16 @@ static struct cached *set_of(
     return &cache->entries[(at & (CACHE_SETS - 1)) * CACHE_WAYS];
 }
 
+/* A bound token that was good with another certificate is not, with this. */
+static bool is_held_here(
+    const struct token_question *q, const struct token_identity *identity)
+{
+    return !identity->bound ||
+           (q->certificate_sha256 &&
+               memcmp(identity->certificate_sha256, q->certificate_sha256,
+                   SHA256_SIZE) == 0);
+}
+
 static struct cached *recall(struct identity_cache *cache,
     const struct token_question *q, const uint8_t hash[SHA256_SIZE])
 {
@@ -103,7 +113,8 @@ static struct cached *recall(struct identity_cache *cache,
             continue;
         if (e->generation != snapshot_generation(q->snapshot) ||
             e->epoch != issuers_epoch(q->issuers) ||
-            q->now_us - e->identity.issuer->skew_us >= e->identity.expires_us)
+            q->now_us - e->identity.issuer->skew_us >= e->identity.expires_us ||
+            !is_held_here(q, &e->identity))
             return NULL; /* judged anew; the entry is overwritten then */
         e->used = ++cache->count;
         return e;
@@ -264,7 +275,11 @@ static enum token_result map(const struct jwt *jwt,
         .caller = find_caller(jwt, issuer, q),
         .subject = jwt_text_claim(jwt, q->arena, STR("sub")),
         .client = jwt_text_claim(jwt, q->arena, STR("client_id")),
-        .expires_us = jwt_expires_us(jwt)};
+        .expires_us = jwt_expires_us(jwt),
+        /* jwt_check_claims held it against the certificate. */
+        .bound = json_find(&jwt->payload, 0, STR("cnf")) != JSON_NONE};
+    if (who->bound)
+        memcpy(who->certificate_sha256, q->certificate_sha256, SHA256_SIZE);
     if (!who->client.ptr)
         who->client = jwt_text_claim(jwt, q->arena, STR("azp"));
     if (!who->caller)
@@ -308,7 +323,8 @@ static enum token_result verify(
         .audience_count = issuer->audience_count,
         .now_us = q->now_us,
         .skew_us = issuer->skew_us,
-        .access_token_type = issuer->access_token_type};
+        .access_token_type = issuer->access_token_type,
+        .certificate_sha256 = q->certificate_sha256};
     reason = jwt_check_claims(&jwt, &rules);
     if (reason == JWT_EXPIRED)
         return refuse_for(answer, TOKEN_EXPIRED, reason);

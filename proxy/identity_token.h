@@ -26,6 +26,9 @@ struct token_identity {
     const struct str *groups;
     size_t group_count;
     int64_t expires_us;
+    /* By "cnf" (RFC 8705): good with that client certificate only. */
+    bool bound;
+    uint8_t certificate_sha256[SHA256_SIZE];
 };
 
 enum token_result {
@@ -57,6 +60,7 @@ struct token_question {
     struct crypto_hash *hash;
     int64_t now_us;
     struct arena *arena;
+    const uint8_t *certificate_sha256; /* of this connection's; NULL: none */
 };
 struct token_answer {
     struct token_identity identity; /* TOKEN_ACCEPTED */

@@ -408,6 +408,23 @@ static void look_at_sealing(struct server *s)
     control_unlock(s->control);
 }
 
+/* Revocation lists that were published meanwhile. */
+static void look_at_lists(struct server *s)
+{
+    struct errinfo info = {0};
+    struct snapshot *snapshot = current_snapshot(s);
+    bool changed = trust_lists_changed(snapshot_trust(snapshot));
+    snapshot_unref(&snapshot);
+    if (!changed)
+        return;
+    control_lock(s->control);
+    if (rebuild(s, CHANGED_TRUST, &info) != ERR_OK)
+        log_error("revocation_lists_not_read", "reason=\"%s\"", info.text);
+    else
+        log_info("revocation_lists_read", "by=change");
+    control_unlock(s->control);
+}
+
 static void save_key_usage(struct server *s)
 {
     struct errinfo info = {0};
@@ -434,6 +451,7 @@ static void wait_for_end(struct server *s)
         if (clock_monotonic() >= usage_due) {
             usage_due += MINUTE_US;
             save_key_usage(s);
+            look_at_lists(s);
         }
         struct signalfd_siginfo signal;
         if (ready <= 0 || !(fds[0].revents & POLLIN) ||

@@ -15,6 +15,7 @@ struct snapshot {
     struct models_part *models;
     struct directory_part *directory;
     struct issuers_part *issuers;
+    struct trust_part *trust;
     struct entities_part *entities;
     struct rules_part *rules;
 };
@@ -71,6 +72,7 @@ void snapshot_unref(struct snapshot **snapshot)
     snapshot_part_unref(s->models ? &s->models->part : NULL);
     snapshot_part_unref(s->directory ? &s->directory->part : NULL);
     snapshot_part_unref(s->issuers ? &s->issuers->part : NULL);
+    snapshot_part_unref(s->trust ? &s->trust->part : NULL);
     snapshot_part_unref(s->entities ? &s->entities->part : NULL);
     snapshot_part_unref(s->rules ? &s->rules->part : NULL);
     free(s);
@@ -113,6 +115,8 @@ enum err snapshot_build(const struct snapshot_sources *sources,
         snapshot_load_directory(sources, s->settings, &s->directory, info));
     FIT(issuers, CHANGED_ISSUERS,
         snapshot_load_issuers(sources, &s->issuers, info));
+    FIT(trust, CHANGED_TRUST,
+        snapshot_load_trust(sources, s->generation, &s->trust, info));
     FIT(entities, CHANGED_DIRECTORY | CHANGED_MODELS,
         snapshot_load_entities(sources, &s->entities, info));
     FIT(rules, CHANGED_POLICY, snapshot_load_rules(sources, &s->rules, info));
@@ -252,6 +256,91 @@ size_t snapshot_engine_count(const struct snapshot *s)
 const struct engine_target *snapshot_engine(const struct snapshot *s, size_t at)
 {
     return &s->models->engines[at];
+}
+
+/* --- Client certificates ------------------------------------------------- */
+
+const struct trust *snapshot_trust(const struct snapshot *s)
+{
+    return s->trust->trust;
+}
+
+uint64_t snapshot_trust_generation(const struct snapshot *s)
+{
+    return s->trust->generation;
+}
+
+enum tls_certificates snapshot_certificate_mode(
+    const struct snapshot *s, struct str listener)
+{
+    const struct trust_part *t = s->trust;
+    enum tls_certificates mode = TLS_CERTIFICATES_OFF;
+
+    for (size_t i = 0; i < t->mode_count; i++) {
+        if (str_equal(t->modes[i].listener, listener))
+            return t->modes[i].mode;
+        if (str_equal(t->modes[i].listener, STR("*")))
+            mode = t->modes[i].mode;
+    }
+    return mode;
+}
+
+/* Prefix and text, as the handle of a caller; never as an id. */
+static const struct snapshot_caller *caller_by_name(
+    const struct snapshot *s, struct str prefix, struct str text)
+{
+    char handle[64 + CERTIFICATE_SUBJECT_MAX];
+    struct str name = str_make(handle, prefix.len + text.len);
+
+    if (name.len > sizeof handle)
+        return NULL;
+    if (prefix.len > 0)
+        memcpy(handle, prefix.ptr, prefix.len);
+    memcpy(handle + prefix.len, text.ptr, text.len);
+    const struct snapshot_caller *caller = snapshot_find_caller(s, name);
+    return caller && str_equal(str_from(caller->handle), name) ? caller : NULL;
+}
+
+static const struct snapshot_caller *caller_by_mapping(
+    const struct snapshot *s, const struct trust_mapping *m, struct str value)
+{
+    struct str captured;
+
+    if (!certificate_pattern_matches(m->field, m->pattern, value, &captured))
+        return NULL;
+    return m->caller.len > 0 ? snapshot_find_caller(s, m->caller)
+                             : caller_by_name(s, m->prefix, captured);
+}
+
+const struct snapshot_caller *snapshot_map_certificate(const struct snapshot *s,
+    size_t domain, const struct certificate_facts *facts)
+{
+    const struct snapshot_caller *found = NULL;
+
+    for (size_t i = 0; i < s->trust->mapping_count; i++) {
+        const struct trust_mapping *m = &s->trust->mappings[i];
+        const struct str *values = &facts->subject[m->field];
+        size_t count = 1;
+        if (m->domain != domain)
+            continue;
+        if (m->field == CERTIFICATE_URI) {
+            values = &facts->uri;
+        } else if (m->field == CERTIFICATE_DNS) {
+            values = facts->dns;
+            count = facts->dns_count;
+        } else if (m->field == CERTIFICATE_EMAIL) {
+            values = facts->emails;
+            count = facts->email_count;
+        }
+        for (size_t k = 0; k < count; k++) {
+            const struct snapshot_caller *one =
+                caller_by_mapping(s, m, values[k]);
+            if (one && found && one != found)
+                return NULL; /* it is not for us to choose */
+            found = one ? one : found;
+        }
+    }
+    return found;
 }
 
 /* --- Rules and the rest -------------------------------------------------- */

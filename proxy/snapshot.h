@@ -16,6 +16,7 @@
 #include "policy/quota.h"
 #include "proxy/address.h"
 #include "proxy/key_usage.h"
+#include "proxy/tls.h"
 #include "schema/db.h"
 
 struct snapshot;
@@ -32,6 +33,7 @@ enum {
     CHANGED_ANCHORS = 128, /* anchor; not in the snapshot */
     CHANGED_ISSUERS = 256, /* issuer, issuer_audience */
     CHANGED_SINKS = 4096,  /* sink; not in the snapshot */
+    CHANGED_TRUST = 16384, /* trust_domain, certificate_* */
     CHANGED_ALL = 65535
 };
 
@@ -131,6 +133,19 @@ const struct snapshot_issuer *snapshot_find_issuer(
 size_t snapshot_issuer_count(const struct snapshot *snapshot);
 const struct snapshot_issuer *snapshot_issuer(
     const struct snapshot *snapshot, size_t at);
+
+/* --- Client certificates -------------------------------------------------- */
+const struct trust *snapshot_trust(const struct snapshot *snapshot);
+/* Grows when anything of it changes. */
+uint64_t snapshot_trust_generation(const struct snapshot *snapshot);
+/* Of a listener as it stands in bailiff.conf. */
+enum tls_certificates snapshot_certificate_mode(
+    const struct snapshot *snapshot, struct str listener);
+/* Whom the mappings of the trust domain make of a certificate. NULL: nobody,
+ * or several. */
+const struct snapshot_caller *snapshot_map_certificate(
+    const struct snapshot *snapshot, size_t domain,
+    const struct certificate_facts *facts);
 
 /* --- Models and engines -------------------------------------------------- */
 struct snapshot_candidate {

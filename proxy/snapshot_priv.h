@@ -70,6 +70,25 @@ struct issuers_part {
     size_t count;
 };
 
+/* trust_domain, certificate_mapping, certificate_mode */
+struct trust_part {
+    struct part part;
+    uint64_t generation;
+    struct trust *trust;
+    struct trust_mapping {
+        size_t domain;
+        enum certificate_field field;
+        struct str pattern, prefix;
+        struct str caller; /* id; empty: named by the certificate */
+    } * mappings;
+    size_t mapping_count;
+    struct trust_mode {
+        struct str listener;
+        enum tls_certificates mode;
+    } * modes;
+    size_t mode_count;
+};
+
 struct entities_part {
     struct part part;
     struct policy_entities *entities;
@@ -99,6 +118,9 @@ enum err snapshot_load_key_limits(const struct snapshot_sources *sources,
     struct directory_part *part, struct errinfo *info) MUSTCHECK;
 enum err snapshot_load_issuers(const struct snapshot_sources *sources,
     struct issuers_part **out, struct errinfo *info) MUSTCHECK;
+enum err snapshot_load_trust(const struct snapshot_sources *sources,
+    uint64_t generation, struct trust_part **out,
+    struct errinfo *info) MUSTCHECK;
 enum err snapshot_load_entities(const struct snapshot_sources *sources,
     struct entities_part **out, struct errinfo *info) MUSTCHECK;
 enum err snapshot_load_rules(const struct snapshot_sources *sources,

@@ -6,6 +6,7 @@
 #include "lib/buf.h"
 #include "lib/clock.h"
 #include "lib/must.h"
+#include "proxy/trust_priv.h"
 
 #include <errno.h>
 #include <openssl/bio.h>
@@ -22,6 +23,7 @@
 struct tls_context {
     _Atomic int references;
     SSL_CTX *ctx;
+    SSL_CTX *asking; /* for client certificates */
     BIO_METHOD *method;
     int64_t expires_us;
 };
@@ -34,6 +36,9 @@ struct tls {
     bool fin;     /* end of file or reset seen */
     bool broken;
     const char *why;
+    const struct trust *trust; /* judges, while a handshake call runs */
+    int64_t now_us;
+    struct trust_judgement judgement;
     struct buf queue; /* encrypted bytes the system did not take yet */
 };
 
@@ -152,22 +157,41 @@ static const char *openssl_reason(void)
     return reason != NULL ? reason : "unknown reason";
 }
 
-static enum err load_files(struct tls_context *context, const char *certificate,
-    const char *key, struct errinfo *info)
+/* In the middle of the handshake: what is said here becomes the alert. */
+static int judge(X509_STORE_CTX *store, void *argument)
+{
+    SSL *ssl =
+        X509_STORE_CTX_get_ex_data(store, SSL_get_ex_data_X509_STORE_CTX_idx());
+    struct tls *tls = SSL_get_app_data(ssl);
+
+    if (tls->trust != NULL)
+        trust_judge_x509(tls->trust, X509_STORE_CTX_get0_cert(store),
+            X509_STORE_CTX_get0_untrusted(store), tls->now_us, &tls->judgement);
+    bool good = tls->judgement.verdict == TRUST_GOOD;
+    int error = tls->judgement.x509_error;
+    X509_STORE_CTX_set_error(store, good ? X509_V_OK
+                                    : error == X509_V_OK
+                                        ? X509_V_ERR_UNSPECIFIED
+                                        : error);
+    return good ? 1 : 0;
+}
+
+static enum err load_files(struct tls_context *context, SSL_CTX *ctx,
+    const char *certificate, const char *key, struct errinfo *info)
 {
     ERR_clear_error();
-    if (SSL_CTX_use_certificate_chain_file(context->ctx, certificate) != 1)
+    if (SSL_CTX_use_certificate_chain_file(ctx, certificate) != 1)
         return errinfo_set(info, ERR_INVALID,
             "%s: no certificate chain can be read from it: %s", certificate,
             openssl_reason());
-    if (SSL_CTX_use_PrivateKey_file(context->ctx, key, SSL_FILETYPE_PEM) != 1)
+    if (SSL_CTX_use_PrivateKey_file(ctx, key, SSL_FILETYPE_PEM) != 1)
         return errinfo_set(info, ERR_INVALID,
             "%s: no private key can be read from it: %s", key,
             openssl_reason());
-    if (SSL_CTX_check_private_key(context->ctx) != 1)
+    if (SSL_CTX_check_private_key(ctx) != 1)
         return errinfo_set(info, ERR_INVALID,
             "%s is not the key of the certificate in %s", key, certificate);
-    X509 *x509 = SSL_CTX_get0_certificate(context->ctx);
+    X509 *x509 = SSL_CTX_get0_certificate(ctx);
     struct tm end;
     if (ASN1_TIME_to_tm(X509_get0_notAfter(x509), &end) == 1)
         context->expires_us = (int64_t)timegm(&end) * SECOND_US;
@@ -178,6 +202,27 @@ static enum err load_files(struct tls_context *context, const char *certificate,
     return ERR_OK;
 }
 
+static void set_up(SSL_CTX *ctx, bool asking)
+{
+    SSL_CTX_set_min_proto_version(ctx, TLS1_2_VERSION);
+    SSL_CTX_set_options(ctx, SSL_OP_NO_RENEGOTIATION | SSL_OP_NO_COMPRESSION |
+                                 SSL_OP_CIPHER_SERVER_PREFERENCE |
+                                 SSL_OP_PRIORITIZE_CHACHA);
+    SSL_CTX_set_mode(
+        ctx, SSL_MODE_RELEASE_BUFFERS | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER);
+    SSL_CTX_set_session_cache_mode(ctx, SSL_SESS_CACHE_OFF);
+    SSL_CTX_set_session_id_context(
+        ctx, (const unsigned char *)(asking ? "BAILIFF" : "bailiff"), 7);
+    SSL_CTX_set_num_tickets(ctx, asking ? 0 : 1);
+    if (asking) {
+        SSL_CTX_set_options(ctx, SSL_OP_NO_TICKET);
+        SSL_CTX_set_cert_verify_callback(ctx, judge, NULL);
+    }
+    SSL_CTX_set_max_early_data(ctx, 0);
+    SSL_CTX_set_read_ahead(ctx, 1);
+    SSL_CTX_set_alpn_select_cb(ctx, choose_alpn, NULL);
+}
+
 enum err tls_context_new(const char *certificate, const char *key,
     struct tls_context **out, struct errinfo *info)
 {
@@ -186,9 +231,11 @@ enum err tls_context_new(const char *certificate, const char *key,
         return errinfo_set(info, ERR_NOMEM, "out of memory");
     atomic_store(&context->references, 1);
     context->ctx = SSL_CTX_new(TLS_server_method());
+    context->asking = SSL_CTX_new(TLS_server_method());
     context->method =
         BIO_meth_new(BIO_get_new_index() | BIO_TYPE_SOURCE_SINK, "bailiff fd");
-    if (context->ctx == NULL || context->method == NULL) {
+    if (context->ctx == NULL || context->asking == NULL ||
+        context->method == NULL) {
         tls_context_unref(&context);
         return errinfo_set(info, ERR_NOMEM, "out of memory");
     }
@@ -196,20 +243,11 @@ enum err tls_context_new(const char *certificate, const char *key,
     BIO_meth_set_write(context->method, bio_write);
     BIO_meth_set_ctrl(context->method, bio_control);
     BIO_meth_set_create(context->method, bio_create);
-    SSL_CTX_set_min_proto_version(context->ctx, TLS1_2_VERSION);
-    SSL_CTX_set_options(context->ctx,
-        SSL_OP_NO_RENEGOTIATION | SSL_OP_NO_COMPRESSION |
-            SSL_OP_CIPHER_SERVER_PREFERENCE | SSL_OP_PRIORITIZE_CHACHA);
-    SSL_CTX_set_mode(context->ctx,
-        SSL_MODE_RELEASE_BUFFERS | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER);
-    SSL_CTX_set_session_cache_mode(context->ctx, SSL_SESS_CACHE_OFF);
-    SSL_CTX_set_session_id_context(
-        context->ctx, (const unsigned char *)"bailiff", 7);
-    SSL_CTX_set_num_tickets(context->ctx, 1);
-    SSL_CTX_set_max_early_data(context->ctx, 0);
-    SSL_CTX_set_read_ahead(context->ctx, 1);
-    SSL_CTX_set_alpn_select_cb(context->ctx, choose_alpn, NULL);
-    enum err err = load_files(context, certificate, key, info);
+    set_up(context->ctx, false);
+    set_up(context->asking, true);
+    enum err err = load_files(context, context->ctx, certificate, key, info);
+    if (err == ERR_OK)
+        err = load_files(context, context->asking, certificate, key, info);
     if (err != ERR_OK) {
         tls_context_unref(&context);
         return err;
@@ -231,6 +269,7 @@ void tls_context_unref(struct tls_context **context)
     if (c == NULL || atomic_fetch_sub(&c->references, 1) != 1)
         return;
     SSL_CTX_free(c->ctx);
+    SSL_CTX_free(c->asking);
     BIO_meth_free(c->method);
     free(c);
 }
@@ -242,15 +281,21 @@ int64_t tls_context_expires(const struct tls_context *context)
 
 /* --- One session --------------------------------------------------------- */
 
-struct tls *tls_new(struct tls_context *context, int fd)
+struct tls *tls_new(
+    struct tls_context *context, int fd, enum tls_certificates certificates)
 {
+    int verify = certificates == TLS_CERTIFICATES_OFF ? SSL_VERIFY_NONE
+                 : certificates == TLS_CERTIFICATES_OPTIONAL
+                     ? SSL_VERIFY_PEER
+                     : SSL_VERIFY_PEER | SSL_VERIFY_FAIL_IF_NO_PEER_CERT;
     struct tls *tls = calloc(1, sizeof(*tls));
     if (tls == NULL)
         return NULL;
     tls->fd = fd;
     tls->why = "";
     buf_init(&tls->queue, QUEUE_MAX);
-    tls->ssl = SSL_new(context->ctx);
+    tls->ssl = SSL_new(
+        certificates == TLS_CERTIFICATES_OFF ? context->ctx : context->asking);
     BIO *bio = BIO_new(context->method);
     if (tls->ssl == NULL || bio == NULL) {
         SSL_free(tls->ssl);
@@ -259,6 +304,8 @@ struct tls *tls_new(struct tls_context *context, int fd)
         return NULL;
     }
     BIO_set_data(bio, tls);
+    SSL_set_app_data(tls->ssl, tls);
+    SSL_set_verify(tls->ssl, verify, NULL);
     SSL_set_bio(tls->ssl, bio, bio);
     SSL_set_accept_state(tls->ssl);
     tls->context = tls_context_ref(context);
@@ -287,6 +334,9 @@ static enum tls_progress outcome(struct tls *tls, int result)
         return TLS_END;
     case SSL_ERROR_SSL:
         tls->broken = true;
+        if (ERR_GET_REASON(ERR_peek_last_error()) ==
+            SSL_R_PEER_DID_NOT_RETURN_A_CERTIFICATE)
+            tls->judgement.verdict = TRUST_MISSING;
         tls->why = tls->fin ? "closed without close_notify" : openssl_reason();
         ERR_clear_error();
         return TLS_FAILED;
@@ -303,8 +353,52 @@ enum tls_progress tls_handshake(struct tls *tls)
 {
     ERR_clear_error();
     int result = SSL_accept(tls->ssl);
+    tls->trust = NULL; /* borrowed for this call */
     return result == 1 ? TLS_DONE : outcome(tls, result);
 }
+
+/* --- The client's certificate -------------------------------------------- */
+
+void tls_set_trust(struct tls *tls, const struct trust *trust, int64_t now_us)
+{
+    tls->trust = trust;
+    tls->now_us = now_us;
+}
+
+const struct trust_judgement *tls_judgement(const struct tls *tls)
+{
+    return &tls->judgement;
+}
+
+void tls_judge_again(struct tls *tls, const struct trust *trust, int64_t now_us,
+    struct trust_judgement *out)
+{
+    X509 *leaf = SSL_get0_peer_certificate(tls->ssl);
+
+    *out = (struct trust_judgement){.verdict = TRUST_MISSING};
+    if (leaf != NULL)
+        trust_judge_x509(
+            trust, leaf, SSL_get_peer_cert_chain(tls->ssl), now_us, out);
+}
+
+enum err tls_certificate(const struct tls *tls, struct arena *arena,
+    struct certificate_facts *out, struct errinfo *info)
+{
+    X509 *leaf = SSL_get0_peer_certificate(tls->ssl);
+    unsigned char *der = NULL;
+    int n = leaf != NULL ? i2d_X509(leaf, &der) : 0;
+
+    if (leaf == NULL)
+        return errinfo_set(info, ERR_NOTFOUND, "no certificate was shown");
+    if (n <= 0)
+        return errinfo_set(info, ERR_NOMEM, "out of memory");
+    enum err err =
+        certificate_read(str_make((char *)der, (size_t)n), arena, out, info);
+    OPENSSL_free(der);
+    return err;
+}
+
+/* --- Reading and writing ------------------------------------------------- */
 
 enum tls_progress tls_read(struct tls *tls, void *out, size_t n, size_t *used)
 {
@@ -378,6 +472,24 @@ bool tls_flush(struct tls *tls)
 void tls_readable(struct tls *tls)
 {
     tls->drained = false;
+}
+
+bool tls_discard(struct tls *tls)
+{
+    char bytes[4096];
+
+    for (int i = 0; i < 64; i++) {
+        ssize_t got = recv(tls->fd, bytes, sizeof(bytes), MSG_DONTWAIT);
+        if (got > 0)
+            continue;
+        if (got < 0 && errno == EINTR)
+            continue;
+        if (got < 0 && (errno == EAGAIN || errno == EWOULDBLOCK))
+            return true;
+        break;
+    }
+    tls->fin = true; /* or it talks on and on */
+    return false;
 }
 
 bool tls_peer_gone(const struct tls *tls)

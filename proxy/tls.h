@@ -7,12 +7,17 @@
  * worker. The session drives the descriptor through a BIO of our own: a short
  * read means drained (no read that only fetches EAGAIN), and what the system
  * will not take at once waits in a queue, so that tls_write always takes all
- * and the queue's length is the backpressure. No renegotiation, no 0-RTT. */
+ * and the queue's length is the backpressure. No renegotiation, no 0-RTT.
+ *
+ * Where client certificates are asked for, no session is ever resumed: a
+ * ticket would carry yesterday's judgement, and without the chain it could not
+ * be judged anew. */
 #ifndef PROXY_TLS_H
 #define PROXY_TLS_H
 
 #include "lib/err.h"
 #include "lib/str.h"
+#include "proxy/trust.h"
 
 #include <sys/types.h>
 
@@ -25,10 +30,27 @@ void tls_context_unref(struct tls_context **context);
 /* When the certificate ends: microseconds since 1970. */
 int64_t tls_context_expires(const struct tls_context *context);
 
+enum tls_certificates {
+    TLS_CERTIFICATES_OFF = 0, /* none is asked for */
+    TLS_CERTIFICATES_OPTIONAL,
+    TLS_CERTIFICATES_REQUIRED
+};
+
 struct tls;
 /* keeps fd (does not close it). NULL: out of memory. */
-struct tls *tls_new(struct tls_context *context, int fd);
+struct tls *tls_new(
+    struct tls_context *context, int fd, enum tls_certificates certificates);
 void tls_free(struct tls **tls);
+/* Who judges the client's certificate: before each tls_handshake, and again
+ * at any time afterwards. borrows trust for the calls in between. */
+void tls_set_trust(struct tls *tls, const struct trust *trust, int64_t now_us);
+/* What came of it; TRUST_UNJUDGED: none was shown (and none demanded). */
+const struct trust_judgement *tls_judgement(const struct tls *tls);
+void tls_judge_again(struct tls *tls, const struct trust *trust, int64_t now_us,
+    struct trust_judgement *out);
+/* ERR_NOTFOUND: none was shown. */
+enum err tls_certificate(const struct tls *tls, struct arena *arena,
+    struct certificate_facts *out, struct errinfo *info) MUSTCHECK;
 
 enum tls_progress {
     TLS_DONE,  /* handshake complete / bytes read */
@@ -49,6 +71,9 @@ size_t tls_queued(const struct tls *tls);
 bool tls_flush(struct tls *tls);
 /* An EPOLLIN edge came: reads may ask the descriptor again. */
 void tls_readable(struct tls *tls);
+/* Drops what the peer sent and TLS will not read any more. False: that was
+ * all, it has closed. */
+bool tls_discard(struct tls *tls);
 /* The peer's FIN or reset has been seen. */
 bool tls_peer_gone(const struct tls *tls);
 /* For the log: why the session failed, in a few static words. */

@@ -24,6 +24,14 @@ static const char *const names[REFUSAL_COUNT] = {
     [REFUSAL_BAD_HEAD] = "bad_head",
     [REFUSAL_ROUTE] = "route",
     [REFUSAL_TOKEN] = "token",
+    [REFUSAL_CERTIFICATE_MISSING] = "certificate_missing",
+    [REFUSAL_CERTIFICATE_EXPIRED] = "certificate_expired",
+    [REFUSAL_CERTIFICATE_REVOKED] = "certificate_revoked",
+    [REFUSAL_CERTIFICATE_CRL] = "certificate_crl",
+    [REFUSAL_CERTIFICATE_UNKNOWN] = "certificate_unknown",
+    [REFUSAL_CERTIFICATE_USAGE] = "certificate_usage",
+    [REFUSAL_CERTIFICATE_NAMES] = "certificate_names",
+    [REFUSAL_CERTIFICATE_UNMAPPED] = "certificate_unmapped",
     [REFUSAL_BODY] = "body",
 };
 
@@ -33,6 +41,8 @@ const char *refusal_name(enum refusal reason)
 }
 
 struct tally {
+    struct tally *next;
+    enum refusal reason;
     int64_t count, first_us, last_us;
     char route[64], key[32];
 };
@@ -41,8 +51,7 @@ struct visitor {
     uint8_t address[16];
     bool used;
     unsigned connections;
-    unsigned refused;      /* reasons with a count */
-    struct tally *tallies; /* REFUSAL_COUNT of them, or NULL */
+    struct tally *tallies; /* one for each reason that was had */
 };
 
 struct visitors {
@@ -72,14 +81,23 @@ struct visitors *visitors_new(void)
     return v;
 }
 
+static struct tally *take_first(struct tally **list)
+{
+    struct tally *first = *list;
+    *list = first->next;
+    return first;
+}
+
 void visitors_free(struct visitors **visitors)
 {
     struct visitors *v = *visitors;
     if (v == NULL)
         return;
     *visitors = NULL;
-    for (size_t i = 0; i < v->size; i++)
-        free(v->slots[i].tallies);
+    for (size_t i = 0; i < v->size; i++) {
+        while (v->slots[i].tallies != NULL)
+            free(take_first(&v->slots[i].tallies));
+    }
     free(v->slots);
     free(v);
 }
@@ -117,10 +135,8 @@ static bool rebuild(struct visitors *v, size_t size)
     for (size_t i = 0; i < old_size; i++) {
         if (!old[i].used)
             continue;
-        if (old[i].connections == 0 && old[i].refused == 0) {
-            free(old[i].tallies);
+        if (old[i].connections == 0 && old[i].tallies == NULL)
             continue;
-        }
         size_t at = place(v, old[i].address);
         while (slots[at].used)
             at = (at + 1) & (size - 1);
@@ -205,15 +221,17 @@ void visitors_refuse(struct visitors *visitors, const struct sockaddr *address,
         visitor = look_up(visitors, everybody_else);
     if (visitor == NULL)
         return;
-    if (visitor->tallies == NULL) {
-        visitor->tallies = calloc(REFUSAL_COUNT, sizeof(struct tally));
-        if (visitor->tallies == NULL)
+    struct tally *tally = visitor->tallies;
+    while (tally != NULL && tally->reason != reason)
+        tally = tally->next;
+    if (tally == NULL) {
+        tally = calloc(1, sizeof(*tally));
+        if (tally == NULL)
             return;
-    }
-    struct tally *tally = &visitor->tallies[reason];
-    if (tally->count == 0) {
+        tally->reason = reason;
         tally->first_us = now_us;
-        visitor->refused++;
+        tally->next = visitor->tallies;
+        visitor->tallies = tally;
     }
     tally->count++;
     tally->last_us = now_us;
@@ -238,15 +256,13 @@ void visitors_flush(struct visitors *visitors,
     for (size_t i = 0; visitors->unreported > 0 && i < visitors->size; i++) {
         struct visitor *visitor = &visitors->slots[i];
         char address[INET6_ADDRSTRLEN];
-        if (!visitor->used || visitor->refused == 0)
+        if (!visitor->used || visitor->tallies == NULL)
             continue;
         address_text(visitor->address, address);
-        for (int reason = 0; reason < REFUSAL_COUNT; reason++) {
-            struct tally *tally = &visitor->tallies[reason];
-            if (tally->count == 0)
-                continue;
+        while (visitor->tallies != NULL) {
+            struct tally *tally = visitor->tallies;
             struct visitors_report one = {.address = address,
-                .reason = (enum refusal)reason,
+                .reason = tally->reason,
                 .count = tally->count,
                 .first_us = tally->first_us,
                 .last_us = tally->last_us,
@@ -255,8 +271,7 @@ void visitors_flush(struct visitors *visitors,
             if (!report(context, &one))
                 return;
             visitors->unreported -= (uint64_t)tally->count;
-            memset(tally, 0, sizeof(*tally));
-            visitor->refused--;
+            free(take_first(&visitor->tallies));
         }
     }
 }

@@ -22,7 +22,15 @@ enum refusal {
     REFUSAL_BAD_HEAD, /* not strict HTTP/1.1 */
     REFUSAL_ROUTE,    /* unknown path or method, without a good credential */
     REFUSAL_TOKEN,    /* a signed token that was not accepted */
-    REFUSAL_BODY,     /* too large or broken before it was whole */
+    REFUSAL_CERTIFICATE_MISSING,
+    REFUSAL_CERTIFICATE_EXPIRED,
+    REFUSAL_CERTIFICATE_REVOKED,
+    REFUSAL_CERTIFICATE_CRL,     /* no list in force */
+    REFUSAL_CERTIFICATE_UNKNOWN, /* of no authority that is trusted */
+    REFUSAL_CERTIFICATE_USAGE,
+    REFUSAL_CERTIFICATE_NAMES,
+    REFUSAL_CERTIFICATE_UNMAPPED, /* good, and nobody's */
+    REFUSAL_BODY,                 /* too large or broken before it was whole */
     REFUSAL_COUNT
 };
 const char *refusal_name(enum refusal reason);

@@ -128,7 +128,7 @@ static void accept_ready(struct loop_source *source, uint32_t events)
                     strerror(errno));
             return;
         }
-        connection_accept(w, fd, &peer, length);
+        connection_accept(w, listener->name, fd, &peer, length);
     }
     /* Level-triggered: the rest comes next turn. */
 }
@@ -314,6 +314,8 @@ static enum err add_listeners(struct worker *w, const int *fds, size_t fd_count)
         struct worker_listener *listener = &w->listeners[i];
         listener->worker = w;
         listener->fd = fds[i];
+        listener->name = str_from(
+            i < w->settings->listen_count ? w->settings->listen[i] : "");
         listener->source.ready = accept_ready;
         w->listener_count = i + 1;
         enum err err =

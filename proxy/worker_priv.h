@@ -52,6 +52,7 @@ struct worker_shared {
 struct worker_listener {
     struct loop_source source;
     struct worker *worker;
+    struct str name; /* as it stands in bailiff.conf */
     int fd;
 };
 

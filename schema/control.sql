@@ -82,6 +82,36 @@ CREATE TABLE issuer_audience (
     PRIMARY KEY (issuer, audience)
 ) STRICT, WITHOUT ROWID;
 
+-- Whose client certificates are believed. Each domain judges by its own
+-- authorities alone.
+CREATE TABLE trust_domain (
+    name     TEXT PRIMARY KEY,
+    spiffe   TEXT NOT NULL DEFAULT '',  -- the trust domain of its SPIFFE IDs; '': it issues none
+    bundle   TEXT NOT NULL,             -- PEM: every certificate is an anchor
+    crl_file TEXT NOT NULL DEFAULT '',  -- revocation lists on disk; then one must be in force
+    created  INTEGER NOT NULL
+) STRICT;
+CREATE UNIQUE INDEX trust_domain_spiffe ON trust_domain (spiffe) WHERE spiffe <> '';
+
+-- How a good certificate becomes a caller: the one named here, or the one whose
+-- handle is `prefix` and what '*' stands for (the whole name without a '*').
+CREATE TABLE certificate_mapping (
+    id           TEXT PRIMARY KEY,      -- map_...
+    trust_domain TEXT NOT NULL REFERENCES trust_domain (name) ON DELETE CASCADE,
+    field        TEXT NOT NULL CHECK (field IN ('uri', 'dns', 'email', 'CN', 'O', 'OU', 'UID', 'serialNumber')),
+    pattern      TEXT NOT NULL,
+    caller       TEXT REFERENCES caller (id), -- NULL: named by the certificate
+    prefix       TEXT NOT NULL DEFAULT '',
+    created      INTEGER NOT NULL,
+    UNIQUE (trust_domain, field, pattern)
+) STRICT;
+
+-- Where client certificates are asked for. Without a row: nowhere.
+CREATE TABLE certificate_mode (
+    listener TEXT PRIMARY KEY,          -- as it stands in bailiff.conf, or '*': every other
+    mode     TEXT NOT NULL CHECK (mode IN ('off', 'optional', 'required'))
+) STRICT;
+
 CREATE TABLE engine (
     name            TEXT PRIMARY KEY,   -- Engine::"name"
     kind            TEXT NOT NULL CHECK (kind IN ('openai', 'llama-server', 'vllm', 'ollama', 'tgi', 'localai', 'demo')),

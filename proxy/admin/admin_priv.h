@@ -293,6 +293,10 @@ admin_handler handle_backup_begin, handle_backup_end;
 admin_handler handle_sink_list, handle_sink_add, handle_sink_remove,
     handle_sink_test;
 admin_handler handle_anchor_list, handle_anchor_add, handle_anchor_remove;
+admin_handler handle_trust_domain_list, handle_trust_domain_add,
+    handle_trust_domain_change, handle_trust_domain_remove, handle_mapping_list,
+    handle_mapping_add, handle_mapping_remove, handle_mode_list,
+    handle_mode_put;
 admin_handler handle_issuer_list, handle_issuer_add, handle_issuer_remove;
 admin_handler handle_administrator_list, handle_administrator_add,
     handle_administrator_disable;

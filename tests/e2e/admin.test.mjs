@@ -261,6 +261,28 @@ test('issuers', async () => {
   await call('removeIssuer', { params: { issuer: 'corp' } });
 });
 
+test('client certificates', async () => {
+  const bundle = readFileSync(join(world.state, 'tls/ca.pem'), 'utf8');
+  await call('addTrustDomain', { body: { name: 'td', bundle: 'no PEM' }, status: 400 });
+  await call('addTrustDomain', { body: { name: 'td', bundle, crlFile: '/etc/passwd' }, status: 400 });
+  const domain = await call('addTrustDomain', { body: { name: 'td', bundle, spiffe: 'prod.example' }, status: 201 });
+  assert.equal(domain.authorities.length, 1);
+  await call('addTrustDomain', { body: { name: 'td2', bundle }, status: 400 });
+  await call('changeTrustDomain', { params: { domain: 'td' }, body: { bundle, crlFile: '' } });
+  await call('changeTrustDomain', { params: { domain: 'nowhere' }, body: { bundle }, status: 404 });
+  assert.deepEqual((await call('listTrustDomains')).items.map((one) => one.spiffe), ['prod.example']);
+  const mapping = await call('addCertificateMapping', { body: { trustDomain: 'td', field: 'uri', pattern: 'spiffe://prod.example/*', prefix: 'p:' }, status: 201 });
+  await call('addCertificateMapping', { body: { trustDomain: 'td', field: 'uri', pattern: 'spiffe://prod.example/*' }, status: 409 });
+  await call('addCertificateMapping', { body: { trustDomain: 'td', field: 'CN', pattern: 'host', caller: 'eve' }, status: 201 });
+  assert.equal((await call('listCertificateMappings')).items.length, 2);
+  await call('removeCertificateMapping', { params: { mapping: mapping.id } });
+  await call('setCertificateMode', { body: { listener: '127.0.0.1:1', mode: 'required' } });
+  await call('setCertificateMode', { body: { listener: 'localhost', mode: 'off' }, status: 400 });
+  assert.equal((await call('listCertificateModes')).items.length, 1);
+  await call('removeTrustDomain', { params: { domain: 'td' } });
+  assert.equal((await call('listCertificateMappings')).items.length, 0);
+});
+
 test('audit and anchors', async () => {
   const rows = (await call('queryRecords', { query: { limit: 500 } })).rows;
   assert.ok(rows.some((row) => row.kind === 'request') && rows.some((row) => row.kind === 'event'));
@@ -339,7 +361,7 @@ test('every operation of the document was called, and did what it is for', () =>
 // The program names the members that it knows; so does the document.
 test('bodies and queries have the members of the document, no more and no fewer', async () => {
   const params = { key: 'contact', team: 'lab', caller: 'eve', engine: 'local', model: 'tiny', alias: 'gpt-4o-mini', group: 'large',
-    version: '1', quota: 'quo_x', anchor: 'x', sink: 'x', issuer: 'x', administrator: 'a-auditor', record: '0' };
+    version: '1', quota: 'quo_x', anchor: 'x', sink: 'x', issuer: 'x', domain: 'x', mapping: 'map_x', administrator: 'a-auditor', record: '0' };
   params.key = 'contact';
   const knownOf = (answer) => answer.errors?.find((one) => one.field === 'qqqqqqqqqqqq')?.message.match(/known: (.*)$/)?.[1].split(', ').sort();
   for (const [id, operation] of operations) {
