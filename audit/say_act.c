@@ -51,6 +51,7 @@ static const struct phrase phrases[] = {
     {"system.backup_failed", "did not finish the backup #"},
     {"system.backup_made", "made the backup #"},
     {"system.restored", "put the state back from a backup of the log #"},
+    {"policy.replayed", "decided recorded requests again under other rules"},
     {"system.initialised", "made the log #"},
     {"system.started", "started"},
     {"system.state.migrated",

@@ -118,7 +118,7 @@ size_t json_text_length(const struct json *json, uint32_t at)
 
 uint32_t json_find(const struct json *json, uint32_t object, struct str key)
 {
-    if (json->tokens[object].type != JSON_OBJECT)
+    if (object == JSON_NONE || json->tokens[object].type != JSON_OBJECT)
         return JSON_NONE;
     for (JSON_EACH_MEMBER(json, object, at))
         if (json_string_equals(json, at, key))

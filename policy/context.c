@@ -7,6 +7,9 @@
  * the order in which Cedar wants them sorted, found out once. */
 #include "policy/policy_priv.h"
 
+#include "policy/cedar/extension.h"
+
+#include "lib/json.h"
 #include "lib/json_write.h"
 #include "lib/must.h"
 
@@ -110,7 +113,8 @@ struct policy_context {
     struct arena *groups;
     struct arena *dns;
     struct cedar_value no_tools;
-    struct arena *fixed; /* no_tools */
+    struct arena *fixed;    /* no_tools */
+    struct arena *recorded; /* what policy_context_read took from a record */
 };
 
 static void sort_members(struct policy_context *c)
@@ -165,6 +169,7 @@ void policy_context_free(struct policy_context **context)
     arena_free(&(*context)->groups);
     arena_free(&(*context)->dns);
     arena_free(&(*context)->fixed);
+    arena_free(&(*context)->recorded);
     free(*context);
     *context = NULL;
 }
@@ -339,6 +344,21 @@ static enum err fill_certificate(
     return ERR_OK;
 }
 
+static void close_records(struct policy_context *c)
+{
+    static const struct {
+        enum record_id record;
+        enum member whole;
+    } parts[] = {{AUTH, WHOLE_AUTH}, {INPUT, WHOLE_INPUT},
+        {PARAMS, WHOLE_PARAMS}, {REQUEST, WHOLE_REQUEST}, {TIME, WHOLE_TIME}};
+
+    for (size_t i = 0; i < sizeof(parts) / sizeof(parts[0]); i++) {
+        close_record(c, parts[i].record);
+        c->value[parts[i].whole] =
+            cedar_record_value(&c->record[parts[i].record]);
+    }
+}
+
 enum err policy_context_fill(
     struct policy_context *c, const struct policy_question *q)
 {
@@ -370,16 +390,7 @@ enum err policy_context_fill(
         err = fill_certificate(c, &q->certificate);
     if (err != ERR_OK)
         return err;
-    close_record(c, AUTH);
-    close_record(c, INPUT);
-    close_record(c, PARAMS);
-    close_record(c, REQUEST);
-    close_record(c, TIME);
-    v[WHOLE_AUTH] = cedar_record_value(&c->record[AUTH]);
-    v[WHOLE_INPUT] = cedar_record_value(&c->record[INPUT]);
-    v[WHOLE_PARAMS] = cedar_record_value(&c->record[PARAMS]);
-    v[WHOLE_REQUEST] = cedar_record_value(&c->record[REQUEST]);
-    v[WHOLE_TIME] = cedar_record_value(&c->record[TIME]);
+    close_records(c);
     return ERR_OK;
 }
 
@@ -514,4 +525,179 @@ void policy_context_write(struct policy_context *c, struct buf *out)
             json_write_object_end(&w);
     }
     json_write_object_end(&w);
+}
+
+/* --- From the record -------------------------------------------------------
+ */
+
+struct reading {
+    struct policy_context *context;
+    const struct json *json;
+    struct arena *arena;
+};
+
+/* {"__extn":{"arg":..,"fn":..}} */
+static enum err read_extension(
+    const struct reading *r, uint32_t at, struct cedar_value *out)
+{
+    uint32_t inside = json_find(r->json, at, STR("__extn"));
+    uint32_t fn = json_find(r->json, inside, STR("fn"));
+    uint32_t arg = json_find(r->json, inside, STR("arg"));
+    const struct cedar_function_info *info;
+    struct str text, name;
+    struct cedar_value value;
+    int64_t number;
+    size_t at_argument;
+    const char *reason;
+    if (inside == JSON_NONE || fn == JSON_NONE || arg == JSON_NONE ||
+        json_text(r->json, fn, r->arena, &name) != ERR_OK ||
+        json_text(r->json, arg, r->arena, &text) != ERR_OK)
+        return ERR_SYNTAX;
+    if (str_equal(name, STR("long"))) { /* ours: past JSON's exact integers */
+        if (str_to_i64(text, &number) != ERR_OK)
+            return ERR_SYNTAX;
+        *out = cedar_long(number);
+        return ERR_OK;
+    }
+    info = cedar_function_find(name);
+    if (info == NULL || info->is_method)
+        return ERR_SYNTAX;
+    value = cedar_string(text);
+    return cedar_function_call(cedar_function_id(info), &value, 1, r->arena,
+               out, &at_argument, &reason) == CEDAR_CALL_OK
+               ? ERR_OK
+               : ERR_SYNTAX;
+}
+
+static enum err read_set(
+    const struct reading *r, uint32_t at, struct cedar_value *out)
+{
+    uint32_t count = r->json->tokens[at].count, i = 0;
+    struct cedar_value *items =
+        ARENA_ARRAY(r->arena, count + 1, struct cedar_value);
+    if (items == NULL)
+        return ERR_NOMEM;
+    for (JSON_EACH_ELEMENT(r->json, at, item)) {
+        struct str text;
+        enum err err = json_text(r->json, item, r->arena, &text);
+        if (err != ERR_OK)
+            return err;
+        items[i++] = cedar_string(text);
+    }
+    return cedar_set_make(r->arena, items, i, out);
+}
+
+static enum err read_value(
+    const struct reading *r, uint32_t at, struct cedar_value *out)
+{
+    struct str text;
+    int64_t number;
+    enum err err;
+    switch (json_type(r->json, at)) {
+    case JSON_TRUE:
+    case JSON_FALSE:
+        *out = cedar_bool(json_type(r->json, at) == JSON_TRUE);
+        return ERR_OK;
+    case JSON_NUMBER:
+        err = json_int64(r->json, at, &number);
+        *out = cedar_long(err == ERR_OK ? number : 0);
+        return err;
+    case JSON_STRING:
+        err = json_text(r->json, at, r->arena, &text);
+        if (err == ERR_OK)
+            *out = cedar_string(text);
+        return err;
+    case JSON_ARRAY:
+        return read_set(r, at, out);
+    case JSON_OBJECT:
+        return read_extension(r, at, out);
+    case JSON_NULL:
+        break;
+    }
+    return ERR_SYNTAX;
+}
+
+static enum err read_member(const struct reading *r, enum record_id record,
+    uint32_t key, struct errinfo *info)
+{
+    for (int m = 0; m < MEMBER_COUNT; m++) {
+        if (members[m].record != record ||
+            !json_string_equals(r->json, key, members[m].name))
+            continue;
+        enum err err = read_value(r, key + 1, &r->context->value[m]);
+        return err == ERR_SYNTAX || err == ERR_RANGE
+                   ? errinfo_set(info, ERR_SYNTAX,
+                         "the recorded context's %.*s is no value that a rule "
+                         "could have seen",
+                         STR_ARG(members[m].name))
+                   : err;
+    }
+    return errinfo_set(info, ERR_SYNTAX,
+        "the recorded context has \"%.*s\", which this Bailiff's rules do not "
+        "know",
+        STR_ARG(json_raw(r->json, key)));
+}
+
+static enum err read_records(const struct reading *r, struct errinfo *info)
+{
+    static const struct {
+        struct str name;
+        enum record_id record;
+    } records[] = {{STR_INIT("auth"), AUTH}, {STR_INIT("input"), INPUT},
+        {STR_INIT("params"), PARAMS}, {STR_INIT("request"), REQUEST},
+        {STR_INIT("time"), TIME}};
+    size_t found = 0;
+    for (size_t i = 0; i < sizeof(records) / sizeof(records[0]); i++) {
+        uint32_t object = json_find(r->json, 0, records[i].name);
+        if (object == JSON_NONE || json_type(r->json, object) != JSON_OBJECT)
+            continue;
+        found++;
+        for (JSON_EACH_MEMBER(r->json, object, key)) {
+            enum err err = read_member(r, records[i].record, key, info);
+            if (err != ERR_OK)
+                return err;
+        }
+    }
+    if (found == 0 || found != r->json->tokens[0].count)
+        return errinfo_set(info, ERR_SYNTAX,
+            "the recorded context is not one that this Bailiff writes");
+    return ERR_OK;
+}
+
+enum err policy_context_read(struct policy_context *c, struct str text,
+    struct str address, int64_t *now_us, bool *stream, struct errinfo *info)
+{
+    struct json json;
+    enum err err = ERR_OK;
+    if (c->recorded == NULL)
+        c->recorded = arena_new(16384, 4u << 20);
+    if (c->recorded == NULL)
+        return errinfo_set(info, ERR_NOMEM, "out of memory");
+    arena_reset(c->recorded);
+    memset(c->value, 0, sizeof(c->value));
+    for (int m = 0; m < MEMBER_COUNT; m++)
+        c->value[m] = cedar_none();
+    struct reading r = {c, &json, c->recorded};
+    struct str kept = arena_copy(c->recorded, text);
+    if (kept.ptr == NULL)
+        return errinfo_set(info, ERR_NOMEM, "out of memory");
+    err = json_parse(c->recorded, kept, NULL, &json, NULL);
+    if (err == ERR_SYNTAX ||
+        (err == ERR_OK && json_type(&json, 0) != JSON_OBJECT))
+        return errinfo_set(
+            info, ERR_SYNTAX, "the recorded context is no JSON object");
+    if (err == ERR_OK)
+        err = read_records(&r, info);
+    if (err != ERR_OK)
+        return err;
+    if (c->value[TIME_NOW].kind != CEDAR_DATETIME ||
+        c->value[REQUEST_STREAM].kind != CEDAR_BOOL)
+        return errinfo_set(info, ERR_SYNTAX,
+            "the recorded context lacks the time or the kind of answer");
+    c->value[REQUEST_IP] = read_address(c, address);
+    c->now_us = c->value[TIME_NOW].integer * 1000;
+    *now_us = c->now_us;
+    *stream = c->value[REQUEST_STREAM].boolean;
+    close_records(c);
+    return ERR_OK;
 }

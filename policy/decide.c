@@ -6,7 +6,9 @@
  * standing rules always, those that expire or advise only where there are any.
  * Stricter than Cedar: a forbid that cannot be evaluated denies; a permit that
  * cannot is skipped, as in Cedar, and listed. */
+#include "policy/explain.h"
 #include "policy/policy_priv.h"
+#include "policy/vocabulary.h"
 
 #include "lib/must.h"
 
@@ -51,32 +53,56 @@ void policy_workspace_free(struct policy_workspace **workspace)
     *workspace = NULL;
 }
 
-enum err policy_decide_begin(struct policy_workspace *w,
-    const struct policy_set *set, const struct policy_entities *entities,
-    const struct policy_question *question)
+static void begin(struct policy_workspace *w,
+    const struct policy_entities *entities, struct str caller,
+    struct str action)
 {
+    struct cedar_entity_view view;
     w->set = NULL; /* a failed begin decides nothing */
     w->entities = entities;
-    w->now_us = question->now_us;
-    w->streams = question->stream;
     w->action = NULL;
     w->could_stream = false;
     for (size_t i = 0; i < POLICY_ACTION_COUNT; i++) {
-        if (!str_equal(policy_actions[i].name, question->action) ||
+        if (!str_equal(policy_actions[i].name, action) ||
             policy_actions[i].group.len == 0)
             continue;
         w->action = &entities->actions[i];
         w->could_stream = policy_actions[i].can_stream;
         break;
     }
-    w->caller = cedar_uid_make(STR("Caller"), question->caller);
-    struct cedar_entity_view view;
+    w->caller = cedar_uid_make(STR("Caller"), caller);
     w->caller_is_known =
         cedar_entities_find(entities->store, &w->caller, &view);
+}
+
+enum err policy_decide_begin(struct policy_workspace *w,
+    const struct policy_set *set, const struct policy_entities *entities,
+    const struct policy_question *question)
+{
+    begin(w, entities, question->caller, question->action);
+    w->now_us = question->now_us;
+    w->streams = question->stream;
     enum err err = policy_context_fill(w->context, question);
     if (err == ERR_OK)
         w->set = set;
     return err;
+}
+
+enum err policy_decide_recorded(struct policy_workspace *w,
+    const struct policy_set *set, const struct policy_entities *entities,
+    const struct policy_recorded *recorded, struct errinfo *info)
+{
+    begin(w, entities, recorded->caller, recorded->action);
+    enum err err = policy_context_read(w->context, recorded->context,
+        recorded->address, &w->now_us, &w->streams, info);
+    if (err == ERR_OK)
+        w->set = set;
+    return err;
+}
+
+void policy_decide_by(struct policy_workspace *w, const struct policy_set *set)
+{
+    w->set = set;
 }
 
 /* --- Joining the answers ------------------------------------------------- */
@@ -276,4 +302,36 @@ void policy_decide(struct policy_workspace *w,
 void policy_decide_context(struct policy_workspace *w, struct buf *out)
 {
     policy_context_write(w->context, out);
+}
+
+/* --- In words --------------------------------------------------------------
+ */
+
+enum err policy_explain(struct policy_workspace *w,
+    const struct policy_set *set, size_t at, const struct policy_target *target,
+    enum cedar_language language, enum cedar_outcome *outcome, struct buf *out)
+{
+    struct cedar_uid model = cedar_uid_make(STR("Model"), target->model);
+    struct cedar_request request = {.principal = &w->caller,
+        .action = w->action,
+        .resource = &model,
+        .context = policy_context_aim(w->context, target)};
+    struct cedar_explanation explanation;
+    enum err err;
+    if (w->action == NULL) {
+        *outcome = CEDAR_NOT_ACTION;
+        return ERR_OK;
+    }
+    struct arena *arena = arena_new(4096, (size_t)64 << 20);
+    if (arena == NULL)
+        return ERR_NOMEM;
+    err = cedar_explain(
+        set->all, at, w->entities->store, &request, arena, &explanation);
+    if (err == ERR_OK) {
+        *outcome = explanation.outcome;
+        cedar_describe_explanation(
+            out, &explanation, &request, language, &policy_vocabulary);
+    }
+    arena_free(&arena);
+    return err;
 }

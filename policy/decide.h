@@ -189,6 +189,19 @@ void policy_workspace_free(struct policy_workspace **workspace);
 enum err policy_decide_begin(struct policy_workspace *workspace,
     const struct policy_set *set, const struct policy_entities *entities,
     const struct policy_question *question) MUSTCHECK;
+/* A request that was decided before: as policy_decide_begin, with the context
+ * out of the record (the JSON of policy_decide_context, which is copied). An
+ * empty address leaves context.request.ip out. ERR_SYNTAX: it is no such
+ * context, with words; ERR_NOMEM. */
+struct policy_recorded {
+    struct str caller, action, context, address;
+};
+enum err policy_decide_recorded(struct policy_workspace *workspace,
+    const struct policy_set *set, const struct policy_entities *entities,
+    const struct policy_recorded *recorded, struct errinfo *info) MUSTCHECK;
+/* The same request, other rules: between two rounds of policy_decide. */
+void policy_decide_by(
+    struct policy_workspace *workspace, const struct policy_set *set);
 /* Never an error: what cannot be evaluated is a denial with its reason. */
 void policy_decide(struct policy_workspace *workspace,
     const struct policy_target *target, struct policy_decision *out);

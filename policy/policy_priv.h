@@ -108,6 +108,10 @@ struct policy_context *policy_context_new(void);
 void policy_context_free(struct policy_context **context);
 enum err policy_context_fill(struct policy_context *context,
     const struct policy_question *question) MUSTCHECK;
+/* From the JSON that policy_context_write made. ERR_SYNTAX: it is not that. */
+enum err policy_context_read(struct policy_context *context, struct str json,
+    struct str address, int64_t *now_us, bool *stream,
+    struct errinfo *info) MUSTCHECK;
 /* With the target's engine and upstream name (both empty: no target). Lives
  * until the next call. */
 const struct cedar_record *policy_context_aim(

@@ -3,6 +3,8 @@
  * proxy/snapshot.c - putting parts together, and looking things up in them. */
 #include "proxy/snapshot_priv.h"
 
+#include "lib/must.h"
+
 #include "lib/encode.h"
 
 #include <stdlib.h>
@@ -155,6 +157,13 @@ const struct snapshot_caller *snapshot_find_caller(
 size_t snapshot_caller_count(const struct snapshot *s)
 {
     return s->directory->caller_count;
+}
+
+const struct snapshot_caller *snapshot_caller(
+    const struct snapshot *s, size_t at)
+{
+    MUST(at < s->directory->caller_count);
+    return &s->directory->callers[at];
 }
 
 const struct snapshot_key *snapshot_find_key(

@@ -82,6 +82,8 @@ struct snapshot_caller {
 const struct snapshot_caller *snapshot_find_caller(
     const struct snapshot *snapshot, struct str id_or_handle);
 size_t snapshot_caller_count(const struct snapshot *snapshot);
+const struct snapshot_caller *snapshot_caller(
+    const struct snapshot *snapshot, size_t at); /* ordered by id */
 /* Key for the anonymous subject (failed authentications). */
 const struct seal_key *snapshot_anonymous_seal(
     const struct snapshot *snapshot, int64_t time_us);

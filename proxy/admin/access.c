@@ -4,7 +4,7 @@
  * caller may use, and by which rules of the version in force. It asks what
  * the exchange asks, for an ordinary request now; rules about time, size or
  * address may decide otherwise for another, which the answer says. */
-#include "proxy/admin/audit_priv.h"
+#include "proxy/admin/rules_priv.h"
 
 #include "lib/clock.h"
 #include "policy/decide.h"
@@ -20,21 +20,6 @@ struct review {
     struct access_query query;
     json_t *items;
 };
-
-static enum err take_snapshot(struct review *r)
-{
-    struct admin_call *call = r->call;
-    const struct admin_server *server = call->admin->server;
-    struct snapshot_sources sources = {
-        .control = call->db, .persons = call->persons, .now_us = clock_now()};
-
-    if (server) {
-        r->snapshot = server->snapshot(server->context);
-        return ERR_OK;
-    }
-    return snapshot_build(
-        &sources, NULL, CHANGED_ALL, &r->snapshot, &call->info);
-}
 
 static json_t *rule_names(
     const struct policy_set *set, const struct policy_decision *decision)
@@ -186,7 +171,7 @@ static enum err review(struct review *r)
         return FAIL(call, ERR_INVALID,
             "the review is of one model (who may use it?) or of one caller "
             "(what may it use?): give one of model, caller");
-    err = take_snapshot(r);
+    err = admin_take_snapshot(r->call, &r->snapshot);
     if (!err && !snapshot_policy(r->snapshot))
         err = FAIL(call, ERR_WRONG_STATE,
             "no policy version is in force: nobody may use anything");

@@ -192,6 +192,8 @@ struct str admin_column(
 bool admin_authenticate(struct admin_call *call);
 /* 403 answered and recorded when the operation is not for this role. */
 bool admin_authorise(struct admin_call *call);
+/* May whoever asks do this operation, too? */
+bool admin_may(struct admin_call *call, const char *action);
 
 /* --- Building blocks that onboard shares ----------------------------- */
 
@@ -279,7 +281,8 @@ admin_handler handle_group_list, handle_group_add, handle_group_remove,
     handle_member_add, handle_member_remove;
 admin_handler handle_policy_list, handle_policy_show, handle_policy_validate,
     handle_policy_put, handle_policy_submit, handle_policy_approve,
-    handle_policy_activate, handle_policy_rollback, handle_policy_try;
+    handle_policy_activate, handle_policy_rollback, handle_policy_try,
+    handle_policy_diff, handle_policy_replay;
 admin_handler handle_price_list, handle_price_set, handle_price_show;
 admin_handler handle_quota_list, handle_quota_put, handle_quota_remove,
     handle_quota_usage;

@@ -131,6 +131,21 @@ bool admin_authenticate(struct admin_call *call)
     return false;
 }
 
+bool admin_may(struct admin_call *call, const char *action)
+{
+    const struct rights_question question = {
+        .id = str_from(call->actor.id),
+        .role = str_from(call->actor.role),
+        .action = str_from(action),
+        .path = str_from(call->operation->path),
+        .method = str_from(call->actor.method),
+        .offline = call->request->offline,
+    };
+    struct str rule;
+
+    return rights_permit(call->admin->rights, &question, &rule);
+}
+
 bool admin_authorise(struct admin_call *call)
 {
     const struct rights_question question = {

@@ -3,7 +3,7 @@
  * proxy/admin/try.c - would this request be permitted, and by which rules?
  * Asks what the exchange asks, candidate by candidate, without making a
  * request: with the active rules, those of any version, or a text. */
-#include "proxy/admin/admin_priv.h"
+#include "proxy/admin/rules_priv.h"
 
 #include "lib/clock.h"
 #include "policy/decide.h"
@@ -19,7 +19,7 @@ struct try_body {
     struct admin_names tools;
 };
 
-static enum err take_snapshot(struct admin_call *call, struct snapshot **out)
+enum err admin_take_snapshot(struct admin_call *call, struct snapshot **out)
 {
     const struct admin_server *server = call->admin->server;
     struct snapshot_sources sources = {
@@ -213,30 +213,28 @@ static enum err find_both(struct admin_call *call, const struct try_body *body,
     return ERR_OK;
 }
 
-/* The rules to ask: of the body, of a version, or the active ones. */
-static enum err choose_rules(struct admin_call *call,
-    const struct try_body *body, const struct snapshot *snapshot,
-    struct rules *own, const struct policy_set **out)
+enum err rules_choose(struct admin_call *call, int64_t version, struct str text,
+    struct str source, const struct snapshot *snapshot, struct rules *own,
+    const struct policy_set **out)
 {
     struct db_statement *s;
-    struct str text = body->text;
-    const char *name = arena_cstr(call->arena, body->name);
+    const char *name = arena_cstr(call->arena, source);
     enum err err;
 
-    if (body->version > 0) {
+    if (version > 0) {
         err = db_prepare(call->db,
             "SELECT text FROM policy_version WHERE version = ?1", &s,
             &call->info);
         if (err)
             return err;
-        db_bind_int(s, 1, body->version);
+        db_bind_int(s, 1, version);
         err = db_step(s, &call->info);
         if (!err)
             text = admin_column(call, s, 0);
         db_reset(s);
         if (err == ERR_NOTFOUND)
             return FAIL(call, ERR_NOTFOUND, "there is no policy version %lld",
-                (long long)body->version);
+                (long long)version);
         if (err)
             return err;
     }
@@ -332,11 +330,12 @@ enum err handle_policy_try(struct admin_call *call)
     if (!err && body.tools.count > TOOLS_MAX)
         err = FAIL(call, ERR_LIMIT, "tools: at most %d", TOOLS_MAX);
     if (!err)
-        err = take_snapshot(call, &snapshot);
+        err = admin_take_snapshot(call, &snapshot);
     if (!err)
         err = find_both(call, &body, snapshot, &caller, &model);
     if (!err)
-        err = choose_rules(call, &body, snapshot, &own, &set);
+        err = rules_choose(
+            call, body.version, body.text, body.name, snapshot, &own, &set);
     if (!err && !set)
         err = FAIL(call, ERR_WRONG_STATE,
             "no policy version is active: every request is denied (503); "
@@ -374,7 +373,7 @@ enum err admin_is_permitted(struct admin_call *call, struct str caller_id,
     body.action = action;
     body.model = model_name;
     body.route = str_from(route_of(action));
-    err = take_snapshot(call, &snapshot);
+    err = admin_take_snapshot(call, &snapshot);
     if (!err)
         err = find_both(call, &body, snapshot, &caller, &model);
     if (!err && snapshot_policy(snapshot))

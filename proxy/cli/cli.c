@@ -14,10 +14,19 @@
 
 #define NOUNS_MAX 64
 
-static const struct cli_commands *const tables[] = {&cli_state_commands,
-    &cli_directory_commands, &cli_register_commands, &cli_policy_commands,
-    &cli_audit_commands, &cli_quota_commands, &cli_issuer_commands,
-    &cli_trust_commands, &cli_sink_commands, &cli_jwt_commands};
+static const struct cli_commands *const tables[] = {
+    &cli_state_commands,
+    &cli_directory_commands,
+    &cli_register_commands,
+    &cli_effect_commands,
+    &cli_policy_commands,
+    &cli_audit_commands,
+    &cli_quota_commands,
+    &cli_issuer_commands,
+    &cli_trust_commands,
+    &cli_sink_commands,
+    &cli_jwt_commands,
+};
 #define TABLE_COUNT (sizeof tables / sizeof tables[0])
 
 /* Options that every command takes. */

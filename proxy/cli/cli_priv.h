@@ -72,6 +72,7 @@ struct cli_commands {
     const struct cli_command *items;
     size_t count;
 };
+extern const struct cli_commands cli_effect_commands;
 extern const struct cli_commands cli_directory_commands, cli_register_commands,
     cli_policy_commands, cli_audit_commands, cli_state_commands,
     cli_jwt_commands, cli_issuer_commands, cli_trust_commands, cli_sink_commands,

@@ -6,13 +6,14 @@
 
 #include "policy/cedar/batch.h"
 #include "proxy/cli/policy_files.h"
+#include "proxy/cli/rules_priv.h"
 
 #include <stdlib.h>
 
 #define RULES_MAX (2u << 20)
 
 /* {"text": ..., "name": ...} of a file. NULL: said. */
-static json_t *rules_body(const char *path)
+json_t *cli_rules_body(const char *path)
 {
     const char *slash = strrchr(path, '/');
     struct buf text;
@@ -50,7 +51,7 @@ static int run_validate(struct cli *cli)
 
     if (cli_has(cli, "schema") || !has_state(cli))
         return cli_policy_check_file(cli, cli->args[0]);
-    body = rules_body(cli->args[0]);
+    body = cli_rules_body(cli->args[0]);
     if (!body)
         return 1;
     result =
@@ -114,7 +115,7 @@ static int activate(struct cli *cli, json_int_t version, const char *reason)
 
 static int run_put(struct cli *cli)
 {
-    json_t *body = rules_body(cli->args[0]), *answer = NULL;
+    json_t *body = cli_rules_body(cli->args[0]), *answer = NULL;
     const char *note = cli_value(cli, "note");
     json_int_t version;
     int result;
@@ -170,6 +171,11 @@ static int run_show(struct cli *cli)
         cli_print_json(answer);
     } else if (cli_has(cli, "text")) {
         fputs(json_string_value(json_object_get(answer, "shown")), stdout);
+    } else if (cli_has(cli, "plain")) {
+        cli_print_record(answer, columns, CLI_COUNT(columns));
+        putchar('\n');
+        result = cli_policy_describe_text(
+            cli, str_from(json_string_value(json_object_get(answer, "shown"))));
     } else {
         cli_print_record(answer, columns, CLI_COUNT(columns));
         putchar('\n');
@@ -178,7 +184,7 @@ static int run_show(struct cli *cli)
         printf("\n%s", json_string_value(json_object_get(answer, "shown")));
     }
     json_decref(answer);
-    return 0;
+    return result;
 }
 
 /* --- try and can ----------------------------------------------------- */
@@ -271,7 +277,7 @@ static int run_try(struct cli *cli)
         return cli_usage(cli, "--caller and --model are needed");
     }
     if (file) {
-        rules = rules_body(file);
+        rules = cli_rules_body(file);
         if (!rules) {
             json_decref(body);
             return 1;
@@ -364,6 +370,7 @@ static const struct cli_option rollback_options[] = {
 };
 static const struct cli_option show_options[] = {
     {"text", NULL, CLI_FLAG, NULL, "the rules alone"},
+    {"plain", NULL, CLI_FLAG, NULL, "what each rule does, as a sentence"},
 };
 static const struct cli_option try_options[] = {
     {"caller", "HANDLE", CLI_TEXT, "caller", "who"},

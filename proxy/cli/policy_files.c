@@ -301,25 +301,13 @@ static void describe_one(const struct cedar_policy *policy,
     buf_fini(&line);
 }
 
-int cli_policy_describe(struct cli *cli, struct str text)
+static int describe_all(struct cli *cli, const char *path, struct str text,
+    enum cedar_language language, const struct cedar_vocabulary *vocabulary)
 {
     struct cedar_policies *policies = NULL;
-    const struct cedar_vocabulary *vocabulary;
-    enum cedar_language language;
-    const char *path = cli->arg_count > 0 ? cli->args[0] : "the active rules";
-    struct buf file;
     json_t *list = NULL;
-    int result = 1;
-    buf_init(&file, 1);
-    if (!policy_file_words(cli, &language, &vocabulary))
-        return 2;
-    if (cli->arg_count > 0) {
-        if (!policy_file_read(path, &file))
-            goto out;
-        text = buf_str(&file);
-    }
     if (!policy_file_parse(path, text, &policies))
-        goto out;
+        return 1;
     list = cli->json ? json_array() : NULL;
     for (size_t i = 0; i < cedar_policies_template_count(policies); i++)
         describe_one(cedar_policies_template_at(policies, i), language,
@@ -329,10 +317,31 @@ int cli_policy_describe(struct cli *cli, struct str text)
             cedar_policies_at(policies, i), language, vocabulary, list);
     if (list)
         cli_print_json(list);
-    result = 0;
-out:
     json_decref(list);
     cedar_policies_free(&policies);
+    return 0;
+}
+
+int cli_policy_describe_text(struct cli *cli, struct str text)
+{
+    return describe_all(
+        cli, "the rules", text, CEDAR_ENGLISH, &policy_vocabulary);
+}
+
+int cli_policy_describe(struct cli *cli, struct str text)
+{
+    const struct cedar_vocabulary *vocabulary;
+    enum cedar_language language;
+    const char *path = cli->arg_count > 0 ? cli->args[0] : "the active rules";
+    struct buf file;
+    int result = 1;
+    buf_init(&file, 1);
+    if (!policy_file_words(cli, &language, &vocabulary))
+        return 2;
+    if (cli->arg_count == 0)
+        result = describe_all(cli, path, text, language, vocabulary);
+    else if (policy_file_read(path, &file))
+        result = describe_all(cli, path, buf_str(&file), language, vocabulary);
     buf_fini(&file);
     return result;
 }

@@ -14,4 +14,7 @@ int cli_policy_format(struct cli *cli);
 int cli_policy_describe(struct cli *cli, struct str text);
 int cli_policy_authorize(struct cli *cli);
 
+/* A text that is no file; in English. */
+int cli_policy_describe_text(struct cli *cli, struct str text);
+
 #endif

@@ -198,6 +198,12 @@ test('policies', async () => {
   assert.equal(decision.policyVersion, version);
   await call('tryPolicy', { body: { caller: 'eve', model: 'tiny', version } });
   await call('tryPolicy', { body: { caller: 'eve', model: 'draft', text: rule('z'), name: 'z.cedar' } });
+  const diff = await call('diffPolicies', { body: { text: rule('z'), name: 'z.cedar', language: 'zh', address: '10.0.0.1', at: '2026-11-23T10:00:00Z' } });
+  assert.deepEqual(diff.rules.added.map((one) => one.id), ['z']);
+  await call('diffPolicies', { body: { from: version, to: version } });
+  const replayed = await call('replayPolicy', { body: { text: rule('z'), name: 'z.cedar', since: '1h', until: '2100-01-01', samples: 3, requests: 1000, addresses: true } });
+  assert.equal(replayed.notReplayed.unreadable, 0);
+  await call('replayPolicy', { body: { version, against: version, caller: 'eve', model: 'tiny' } });
   await call('rollbackPolicy', { body: { version: version - 1, reason: 'no' } });
   await call('rollbackPolicy');
   assert.equal((await call('listPolicies')).items.length, count + 1);

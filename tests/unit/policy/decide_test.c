@@ -732,9 +732,105 @@ static void test_schema_matches(void **state)
     cedar_schema_free(&schema);
 }
 
+/* What is written down of a request decides the same when it is read again. */
+static void test_recorded_decides_again(void **state)
+{
+    (void)state;
+    struct policy_set *set = compile(
+        "@id(\"p\") @title(\"t\") permit (principal, action, resource) when {"
+        " context.auth has groups && context.auth.groups.contains(\"staff\") &&"
+        " context.params has temperature &&"
+        " context.params.temperature.lessThan(decimal(\"0.75\")) &&"
+        " context.time.weekday == \"Mon\" && context.time.hour == 23 &&"
+        " context.time.now < datetime(\"2026-11-23T22:30:16Z\") &&"
+        " context.input.tools.containsAll([\"a\\n\", \"b\"]) &&"
+        " context.input.tokens == 9007199254740993 && context.request.stream"
+        "};");
+    const struct str tools[] = {STR_INIT("a\n"), STR_INIT("b")};
+    const struct str groups[] = {STR_INIT("staff")};
+    struct policy_target target = {STR("small"), STR("here"), STR("up")};
+    struct policy_question q = question_of("cal_d");
+    struct policy_decision first, again;
+    struct policy_recorded recorded = {STR("cal_d"), STR("chat"), {0}, {0}};
+    struct errinfo info = {0};
+    struct buf json, twice;
+    q.issuer = STR("house");
+    q.client = STR("app");
+    q.groups = groups;
+    q.group_count = 1;
+    q.has_temperature = q.has_top_p = true;
+    q.temperature4 = 7000;
+    q.top_p4 = 10000;
+    q.tools = tools;
+    q.tool_count = 2;
+    q.stream = true;
+    q.input_tokens = INT64_C(9007199254740993);
+    q.max_tokens = 77;
+    buf_init(&json, POLICY_CONTEXT_JSON_MAX);
+    buf_init(&twice, POLICY_CONTEXT_JSON_MAX);
+    assert_int_equal(policy_decide_begin(workspace, set, entities, &q), ERR_OK);
+    policy_decide(workspace, &target, &first);
+    assert_true(first.permitted);
+    policy_decide_context(workspace, &json);
+    recorded.context = buf_str(&json);
+    assert_int_equal(
+        policy_decide_recorded(workspace, set, entities, &recorded, &info),
+        ERR_OK);
+    policy_decide(workspace, &target, &again);
+    assert_true(again.permitted);
+    policy_decide_context(workspace, &twice);
+    assert_true(str_equal(buf_str(&json), buf_str(&twice)));
+    /* Another set about the same request. */
+    struct policy_set *other = compile(
+        "@id(\"f\") @title(\"t\") forbid (principal, action, resource) when {"
+        " context.request.ip.isInRange(ip(\"10.0.0.0/8\")) };");
+    policy_decide_by(workspace, other);
+    policy_decide(workspace, &target, &again);
+    assert_int_equal(again.reason, POLICY_ERROR); /* no address */
+    recorded.address = STR("10.1.2.3");
+    assert_int_equal(
+        policy_decide_recorded(workspace, other, entities, &recorded, &info),
+        ERR_OK);
+    policy_decide(workspace, &target, &again);
+    assert_int_equal(again.reason, POLICY_FORBIDDEN);
+    buf_fini(&json);
+    buf_fini(&twice);
+    policy_set_free(&set);
+    policy_set_free(&other);
+}
+
+static void test_recorded_that_is_not_ours(void **state)
+{
+    (void)state;
+    static const char *const texts[] = {"", "{}", "[]", "{\"time\":{}}",
+        "{\"time\":{\"now\":1},\"request\":{\"stream\":true}}",
+        "{\"time\":{\"nov\":1}}", "{\"moon\":{}}",
+        "{\"time\":{\"now\":{\"__extn\":{\"arg\":\"x\",\"fn\":"
+        "\"datetime\"}}}}",
+        "{\"input\":{\"tools\":[1]}}", "{\"input\":{\"tokens\":1.5}}"};
+    struct policy_target target = {STR("small"), STR("here"), STR("up")};
+    struct policy_set *set = compile(
+        "@id(\"p\") @title(\"t\") permit (principal, action, resource);");
+    for (size_t i = 0; i < sizeof texts / sizeof texts[0]; i++) {
+        struct policy_recorded recorded = {
+            STR("cal_d"), STR("chat"), str_from(texts[i]), {0}};
+        struct policy_decision decision;
+        struct errinfo info = {0};
+        assert_int_equal(
+            policy_decide_recorded(workspace, set, entities, &recorded, &info),
+            ERR_SYNTAX);
+        assert_true(info.text[0] != '\0');
+        policy_decide(workspace, &target, &decision);
+        assert_false(decision.permitted);
+    }
+    policy_set_free(&set);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_recorded_decides_again),
+        cmocka_unit_test(test_recorded_that_is_not_ours),
         cmocka_unit_test(test_default_is_deny),
         cmocka_unit_test(test_permit_and_forbid),
         cmocka_unit_test(test_starter_rules),

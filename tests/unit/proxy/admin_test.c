@@ -292,6 +292,10 @@ static void test_an_operation_without_a_rule_is_refused(void **context)
 
 static void test_auditors_only_read(void **context)
 {
+    /* POSTs that ask something and change nothing. */
+    static const char *const asks[] = {"validatePolicy", "tryPolicy",
+        "diffPolicies", "replayPolicy", "explainPolicy", "testPolicy",
+        "renderRecipe", "verifyBundle"};
     struct state *s = *context;
 
     for (size_t i = 0; i < admin_operation_count; i++) {
@@ -302,9 +306,10 @@ static void test_auditors_only_read(void **context)
             .path = str_from(o->path),
             .method = STR("token")};
         struct str rule;
-        bool reads = strcmp(o->method, "GET") == 0 ||
-                     strstr(o->path, "/validate") || strstr(o->path, "/try") ||
-                     strstr(o->path, "/audit/");
+        bool reads =
+            strcmp(o->method, "GET") == 0 || strstr(o->path, "/audit/");
+        for (size_t k = 0; k < sizeof asks / sizeof asks[0]; k++)
+            reads |= strcmp(o->action, asks[k]) == 0;
         if (!reads && rights_permit(s->admin->rights, &question, &rule))
             fail_msg("%s %s is open to auditors", o->method, o->path);
     }

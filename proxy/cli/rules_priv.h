@@ -1,0 +1,18 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * proxy/cli/rules_priv.h - shared by the commands about rules. */
+#ifndef PROXY_CLI_RULES_PRIV_H
+#define PROXY_CLI_RULES_PRIV_H
+
+#include "proxy/cli/cli_priv.h"
+
+/* {"text","name"} of a file of rules. NULL: said. */
+json_t *cli_rules_body(const char *path);
+/* Puts what is meant by "active", a version's number or (file_too) a file into
+ * the body. False: said. */
+bool cli_rules_meant(struct cli *cli, const char *what, json_t *body,
+    const char *version_field, bool file_too);
+void cli_print_replay(const json_t *answer);
+void cli_print_grouped(json_int_t value); /* 3,400 */
+
+#endif
