@@ -16,6 +16,8 @@
 #define ERROR_BODY_MAX (64u * 1024)
 /* What an engine may have made beyond what was read when a caller hung up. */
 #define UNSEEN_TOKENS 64
+/* Pieces of text that may not be tokens: marks around calls, a last rest. */
+#define LOOSE_PIECES 16
 
 static void try_next(struct exchange *x);
 
@@ -201,6 +203,39 @@ static void send_stream(struct exchange *x, struct str bytes, bool last)
     connection_write(connection, wire->ptr, wire->len);
 }
 
+/* Has the engine made more than it was told to, and than was reserved? A piece
+ * of text is a token at least. */
+static bool passes_reservation(const struct exchange *x)
+{
+    const struct dialect_usage *usage = dialect_stream_usage(x->stream);
+    int64_t reserved = reserved_output(x);
+    return x->cap > 0 &&
+           dialect_stream_state(x->stream) == DIALECT_STREAM_OPEN &&
+           ((usage->present && usage->output > reserved) ||
+               dialect_stream_deltas(x->stream) >
+                   reserved + LOOSE_PIECES * x->answers);
+}
+
+/* Nothing more is paid for, so nothing more is relayed. */
+static void cut_at_reservation(struct exchange *x)
+{
+    static const char words[] =
+        "the engine went on past the tokens that it was allowed";
+    struct settlement s = {.outcome = "cut",
+        .reason = "over_reservation",
+        .status = x->head_sent ? 200 : 502,
+        .served = true};
+    log_warn("over_reservation", "request=%s engine=%s reserved=%lld", x->id,
+        x->current->target->engine->name, (long long)reserved_output(x));
+    metrics_add(&x->worker->metrics, METRIC_OVER_RESERVATION, 1);
+    stop_engine(x);
+    measure_unfinished(x, &s);
+    s.output = reserved_output(x);
+    exchange_settle(x, &s);
+    end_in_error(x, 502, "api_error", "over_reservation", words);
+    exchange_end(x);
+}
+
 static void relay_stream(struct exchange *x, struct str bytes)
 {
     struct buf *relay = &x->answer;
@@ -216,6 +251,10 @@ static void relay_stream(struct exchange *x, struct str bytes)
         stop_engine(x);
         end_engine_error(x, 502, "upstream_unavailable", true,
             "the engine's stream is not one of events");
+        return;
+    }
+    if (passes_reservation(x)) {
+        cut_at_reservation(x);
         return;
     }
     if (relay->len == 0)
@@ -271,6 +310,8 @@ static void finish_whole(struct exchange *x)
             x->match.route, buf_str(&x->answer), x->arena, &usage) != ERR_OK)
         usage.present = false;
     measure(x, &usage, (int64_t)x->answer.len, &s);
+    if (usage.present && x->cap > 0 && usage.output > reserved_output(x))
+        metrics_add(&x->worker->metrics, METRIC_OVER_RESERVATION, 1);
     first_byte(x);
     x->bytes_out = (int64_t)x->answer.len;
     exchange_answer_whole(x, 200, x->answer_type, buf_str(&x->answer));

@@ -40,6 +40,8 @@ METRIC(QUEUE_PUSHED, "bailiff_queue_waits_total{end=\"pushed\"}", "counter", "")
 METRIC(QUEUE_GONE, "bailiff_queue_waits_total{end=\"gone\"}", "counter", "")
 METRIC(QUEUE_FULL, "bailiff_queue_full_total", "counter",
     "Requests that found the queue full")
+METRIC(OVER_RESERVATION, "bailiff_engine_over_reservation_total", "counter",
+    "Answers of engines that went past the cap that they were given")
 METRIC(GOVERNANCE_UNAVAILABLE, "bailiff_governance_unavailable_total",
     "counter", "Requests refused because they could not be judged or recorded")
 METRIC(POLICY_ERRORS, "bailiff_policy_errors_total", "counter",

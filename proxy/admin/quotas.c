@@ -347,11 +347,40 @@ static enum err offline_ledger(
     return ERR_OK;
 }
 
+/* When the amount is reached if it goes on as since the window began; 0: not
+ * before it ends. */
+static int64_t forecast(const struct quota_status *status,
+    enum quota_window window, int64_t begun_us, int64_t now_us)
+{
+    int64_t elapsed = now_us - begun_us;
+    double left;
+
+    if (window == QUOTA_MINUTE || window == QUOTA_NOW || status->used <= 0 ||
+        elapsed <= 0)
+        return 0;
+    if (status->remaining <= 0)
+        return now_us;
+    left = (double)status->remaining * (double)elapsed / (double)status->used;
+    if (left > (double)(100 * 366 * DAY_US) ||
+        (status->reset_us >= 0 && left >= (double)status->reset_us))
+        return 0;
+    return now_us + (int64_t)left;
+}
+
+static void set_time_or_null(json_t *object, const char *key, int64_t time_us)
+{
+    if (time_us > 0)
+        admin_set_time(object, key, time_us);
+    else
+        admin_set(object, key, json_null());
+}
+
 static enum err add_usage(struct admin_call *call, struct quota_ledger *ledger,
     const struct clock_zone *zone, struct db_statement *s, json_t *items)
 {
     struct quota_rule rule = {.zone = zone, .amount = db_column_int(s, 6)};
     struct quota_status status;
+    int64_t now = clock_now();
     json_t *quota;
 
     snprintf(rule.id, sizeof rule.id, "%.*s", STR_ARG(db_column_text(s, 0)));
@@ -360,8 +389,14 @@ static enum err add_usage(struct admin_call *call, struct quota_ledger *ledger,
         return FAIL(call, ERR_CORRUPT,
             "control.db: quota %s has a dimension or window that is not known",
             rule.id);
-    quota_peek(ledger, clock_now(), &rule, &status);
+    quota_peek(ledger, now, &rule, &status);
     quota = quota_json(call, s);
+    set_time_or_null(quota, "since", status.window_start_us);
+    set_time_or_null(quota, "forecast",
+        forecast(&status, rule.window,
+            status.window_start_us > 0 ? status.window_start_us
+                                       : db_column_int(s, 7),
+            now));
     if (status.reserved > status.used) /* a rate flows off meanwhile */
         status.reserved = status.used;
     admin_set_int(quota, "used", status.used - status.reserved);
@@ -370,7 +405,7 @@ static enum err add_usage(struct admin_call *call, struct quota_ledger *ledger,
     if (status.reset_us < 0)
         admin_set(quota, "resets", json_null());
     else
-        admin_set_time(quota, "resets", clock_now() + status.reset_us);
+        admin_set_time(quota, "resets", now + status.reset_us);
     json_array_append_new(items, quota);
     return ERR_OK;
 }

@@ -96,6 +96,7 @@ static const struct cli_column usage_columns[] = {
     {"RESERVED", "reserved", CELL_COUNT},
     {"LEFT", "remaining", CELL_COUNT},
     {"FULL AGAIN", "resets", CELL_TIME},
+    {"SPENT BY", "forecast", CELL_TIME},
 };
 #define SCOPE_OPTIONS                                                          \
     {"organisation", NULL, CLI_FLAG, NULL, "of everybody together"},           \
@@ -490,7 +491,9 @@ static const struct cli_command commands[] = {
         run_quota_list, NULL, false, false},
     {"quota", "remove", "QUOTA-ID", 1, 1, "Remove a quota", NULL, NULL, 0, NULL,
         &quota_remove, false, false},
-    {"quota", "usage", "", 0, 0, "How much of each quota is used", NULL,
+    {"quota", "usage", "", 0, 0, "How much of each quota is used",
+        "SPENT BY is when the amount is reached if it goes on as since the "
+        "window began.",
         OPTIONS(quota_list_options), run_quota_usage, NULL, false, false},
     {"price", "set", "MODEL", 1, 1, "What a model costs from now on, or later",
         "MONEY is in units of your one currency: 0.15, 12.50; at most six "

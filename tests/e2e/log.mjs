@@ -36,6 +36,29 @@ function* filesBelow(dir) {
   }
 }
 
+// What the whole log says of each quota's present window, against the ledger
+// that the program has from its state file and the tail.
+function recount(world, entries) {
+  const sums = new Map();
+  const add = (bucket, window, units) => {
+    const key = `${bucket} ${window}`;
+    sums.set(key, (sums.get(key) ?? 0) + units);
+  };
+  for (const entry of entries) {
+    if (!/^request\.(admitted|completed|withdrawn)$/.test(entry.type)) continue;
+    for (const one of entry.quotas) {
+      assert.ok(one.reserved >= 0 && (one.settled ?? 0) <= one.reserved, JSON.stringify(entry));
+      add(one.bucket, one.window, entry.type === 'request.admitted' ? one.reserved : one.settled - one.reserved);
+    }
+  }
+  for (const quota of world.json('quota', 'usage').items) {
+    if (quota.window === 'minute' || quota.window === 'now') continue;
+    assert.ok(quota.window === 'lifetime' || quota.since, JSON.stringify(quota));
+    assert.equal(quota.used, sums.get(`${quota.id} ${quota.window === 'lifetime' ? 'lifetime' : quota.since}`) ?? 0, JSON.stringify(quota));
+    assert.equal(quota.reserved, 0);
+  }
+}
+
 // The log of a world whose server has stopped; gives its entries.
 export function checkLog(world) {
   const texts = readLog(world.state);
@@ -58,6 +81,7 @@ export function checkLog(world) {
     return entry;
   });
   assert.deepEqual([...open.values()], [], 'an admission without its end');
+  recount(world, entries);
   assert.match(texts.at(-1), /"system\.stopped"/);
   for (const key of world.keys) {
     assert.ok(!world.logs.includes(key), 'the operator\'s log holds a key');

@@ -6,7 +6,7 @@
 import { test, before, after } from 'node:test';
 import assert from 'node:assert/strict';
 import { World, messages, sleep, until, dechunk, events } from './harness.mjs';
-import { FakeEngine, whole, refuse, usage, begin, say, finish } from './fake-engine.mjs';
+import { FakeEngine, whole, refuse, usage, begin, say, finish, endless } from './fake-engine.mjs';
 
 let world, fake;
 before(async () => {
@@ -228,6 +228,41 @@ test('hang-ups, engine errors and failover settle what is true', async () => {
   const stream = await chat({ stream: true });
   assert.equal(stream.status, 200);
   assert.equal(used('sam'), bound + 8);
+});
+
+test('an engine that goes on past its cap is cut, and the charge is what was reserved', async () => {
+  const key = world.onboard('otto');
+  budget('otto', 1000);
+  fake.answer = endless;
+  const line = await world.open();
+  const gone = fake.gone;
+  line.post(key, { model: 'on-plain', max_tokens: 20, stream: true });
+  await line.sees(/over_reservation/);
+  await until(() => fake.gone === gone + 1, 'the engine to be left');
+  const record = await world.record(line.id());
+  assert.deepEqual([record.outcome, record.reason], ['cut', 'over_reservation']);
+  const [admitted, completed] = entries(line.id()).map((one) => one.entry ?? one);
+  assert.equal(completed.usage.output, 20);
+  assert.equal(used('otto'), admitted.input.bound + 20);
+  assert.ok(events(dechunk(line.text).body).length < 20 + 30);
+  line.tcp.destroy();
+});
+
+test('what will be spent when, at the present rate', async () => {
+  const key = world.onboard('fred');
+  world.cli('quota', 'set', '--caller', 'fred', '--limit', 'requests/lifetime=3');
+  world.cli('quota', 'set', '--caller', 'fred', '--tokens-per-day', '1000000000');
+  const of = (dimension) => world.json('quota', 'usage', '--caller', 'fred').items.find((one) => one.dimension === dimension);
+  assert.equal(of('requests').forecast, null);
+  await world.chat(key);
+  // One in t seconds, two are left: in 2 t more.
+  const one = of('requests'), created = Date.parse(one.created), left = Date.parse(one.forecast) - Date.now();
+  assert.ok(left > 0 && left <= 2 * (Date.now() - created) + 1000, JSON.stringify(one));
+  assert.equal(one.since, null);
+  const day = of('tokens');
+  assert.equal(day.forecast, null); // not before it is full again
+  assert.ok(Date.parse(day.since) <= Date.now() && Date.parse(day.resets) === Date.parse(day.since) + 86400e3);
+  assert.match(world.cli('quota', 'usage', '--caller', 'fred'), /SPENT BY/);
 });
 
 test('a kill in the middle costs the reservation; quota usage says so on line and off line', async () => {
