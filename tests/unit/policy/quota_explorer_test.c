@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Every order of what can happen to three requests on one budget and one rate:
- * reserve, settle, cancel, time passing, a crash with restore from what the
- * log would hold. And random long histories of a rate against the definition
- * of the rate, computed from the whole history. */
+ * Every order of what can happen to three requests on one budget, one rate and
+ * one limit of what runs at once: reserve, settle, cancel, time passing, a
+ * crash with restore from what the log would hold. And random long histories of
+ * a rate against the definition of the rate, computed from the whole history.
+ */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -23,6 +24,7 @@
 
 #define REQUESTS 3
 #define AMOUNT 10 /* of the budget and of the rate */
+#define CLAIMS 3
 
 static const int64_t demand_of[REQUESTS] = {4, 7, 6};
 static const int64_t truth_of[REQUESTS] = {1, 7, 0};
@@ -43,8 +45,8 @@ struct record {
 
 struct world {
     struct quota_ledger *ledger;
-    struct quota_rule budget, rate;
-    struct quota_claim claims[REQUESTS][2];
+    struct quota_rule budget, rate, at_once;
+    struct quota_claim claims[REQUESTS][CLAIMS];
     enum phase phase[REQUESTS];
     struct record record[REQUESTS];
     int64_t now;
@@ -54,6 +56,7 @@ struct world {
 };
 
 static uint64_t paths, refusals;
+static int64_t at_once_amount;
 
 static void log_rate(struct world *w, const struct quota_claim *claim)
 {
@@ -66,9 +69,9 @@ static void log_rate(struct world *w, const struct quota_claim *claim)
 static void end(struct world *w, int r, bool cancel)
 {
     if (cancel)
-        quota_cancel(w->ledger, w->now, w->claims[r], 2);
+        quota_cancel(w->ledger, w->now, w->claims[r], CLAIMS);
     else
-        quota_settle(w->ledger, w->now, w->claims[r], 2,
+        quota_settle(w->ledger, w->now, w->claims[r], CLAIMS,
             &(struct quota_use){
                 .input = truth_of[r], .output = 0, .served = true});
     w->phase[r] = DONE;
@@ -120,13 +123,15 @@ static void reserve(struct world *w, int r)
     int64_t cap;
     w->claims[r][0] = (struct quota_claim){.rule = &w->budget};
     w->claims[r][1] = (struct quota_claim){.rule = &w->rate};
-    struct quota_status budget, rate;
+    w->claims[r][2] = (struct quota_claim){.rule = &w->at_once};
+    struct quota_status budget, rate, at_once;
+    quota_peek(w->ledger, w->now, &w->at_once, &at_once);
     quota_peek(w->ledger, w->now, &w->budget, &budget);
     quota_peek(w->ledger, w->now, &w->rate, &rate);
     enum err err = quota_reserve(
-        w->ledger, w->now, &demand, w->claims[r], 2, &cap, &denial);
-    bool fits =
-        budget.remaining >= demand_of[r] && rate.remaining >= demand_of[r];
+        w->ledger, w->now, &demand, w->claims[r], CLAIMS, &cap, &denial);
+    bool fits = budget.remaining >= demand_of[r] &&
+                rate.remaining >= demand_of[r] && at_once.remaining >= 1;
     assert_int_equal(err, fits ? ERR_OK : ERR_FULL);
     if (err != ERR_OK) {
         struct quota_status same;
@@ -134,6 +139,8 @@ static void reserve(struct world *w, int r)
         assert_int_equal(same.remaining, budget.remaining);
         quota_peek(w->ledger, w->now, &w->rate, &same);
         assert_int_equal(same.remaining, rate.remaining);
+        quota_peek(w->ledger, w->now, &w->at_once, &same);
+        assert_int_equal(same.remaining, at_once.remaining);
         w->phase[r] = DONE;
         refusals++;
         return;
@@ -180,6 +187,14 @@ static void play(struct world *w, struct move move)
     quota_peek(w->ledger, w->now, &w->budget, &status);
     assert_int_equal(status.used, charged(w));
     assert_true(status.used <= AMOUNT);
+    /* What runs, and nothing that a crash has ended. */
+    int64_t open = 0;
+    for (int r = 0; r < REQUESTS; r++)
+        open += w->phase[r] == OPEN;
+    quota_peek(w->ledger, w->now, &w->at_once, &status);
+    assert_int_equal(status.used, open);
+    assert_int_equal(status.reserved, open);
+    assert_true(open <= at_once_amount);
     check_rate(w);
 }
 
@@ -216,6 +231,10 @@ static void explore(struct move *path, size_t length)
             .dimension = QUOTA_INPUT_TOKENS,
             .window = QUOTA_MINUTE,
             .amount = AMOUNT},
+        .at_once = {.id = "at-once",
+            .dimension = QUOTA_CONCURRENT_REQUESTS,
+            .window = QUOTA_NOW,
+            .amount = at_once_amount},
     };
     assert_non_null(w.ledger);
     for (size_t i = 0; i < length; i++)
@@ -236,7 +255,8 @@ static void test_every_order(void **state)
 {
     (void)state;
     struct move path[LONGEST];
-    explore(path, 0);
+    for (at_once_amount = 1; at_once_amount <= 2; at_once_amount++)
+        explore(path, 0);
     print_message("%llu paths, %llu refusals\n", (unsigned long long)paths,
         (unsigned long long)refusals);
     assert_true(paths > 10000 && refusals > 1000);

@@ -9,6 +9,7 @@
 
 #include <cmocka.h>
 
+#include "lib/must.h"
 #include "policy/quota.h"
 
 #include <pthread.h>
@@ -428,10 +429,13 @@ static void test_restore(void **state)
 
 /* --- Random work, several threads ---------------------------------------- */
 
-#define THREADS 4
-#define OPERATIONS 260000 /* in each thread: over 10^6 in all */
-#define SHARED 6
+#define THREADS 8
+#define OPERATIONS 130000 /* in each thread: over 10^6 in all */
+#define SHARED 8
 #define HELD 8
+
+static const struct price work_price = {
+    .version = 1, .input = 1500000, .output = 6000000, .request = 3};
 
 struct work {
     struct quota_ledger *ledger;
@@ -439,8 +443,37 @@ struct work {
     unsigned seed;
     _Atomic int64_t *now, *held;
     _Atomic int64_t *settled;
-    int64_t admitted, refused, over;
+    /* At least what is used, reserved and being asked for; never too low. */
+    _Atomic int64_t *upper;
+    _Atomic uint64_t *asked; /* how often anybody began to ask */
+    int64_t admitted, refused, over, wrongly_refused, judged;
 };
+
+/* What the quota would be asked for at this cap. */
+static int64_t units_at(const struct quota_rule *rule,
+    const struct quota_demand *demand, int64_t cap)
+{
+    struct quota_demand fixed = *demand;
+    fixed.cap = cap;
+    fixed.cap_is_flexible = false;
+    return quota_asked(rule, &fixed);
+}
+
+/* Has every quota room for the least, by figures that are never too low? Rates
+ * have another definition; quota_explorer_test has that. */
+static bool fits(const struct work *work, const struct quota_claim *claims,
+    size_t count, const int64_t *least)
+{
+    for (size_t k = 0; k < count; k++) {
+        const struct quota_rule *rule = claims[k].rule;
+        if (rule->window == QUOTA_MINUTE)
+            return false;
+        if (atomic_load(&work->upper[rule - work->rules]) + least[k] >
+            rule->amount)
+            return false;
+    }
+    return true;
+}
 
 static void *worker(void *context)
 {
@@ -468,10 +501,13 @@ static void *worker(void *context)
                     &(struct quota_use){.input = rand_r(&seed) % 50,
                         .output = rand_r(&seed) % 200,
                         .served = true});
-            for (size_t k = 0; k < count; k++)
+            for (size_t k = 0; k < count; k++) {
+                const struct quota_claim *c = &open[slot].claims[k];
                 atomic_fetch_add(
-                    &work->settled[open[slot].claims[k].rule - work->rules],
-                    open[slot].claims[k].settled);
+                    &work->settled[c->rule - work->rules], c->settled);
+                atomic_fetch_sub(&work->upper[c->rule - work->rules],
+                    c->reserved - c->settled);
+            }
             open[slot].count = 0;
             continue;
         }
@@ -484,17 +520,46 @@ static void *worker(void *context)
             .multiplier = rand_r(&seed) % 3,
             .cap = rand_r(&seed) % 200,
             .cap_is_flexible = rand_r(&seed) % 2,
-            .cap_least = 4};
-        int64_t cap;
+            .cap_least = 4,
+            .images = rand_r(&seed) % 3,
+            .bytes = rand_r(&seed) % 1000,
+            .price = &work_price};
+        int64_t cap, least[SHARED];
         struct quota_denial denial;
+        int64_t least_cap =
+            demand.cap_is_flexible && demand.cap_least < demand.cap
+                ? demand.cap_least
+                : demand.cap;
+        for (size_t k = 0; k < count; k++)
+            least[k] = units_at(open[slot].claims[k].rule, &demand, least_cap);
+        uint64_t turn = atomic_fetch_add(work->asked, 1);
+        bool had_room = fits(work, open[slot].claims, count, least);
+        for (size_t k = 0; k < count; k++)
+            atomic_fetch_add(
+                &work->upper[open[slot].claims[k].rule - work->rules],
+                units_at(open[slot].claims[k].rule, &demand, demand.cap));
         enum err err = quota_reserve(work->ledger, now, &demand,
             open[slot].claims, count, &cap, &denial);
         if (err != ERR_OK) {
             work->refused++;
+            /* Nobody else asked meanwhile, so what was free stayed free. */
+            bool alone = atomic_load(work->asked) == turn + 1;
+            work->judged += alone;
+            work->wrongly_refused += alone && had_room;
+            MUST(denial.asked > denial.remaining);
+            for (size_t k = 0; k < count; k++)
+                atomic_fetch_sub(
+                    &work->upper[open[slot].claims[k].rule - work->rules],
+                    units_at(open[slot].claims[k].rule, &demand, demand.cap));
             continue;
         }
         work->admitted++;
         open[slot].count = count;
+        for (size_t k = 0; k < count; k++)
+            atomic_fetch_sub(
+                &work->upper[open[slot].claims[k].rule - work->rules],
+                units_at(open[slot].claims[k].rule, &demand, demand.cap) -
+                    open[slot].claims[k].reserved);
         for (size_t k = 0; k < count; k++) {
             size_t r = (size_t)(open[slot].claims[k].rule - work->rules);
             int64_t mine =
@@ -527,12 +592,16 @@ static void test_threads(void **state)
         rule_of("input-month", QUOTA_INPUT_TOKENS, QUOTA_MONTH, 1200000),
         rule_of("tokens-week", QUOTA_TOKENS, QUOTA_WEEK, 400),
         rule_of("requests-minute", QUOTA_REQUESTS, QUOTA_MINUTE, 100000000),
+        rule_of("cost-life", QUOTA_COST, QUOTA_LIFETIME, 12000000),
+        rule_of("at-once", QUOTA_CONCURRENT_REQUESTS, QUOTA_NOW, 30),
     };
     for (size_t i = 0; i < SHARED; i++)
         rules[i].zone = utc;
     struct quota_ledger *ledger = quota_ledger_new();
     _Atomic int64_t now = at("2026-11-23T10:00:00Z");
-    _Atomic int64_t held[SHARED] = {0}, settled[SHARED] = {0};
+    _Atomic int64_t held[SHARED] = {0}, settled[SHARED] = {0},
+                    upper[SHARED] = {0};
+    _Atomic uint64_t asked = 0;
     struct work work[THREADS];
     pthread_t thread[THREADS];
     for (int i = 0; i < THREADS; i++) {
@@ -541,24 +610,32 @@ static void test_threads(void **state)
             .seed = 77u + (unsigned)i,
             .now = &now,
             .held = held,
-            .settled = settled};
+            .settled = settled,
+            .upper = upper,
+            .asked = &asked};
         assert_int_equal(pthread_create(&thread[i], NULL, worker, &work[i]), 0);
     }
-    int64_t admitted = 0, refused = 0;
+    int64_t admitted = 0, refused = 0, judged = 0;
     for (int i = 0; i < THREADS; i++) {
         assert_int_equal(pthread_join(thread[i], NULL), 0);
         assert_int_equal(work[i].over, 0);
+        assert_int_equal(work[i].wrongly_refused, 0);
+        judged += work[i].judged;
         admitted += work[i].admitted;
         refused += work[i].refused;
     }
     assert_true(admitted > 100000);
     assert_true(refused > 1000);
+    print_message("%lld admitted, %lld refused, %lld of those undisturbed\n",
+        (long long)admitted, (long long)refused, (long long)judged);
+    assert_true(judged > 100);
     for (size_t i = 0; i < SHARED; i++) {
         if (rules[i].window == QUOTA_MINUTE)
             continue;
         struct quota_status status;
         quota_peek(ledger, now, &rules[i], &status);
         assert_int_equal(status.used, settled[i]);
+        assert_int_equal(status.reserved, 0); /* nothing leaked */
         assert_true(settled[i] <= rules[i].amount);
         assert_int_equal(status.remaining, rules[i].amount - settled[i]);
     }
