@@ -4,56 +4,28 @@
 // be asked. Its own counters (/metrics) say what it did.
 import { test, before, after } from 'node:test';
 import assert from 'node:assert/strict';
-import { spawn } from 'node:child_process';
-import net from 'node:net';
 import { World, messages, sleep, until, dechunk, events } from '../e2e/harness.mjs';
+import { Llama } from './server.mjs';
 
-let world, key, engine, port;
+let world, key, llama;
 
-function freePort() {
-  return new Promise((resolve) => {
-    const server = net.createServer().listen(0, '127.0.0.1', () => {
-      const free = server.address().port;
-      server.close(() => resolve(free));
-    });
-  });
-}
-
-const direct = async (path, body) => {
-  const answer = await fetch(`http://127.0.0.1:${port}${path}`,
-    body && { method: 'POST', headers: { 'content-type': 'application/json' }, body: JSON.stringify(body) });
-  return answer.json();
-};
+const direct = (path, body) => llama.direct(path, body);
+const metrics = () => llama.metrics();
 
 before(async (t) => {
-  port = await freePort();
-  const command = ['chroot', process.env.LLAMA_ROOT, 'llama-server', '-m', '/model.gguf', '--host', '127.0.0.1',
-    '--port', String(port), '-c', '4096', '-np', '2', '-t', '1', '--no-warmup', '--metrics', '--slots'];
-  if (process.getuid() !== 0) command.unshift('sudo', '-n');
-  engine = spawn(command[0], command.slice(1), { stdio: ['ignore', 'pipe', 'pipe'] });
-  let log = '';
-  for (const stream of [engine.stdout, engine.stderr]) stream.on('data', (data) => { log += data; });
-  await until(() => fetch(`http://127.0.0.1:${port}/health`).then((answer) => answer.ok, () => {
-    if (engine.exitCode !== null) throw new Error(log);
-    return false;
-  }), () => `llama-server to be ready: ${log}`, 20000);
-  t.diagnostic?.(log.match(/build[^\n]*/)?.[0] ?? '');
+  llama = await Llama.make();
+  t.diagnostic?.(llama.build);
   world = await World.make();
-  world.cli('engine', 'add', 'llama', `http://127.0.0.1:${port}`, '--kind', 'llama-server');
+  world.cli('engine', 'add', 'llama', llama.url, '--kind', 'llama-server');
   world.cli('model', 'add', 'llama', '--engine', 'llama', '--approve');
   world.cli('model', 'group', 'join', 'large', 'llama');
   key = world.onboard('alice');
 });
 after(async () => {
   await world.end();
-  engine.kill('SIGTERM');
+  llama.end();
 });
 
-async function metrics() {
-  const text = await (await fetch(`http://127.0.0.1:${port}/metrics`)).text();
-  const figure = (name) => Number(text.match(new RegExp(`^llamacpp:${name} (.*)$`, 'm'))[1]);
-  return { prompt: figure('prompt_tokens_total'), predicted: figure('tokens_predicted_total'), processing: figure('requests_processing') };
-}
 const ai = () => world.client(key);
 
 test('chat, with the engine\'s own figures', async () => {

@@ -20,4 +20,4 @@ case $? in
 esac
 export LLAMA_ROOT=$dir/root
 # The SDK, Node and the harness are those of the other end-to-end tests.
-bash ../e2e/run.sh "$bailiff" "" ../llama/llama.test.mjs
+bash ../e2e/run.sh "$bailiff" "" ../llama/llama.test.mjs ../llama/budget.test.mjs
