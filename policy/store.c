@@ -288,18 +288,21 @@ enum err policy_store_approvals_required(
     return err;
 }
 
-/* Distinct people other than the author; `mine` is one of them? Approvals are
- * a version's own: nothing before it was submitted counts, since there is no
- * way back from submitted to draft. */
-static enum err count_approvals(
-    const struct acting *a, int64_t version, int64_t *given, bool *mine)
+/* Distinct people who neither wrote nor submitted the version; `mine` is one of
+ * them? `attributed`: somebody in particular did write or submit it. Approvals
+ * are a version's own: nothing before it was submitted counts, since there is
+ * no way back from submitted to draft. */
+static enum err count_approvals(const struct acting *a, int64_t version,
+    int64_t *given, bool *mine, bool *attributed)
 {
     struct db_statement *s;
     enum err err = db_prepare(a->db,
-        "SELECT count(DISTINCT actor), coalesce(max(actor = ?2), 0)"
+        "WITH own (actor) AS (SELECT actor FROM policy_act WHERE version = ?1"
+        " AND act IN ('put', 'submit') AND actor <> '')"
+        " SELECT count(DISTINCT actor), coalesce(max(actor = ?2), 0),"
+        " (SELECT count(*) FROM own)"
         " FROM policy_act WHERE version = ?1 AND act = 'approve'"
-        " AND actor <> '' AND actor <>"
-        " (SELECT author FROM policy_version WHERE version = ?1)",
+        " AND actor <> '' AND actor NOT IN (SELECT actor FROM own)",
         &s, a->info);
     if (err != ERR_OK)
         return err;
@@ -309,9 +312,34 @@ static enum err count_approvals(
     if (err == ERR_OK) {
         *given = db_column_int(s, 0);
         *mine = db_column_int(s, 1) != 0;
+        *attributed = db_column_int(s, 2) > 0;
     }
     db_reset(s);
     return err;
+}
+
+/* Who wrote and submitted it without a name may be any of those who approve:
+ * then it takes one more of them. */
+static int64_t required_of(int64_t required, bool attributed)
+{
+    return required > 0 && !attributed ? required + 1 : required;
+}
+
+static enum err is_submitter(const struct acting *a, int64_t version, bool *out)
+{
+    struct db_statement *s;
+    enum err err = db_prepare(a->db,
+        "SELECT 1 FROM policy_act WHERE version = ?1 AND act = 'submit'"
+        " AND actor = ?2",
+        &s, a->info);
+    if (err != ERR_OK)
+        return err;
+    db_bind_int(s, 1, version);
+    db_bind_text(s, 2, a->actor->id);
+    err = db_step(s, a->info);
+    db_reset(s);
+    *out = err == ERR_OK;
+    return err == ERR_NOTFOUND ? ERR_OK : err;
 }
 
 static enum err may_approve(
@@ -330,7 +358,13 @@ static enum err may_approve(
         return errinfo_set(a->info, ERR_DENIED,
             "you wrote policy version %lld; someone else must approve it",
             (long long)row->version);
-    return ERR_OK;
+    bool submitter;
+    enum err err = is_submitter(a, row->version, &submitter);
+    if (err == ERR_OK && submitter)
+        err = errinfo_set(a->info, ERR_DENIED,
+            "you submitted policy version %lld; someone else must approve it",
+            (long long)row->version);
+    return err;
 }
 
 enum err policy_store_approve(struct db *db, int64_t version, struct str note,
@@ -339,7 +373,7 @@ enum err policy_store_approve(struct db *db, int64_t version, struct str note,
 {
     struct acting a = {db, actor, now_us, info};
     struct policy_version row;
-    bool mine = false;
+    bool mine = false, attributed = true;
     struct arena *arena = arena_new(4096, TEXTS_MAX);
     if (arena == NULL)
         return errinfo_set(info, ERR_NOMEM, "out of memory");
@@ -347,7 +381,7 @@ enum err policy_store_approve(struct db *db, int64_t version, struct str note,
     if (err == ERR_OK)
         err = may_approve(&a, &row);
     if (err == ERR_OK)
-        err = count_approvals(&a, version, &out->given, &mine);
+        err = count_approvals(&a, version, &out->given, &mine, &attributed);
     if (err == ERR_OK && mine)
         err = errinfo_set(info, ERR_WRONG_STATE,
             "you have approved policy version %lld already",
@@ -355,6 +389,7 @@ enum err policy_store_approve(struct db *db, int64_t version, struct str note,
     if (err == ERR_OK)
         err = policy_store_approvals_required(db, &out->required, info);
     if (err == ERR_OK) {
+        out->required = required_of(out->required, attributed);
         out->given++;
         out->approved = out->given >= out->required;
         err = out->approved ? move(&a, version, POLICY_SUBMITTED,
@@ -403,7 +438,7 @@ static enum err may_activate(const struct acting *a,
 {
     long long version = row->version;
     int64_t required = 0;
-    bool mine;
+    bool mine, attributed = true;
     if (row->state == POLICY_ACTIVE)
         return errinfo_set(a->info, ERR_WRONG_STATE,
             "policy version %lld is active already", version);
@@ -414,9 +449,11 @@ static enum err may_activate(const struct acting *a,
             version, version);
     enum err err = policy_store_approvals_required(a->db, &required, a->info);
     if (err == ERR_OK)
-        err = count_approvals(a, row->version, &out->approvals, &mine);
+        err = count_approvals(
+            a, row->version, &out->approvals, &mine, &attributed);
     if (err != ERR_OK)
         return err;
+    required = required_of(required, attributed);
     /* Also what was approved while fewer were required. */
     if (out->approvals < required)
         return errinfo_set(a->info, ERR_DENIED,

@@ -8,7 +8,8 @@
  *
  * A version never changes once it is put; its state and the list of acts do.
  * With require_approvals = N (organisation_setting) a version needs N
- * approvals by others than its author; with 0, activate walks the states
+ * approvals by others than those who wrote and submitted it (N + 1 where that
+ * was nobody in particular); with 0, activate walks the states
  * itself and says so in the acts. At most one version is active.
  *
  * Everything works inside the caller's transaction, so that a change and the
@@ -78,8 +79,8 @@ struct policy_approval {
     int64_t given, required;
     bool approved; /* enough now */
 };
-/* ERR_DENIED: by the author, or by nobody in particular; ERR_WRONG_STATE: twice
- * by the same person. */
+/* ERR_DENIED: by the author or the submitter, or by nobody in particular;
+ * ERR_WRONG_STATE: twice by the same person. */
 enum err policy_store_approve(struct db *db, int64_t version, struct str note,
     const struct policy_actor *actor, int64_t now_us,
     struct policy_approval *out, struct errinfo *info) MUSTCHECK;

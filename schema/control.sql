@@ -229,6 +229,71 @@ CREATE TABLE administrator (
     created    INTEGER NOT NULL
 ) STRICT;
 
+-- Further tokens of an administrator, each with an end of its own; two tokens
+-- are still one person.
+CREATE TABLE administrator_token (
+    id            TEXT PRIMARY KEY, -- tok_...
+    administrator TEXT NOT NULL REFERENCES administrator (id),
+    hash          BLOB NOT NULL UNIQUE CHECK (length(hash) = 32),
+    label         TEXT NOT NULL DEFAULT '',
+    created       INTEGER NOT NULL,
+    expires       INTEGER,          -- NULL: never
+    revoked       INTEGER           -- NULL: in force
+) STRICT;
+
+-- A change that waits for a second person: the request as it was asked (its
+-- path, query and body are in persons.db, since they may hold handles), and
+-- what it would do, as its events would say it.
+CREATE TABLE proposal (
+    id      TEXT PRIMARY KEY,    -- pro_...
+    action  TEXT NOT NULL,       -- of schema/admin.cedarschema
+    rule    TEXT NOT NULL,       -- why one person is not enough
+    hash    BLOB NOT NULL CHECK (length(hash) = 32), -- SHA-256 of the request
+    changes TEXT NOT NULL,       -- JSON: [{type, object, before, after}]
+    reason  TEXT NOT NULL DEFAULT '',
+    author  TEXT NOT NULL REFERENCES administrator (id),
+    state   TEXT NOT NULL CHECK (state IN ('open', 'approved', 'applied', 'rejected', 'withdrawn')),
+    created INTEGER NOT NULL
+) STRICT;
+
+CREATE TABLE proposal_act (
+    id       INTEGER PRIMARY KEY,
+    proposal TEXT NOT NULL REFERENCES proposal (id),
+    act      TEXT NOT NULL CHECK (act IN ('open', 'approve', 'apply', 'reject', 'withdraw')),
+    actor    TEXT NOT NULL,
+    time     INTEGER NOT NULL,
+    note     TEXT NOT NULL DEFAULT ''
+) STRICT;
+
+-- Break-glass. 'policy': a version in force without its approvals, until
+-- `expires`, when the one before comes back. 'access': named callers whom the
+-- rules deny are let through. Either stays under review until somebody else
+-- has closed it.
+CREATE TABLE emergency (
+    id       TEXT PRIMARY KEY,   -- eme_...
+    kind     TEXT NOT NULL CHECK (kind IN ('policy', 'access')),
+    version  INTEGER REFERENCES policy_version (version), -- policy
+    previous INTEGER REFERENCES policy_version (version), -- policy; NULL: none was active
+    state    TEXT NOT NULL DEFAULT '', -- policy: of the version before, to go back to
+    model    TEXT NOT NULL DEFAULT '', -- access: '' = every approved model
+    actor    TEXT NOT NULL,
+    reason   TEXT NOT NULL CHECK (reason <> ''),
+    started  INTEGER NOT NULL,
+    expires  INTEGER NOT NULL,
+    ended    INTEGER,            -- NULL: still on
+    cause    TEXT NOT NULL DEFAULT '' CHECK (cause IN ('', 'expired', 'ended', 'superseded')),
+    reviewed INTEGER,            -- NULL: the review is open
+    reviewer TEXT NOT NULL DEFAULT '',
+    review   TEXT NOT NULL DEFAULT ''
+) STRICT;
+CREATE UNIQUE INDEX emergency_policy ON emergency (kind) WHERE kind = 'policy' AND ended IS NULL;
+
+CREATE TABLE emergency_caller (
+    emergency TEXT NOT NULL REFERENCES emergency (id),
+    caller    TEXT NOT NULL REFERENCES caller (id),
+    PRIMARY KEY (emergency, caller)
+) STRICT, WITHOUT ROWID;
+
 CREATE TABLE anchor (
     name          TEXT PRIMARY KEY,
     kind          TEXT NOT NULL CHECK (kind IN ('file', 'command')),

@@ -20,3 +20,13 @@ CREATE TABLE sealing_key (
     wrapped BLOB NOT NULL,       -- nonce, AES-256-GCM(master key, key), tag
     UNIQUE (subject, month, class)
 ) STRICT;
+
+-- What a proposal (control.db) asks, to the letter: path, query and body may
+-- hold handles and names. The proposal has its SHA-256.
+CREATE TABLE proposal_request (
+    id     TEXT PRIMARY KEY,     -- pro_...
+    method TEXT NOT NULL,
+    path   TEXT NOT NULL,
+    query  TEXT NOT NULL,
+    body   TEXT NOT NULL
+) STRICT;

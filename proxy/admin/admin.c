@@ -151,8 +151,7 @@ static bool matches(struct admin_call *call,
     return true;
 }
 
-/* NULL: 404 or 405 was answered. */
-static const struct admin_operation *find_operation(struct admin_call *call)
+const struct admin_operation *admin_find_operation(struct admin_call *call)
 {
     struct str segments[SEGMENTS_MAX];
     size_t count = split_path(call->request->path, segments);
@@ -187,7 +186,7 @@ static const struct admin_operation *find_operation(struct admin_call *call)
 
 /* --- One request ----------------------------------------------------- */
 
-static bool read_body(struct admin_call *call)
+bool admin_read_json(struct admin_call *call)
 {
     struct str body = call->request->body;
     json_error_t error;
@@ -217,6 +216,18 @@ static bool read_body(struct admin_call *call)
     return true;
 }
 
+/* The operation itself, or, where one person is not enough for it, a proposal
+ * to do it. */
+static enum err execute(struct admin_call *call)
+{
+    const char *rule;
+    enum err err = admin_guard(call, &rule);
+
+    if (err)
+        return err;
+    return rule ? admin_propose(call, rule) : call->operation->handler(call);
+}
+
 static void run(struct admin_call *call)
 {
     bool locked = !(call->operation->flags & OPERATION_UNLOCKED);
@@ -228,8 +239,8 @@ static void run(struct admin_call *call)
     if (!locked)
         control_unlock(call->control);
     err = ERR_OK;
-    if (allowed && read_body(call))
-        err = call->operation->handler(call);
+    if (allowed && admin_read_json(call))
+        err = execute(call);
     if (call->changing) {
         MUST(err != ERR_OK); /* a handler that forgot to commit */
         control_abandon(call->control);
@@ -267,7 +278,7 @@ void admin_handle(struct admin *admin, const struct admin_request *request,
         admin_problem(&call, 503, "out-of-memory", "out of memory");
         return;
     }
-    call.operation = find_operation(&call);
+    call.operation = admin_find_operation(&call);
     if (call.operation)
         run(&call);
     json_decref(call.body);

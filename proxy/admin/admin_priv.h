@@ -64,6 +64,13 @@ struct admin_call {
     json_t *body;                        /* an object; {} when none was sent */
     bool changing, answered;
     struct errinfo info;
+    /* Inside another call's change (proposals.c): nothing is committed here,
+     * and the events are collected. */
+    struct admin_call *outer; /* NULL: not so */
+    json_t *changes;          /* [{type, kind, object, before, after}] */
+    const char *proposal;     /* its id goes into the events; NULL: none */
+    bool reached;             /* the commit */
+    unsigned what;            /* CHANGED_* of it */
 };
 
 /* --- Answers (answer.c) ---------------------------------------------- */
@@ -195,6 +202,28 @@ bool admin_authorise(struct admin_call *call);
 /* May whoever asks do this operation, too? */
 bool admin_may(struct admin_call *call, const char *action);
 
+/* --- Changes that need others (guard.c, proposals.c) ------------------- */
+
+/* *rule: why one person is not enough for this call; NULL: one is. */
+enum err admin_guard(struct admin_call *call, const char **rule) MUSTCHECK;
+/* May two_person_for name it? known: what it may name, "callers,keys". */
+bool admin_guard_knows(
+    struct admin_call *call, struct str noun, struct buf *known);
+/* How many others have to agree: require_approvals, at least one. */
+enum err admin_approvals_needed(
+    struct admin_call *call, int64_t *needed) MUSTCHECK;
+/* Tries the call without effect, keeps it as a proposal and answers 202. */
+enum err admin_propose(struct admin_call *call, const char *rule) MUSTCHECK;
+/* ERR_DENIED with words when approvals take a certificate and none came. */
+enum err admin_need_certificate(struct admin_call *call) MUSTCHECK;
+
+/* --- One request (admin.c) -------------------------------------------- */
+
+/* NULL: 404 or 405 was answered. Fills call->params. */
+const struct admin_operation *admin_find_operation(struct admin_call *call);
+/* call->body; false: answered. */
+bool admin_read_json(struct admin_call *call);
+
 /* --- Building blocks that onboard shares ----------------------------- */
 
 struct admin_new_caller {
@@ -302,7 +331,15 @@ admin_handler handle_trust_domain_list, handle_trust_domain_add,
     handle_mode_put;
 admin_handler handle_issuer_list, handle_issuer_add, handle_issuer_remove;
 admin_handler handle_administrator_list, handle_administrator_add,
-    handle_administrator_disable;
+    handle_administrator_disable, handle_administrator_enable,
+    handle_administrator_change, handle_token_list, handle_token_issue,
+    handle_token_revoke;
+admin_handler handle_proposal_list, handle_proposal_show,
+    handle_proposal_approve, handle_proposal_reject, handle_proposal_withdraw,
+    handle_proposal_apply;
+admin_handler handle_emergency_list, handle_emergency_show,
+    handle_emergency_policy, handle_emergency_access, handle_emergency_end,
+    handle_emergency_review;
 admin_handler handle_onboard, handle_status, handle_description,
     handle_setting_list, handle_setting_put;
 

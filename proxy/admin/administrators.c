@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * proxy/admin/administrators.c - who may administer: a role each, a token
- * (shown once, SHA-256 stored), a system user where one is mapped. The last
- * administrator in force cannot be disabled. */
+ * (shown once, SHA-256 stored), further tokens with an end, a system user where
+ * one is mapped. The last administrator in force with the role admin can
+ * neither be disabled nor get another role. */
 #include "proxy/admin/admin_priv.h"
 
 #include "lib/clock.h"
@@ -156,6 +157,22 @@ out:
     return err;
 }
 
+/* Somebody has to be able to put everything right again. */
+static enum err need_another_admin(struct admin_call *call, struct str id)
+{
+    bool others = false;
+    enum err err = admin_exists(call, call->db,
+        "SELECT 1 FROM administrator WHERE role = 'admin' AND disabled = 0 "
+        "AND id <> ?1",
+        id, &others);
+
+    if (err || others)
+        return err;
+    return FAIL(call, ERR_WRONG_STATE,
+        "this is the last administrator in force with the role admin; add "
+        "another first");
+}
+
 enum err handle_administrator_disable(struct admin_call *call)
 {
     static const struct admin_field fields[] = {
@@ -165,21 +182,13 @@ enum err handle_administrator_disable(struct admin_call *call)
     struct db_statement *s;
     json_t *administrator;
     struct str id;
-    bool others = false;
     enum err err = admin_read_body(call, fields, FIELD_COUNT(fields), &body);
 
     if (!err)
         err = admin_resolve_person(call, "adm_", call->params[0], &id);
     if (err || (err = admin_begin(call)))
         return err;
-    err = admin_exists(call, call->db,
-        "SELECT 1 FROM administrator WHERE role = 'admin' AND disabled = 0 "
-        "AND id <> ?1",
-        id, &others);
-    if (!err && !others)
-        err = FAIL(call, ERR_WRONG_STATE,
-            "this is the last administrator in force with the role admin; add "
-            "another first");
+    err = need_another_admin(call, id);
     if (!err)
         err = db_prepare(call->db,
             "UPDATE administrator SET disabled = 1 "
@@ -199,4 +208,83 @@ enum err handle_administrator_disable(struct admin_call *call)
         return err;
     err = read_administrator(call, id, &administrator);
     return err ? err : admin_answer(call, 200, administrator);
+}
+
+enum err handle_administrator_enable(struct admin_call *call)
+{
+    static const struct admin_field fields[] = {
+        {"reason", FIELD_TEXT, false, AT(reason), 0, 1000, NULL},
+    };
+    struct administrator_body body = {.reason = STR("")};
+    struct db_statement *s;
+    json_t *administrator;
+    struct str id;
+    enum err err = admin_read_body(call, fields, FIELD_COUNT(fields), &body);
+
+    if (!err)
+        err = admin_resolve_person(call, "adm_", call->params[0], &id);
+    if (err || (err = admin_begin(call)))
+        return err;
+    err = db_prepare(call->db,
+        "UPDATE administrator SET disabled = 0 WHERE id = ?1 AND disabled = 1",
+        &s, &call->info);
+    if (err)
+        return err;
+    db_bind_text(s, 1, id);
+    err = db_run(s, &call->info);
+    if (!err && db_changes(call->db) == 0)
+        err = FAIL(call, ERR_WRONG_STATE, "the administrator is not disabled");
+    if (!err)
+        err = admin_record(call, "admin.administrator.enabled", "administrator",
+            id, NULL, NULL, NULL, body.reason);
+    if (err || (err = admin_commit(call, 0)))
+        return err;
+    err = read_administrator(call, id, &administrator);
+    return err ? err : admin_answer(call, 200, administrator);
+}
+
+/* Another role. */
+enum err handle_administrator_change(struct admin_call *call)
+{
+    static const struct admin_field fields[] = {
+        {"role", FIELD_WORD, true, AT(role), 0, 0,
+            "admin policy-author approver auditor operator"},
+        {"reason", FIELD_TEXT, false, AT(reason), 0, 1000, NULL},
+    };
+    struct administrator_body body = {.reason = STR("")};
+    struct db_statement *s;
+    json_t *before = NULL, *after = NULL;
+    struct str id;
+    enum err err = admin_read_body(call, fields, FIELD_COUNT(fields), &body);
+
+    if (!err)
+        err = admin_resolve_person(call, "adm_", call->params[0], &id);
+    if (err || (err = admin_begin(call)))
+        return err;
+    if (!str_equal(body.role, STR("admin")))
+        err = need_another_admin(call, id);
+    if (!err)
+        err = read_administrator(call, id, &before);
+    if (!err)
+        err = db_prepare(call->db,
+            "UPDATE administrator SET role = ?2 WHERE id = ?1", &s,
+            &call->info);
+    if (err) {
+        json_decref(before);
+        return err;
+    }
+    db_bind_text(s, 1, id);
+    db_bind_text(s, 2, body.role);
+    err = db_run(s, &call->info);
+    if (!err)
+        err = read_administrator(call, id, &after);
+    json_object_del(before, "name");
+    json_object_del(after, "name");
+    if (!err)
+        err = admin_record(call, "admin.administrator.changed", "administrator",
+            id, before, after, NULL, body.reason);
+    if (err || (err = admin_commit(call, 0)))
+        return err;
+    err = read_administrator(call, id, &after);
+    return err ? err : admin_answer(call, 200, after);
 }

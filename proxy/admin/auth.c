@@ -67,7 +67,36 @@ static bool read_administrator(
     return good;
 }
 
-static bool by_token(struct admin_call *call, struct str token)
+/* *ended_us: when the token ended; 0: it did not, or is not known. */
+static bool by_further_token(
+    struct admin_call *call, const uint8_t hash[32], int64_t *ended_us)
+{
+    struct db_statement *s;
+    int64_t expires;
+
+    if (db_prepare(call->db,
+            "SELECT administrator.id, role, disabled, expires FROM "
+            "administrator_token JOIN administrator ON administrator.id = "
+            "administrator WHERE hash = ?1 AND revoked IS NULL",
+            &s, &call->info) != ERR_OK)
+        return false;
+    db_bind_blob(s, 1, hash, 32);
+    if (db_step(s, &call->info) != ERR_OK) {
+        db_reset(s);
+        return false;
+    }
+    expires = db_column_is_null(s, 3) ? INT64_MAX : db_column_int(s, 3);
+    db_reset(s);
+    if (expires <= clock_now()) {
+        *ended_us = expires;
+        return false;
+    }
+    db_bind_blob(s, 1, hash, 32);
+    return read_administrator(call, s, "token");
+}
+
+static bool by_token(
+    struct admin_call *call, struct str token, int64_t *ended_us)
 {
     struct db_statement *s;
     uint8_t hash[32];
@@ -81,7 +110,8 @@ static bool by_token(struct admin_call *call, struct str token)
             &s, &call->info) != ERR_OK)
         return false;
     db_bind_blob(s, 1, hash, sizeof hash);
-    return read_administrator(call, s, "token");
+    return read_administrator(call, s, "token") ||
+           by_further_token(call, hash, ended_us);
 }
 
 static bool by_uid(struct admin_call *call)
@@ -100,14 +130,25 @@ static bool by_uid(struct admin_call *call)
 bool admin_authenticate(struct admin_call *call)
 {
     struct str value = call->request->authorization, scheme, token;
+    int64_t ended_us = 0;
 
     memset(&call->actor, 0, sizeof call->actor);
     call->actor.method = "none";
     if (value.len > 0) {
         str_split(value, ' ', &scheme, &token);
         if (str_equal_nocase(scheme, STR("bearer")) &&
-            by_token(call, str_trim(token)))
+            by_token(call, str_trim(token), &ended_us))
             return true;
+        if (ended_us) {
+            char when[CLOCK_TEXT_LENGTH];
+            clock_format(when, ended_us);
+            record_refusal(call, "expired token", "", STR(""));
+            admin_problem(call, 401, "unauthenticated",
+                "this administrator's token ended at %.*s; `bailiff admin "
+                "token NAME` makes a new one",
+                (int)sizeof when, when);
+            return false;
+        }
         record_refusal(call, "unknown token", "", STR(""));
         admin_problem(call, 401, "unauthenticated",
             "this administrator's token is not known here, or no longer in "
@@ -172,4 +213,18 @@ bool admin_authorise(struct admin_call *call)
         call->operation->action, STR_ARG(rule), buf_cstr(&roles));
     buf_fini(&roles);
     return false;
+}
+
+enum err admin_need_certificate(struct admin_call *call)
+{
+    struct str wanted;
+    enum err err =
+        admin_setting(call, "approvals_need_certificate", "false", &wanted);
+
+    if (err || !str_equal(wanted, STR("true")) || call->actor.certificate)
+        return err;
+    return FAIL(call, ERR_DENIED,
+        "an approval takes a client certificate of yours beside your token "
+        "(approvals_need_certificate): use the admin listener over TLS, "
+        "--server with --cert and --cert-key");
 }

@@ -6,8 +6,13 @@
 
 enum err admin_begin(struct admin_call *call)
 {
-    enum err err = control_begin(call->control, &call->info);
+    enum err err;
 
+    if (call->outer) {
+        call->changing = true;
+        return ERR_OK;
+    }
+    err = control_begin(call->control, &call->info);
     call->changing = err == ERR_OK;
     return err;
 }
@@ -36,10 +41,32 @@ static enum err fill_and(struct admin_call *call, const char *type,
     return err;
 }
 
+/* What a proposal would do, and is compared with what it then does. */
+static void collect(struct admin_call *call, const char *type, const char *kind,
+    struct str object, json_t *before, json_t *after)
+{
+    json_t *change = json_object();
+
+    admin_set_text(change, "type", str_from(type));
+    admin_set_text(change, "kind", str_from(kind));
+    admin_set_text(change, "object", object);
+    /* (Copies: an answer is made of the same object, and a secret put in.) */
+    admin_set(change, "before", json_deep_copy(before));
+    admin_set(change, "after", json_deep_copy(after));
+    json_array_append_new(call->changes, change);
+}
+
 enum err admin_record(struct admin_call *call, const char *type,
     const char *kind, struct str object, json_t *before, json_t *after,
     json_t *detail, struct str reason)
 {
+    if (call->changes)
+        collect(call, type, kind, object, before, after);
+    if (call->proposal) {
+        if (!detail)
+            detail = json_object();
+        admin_set_text(detail, "proposal", str_from(call->proposal));
+    }
     return fill_and(call, type, kind, object, before, after, detail, reason,
         control_record);
 }
@@ -53,7 +80,15 @@ enum err admin_event(struct admin_call *call, const char *type,
 
 enum err admin_commit(struct admin_call *call, unsigned what)
 {
-    enum err err = control_commit(call->control, what, &call->info);
+    enum err err;
+
+    if (call->outer) {
+        call->changing = false;
+        call->reached = true;
+        call->what |= what;
+        return ERR_OK;
+    }
+    err = control_commit(call->control, what, &call->info);
 
     call->changing = false;
     /* The rows stand, and only the record or the data plane lags behind: the

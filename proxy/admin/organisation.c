@@ -23,12 +23,43 @@ static enum err check_approvals(struct admin_call *call, struct str value)
         return FAIL(call, ERR_RANGE,
             "require_approvals: \"%.*s\" is no number from 0 to 10",
             STR_ARG(value));
-    if ((int64_t)wanted < now)
+    /* Inside a proposal the others have agreed. */
+    if ((int64_t)wanted < now && !call->outer)
         return FAIL(call, ERR_DENIED,
             "require_approvals is %lld and can be raised, not lowered: one "
             "person alone would undo what takes several",
             (long long)now);
     return ERR_OK;
+}
+
+/* "quotas,keys": what one person alone cannot change. */
+static enum err check_two_person(struct admin_call *call, struct str value)
+{
+    struct str rest = value, word;
+    struct buf known;
+    enum err err = ERR_OK;
+
+    buf_init(&known, 4096);
+    while (rest.len > 0 && !err) {
+        str_split(rest, ',', &word, &rest);
+        word = str_trim(word);
+        buf_clear(&known);
+        if (word.len > 0 && !admin_guard_knows(call, word, &known))
+            err = FAIL(call, ERR_INVALID,
+                "two_person_for: \"%.*s\" is nothing that it can be asked "
+                "for; write some of these with commas between them: %s",
+                STR_ARG(word), buf_cstr(&known));
+    }
+    buf_fini(&known);
+    return err;
+}
+
+static enum err check_switch(struct admin_call *call, struct str value)
+{
+    if (str_equal(value, STR("true")) || str_equal(value, STR("false")))
+        return ERR_OK;
+    return FAIL(call, ERR_INVALID, "%.*s: must be true or false",
+        STR_ARG(call->params[0]));
 }
 
 static enum err check_zone(struct admin_call *call, struct str value)
@@ -68,6 +99,13 @@ static const struct setting_row rows[] = {
         "approvals by others that a policy version needs before it can be "
         "activated",
         check_approvals},
+    {"two_person_for", "",
+        "what else takes the approval of others (at least one): keys, quotas, "
+        "models ...",
+        check_two_person},
+    {"approvals_need_certificate", "false",
+        "an approval counts only with a client certificate beside the token",
+        check_switch},
     {"zone", "UTC", "time zone of calendar quotas and of context.time in rules",
         check_zone},
     {"contact", "", "whom a denied caller is told to ask", NULL},

@@ -241,3 +241,15 @@ void rights_roles(struct rights *rights, const struct rights_question *question,
         buf_append_str(out, asked.role);
     }
 }
+
+bool rights_is_change(const struct rights *rights, const char *action)
+{
+    const struct cedar_uid uid =
+        cedar_uid_make(STR("Action"), str_from(action));
+    const struct cedar_uid group = cedar_uid_make(STR("Action"), STR("change"));
+    const struct cedar_action *one = cedar_schema_action(rights->schema, &uid);
+    const struct cedar_action *all =
+        cedar_schema_action(rights->schema, &group);
+
+    return one && all && cedar_action_in(one, all);
+}

@@ -35,6 +35,9 @@ bool rights_permit(struct rights *rights,
 void rights_roles(struct rights *rights, const struct rights_question *question,
     struct buf *out);
 
+/* Is the action in the group "change"? */
+bool rights_is_change(const struct rights *rights, const char *action);
+
 /* The roles, NULL at the end. */
 extern const char *const rights_all_roles[];
 

@@ -14,12 +14,14 @@
 
 #define NOUNS_MAX 64
 
+/* In the order of `bailiff help`. */
 static const struct cli_commands *const tables[] = {
     &cli_state_commands,
     &cli_directory_commands,
     &cli_register_commands,
     &cli_effect_commands,
     &cli_policy_commands,
+    &cli_govern_commands,
     &cli_audit_commands,
     &cli_quota_commands,
     &cli_issuer_commands,
@@ -86,7 +88,8 @@ static void print_overview(FILE *out)
           "usage: bailiff [-C DIR] COMMAND [ARGUMENTS] [--json] [--help]\n"
           "DIR is the state directory; BAILIFF_STATE names it too. `bailiff "
           "help COMMAND` says\nmore. Exit code 0: done, 1: it could not be "
-          "done (or the answer is no), 2: wrong use.\n",
+          "done (or the answer is no), 2: wrong use, 3: it waits for a second "
+          "person.\n",
         out);
     for (size_t t = 0; t < TABLE_COUNT; t++) {
         fputc('\n', out);

@@ -72,11 +72,19 @@ struct cli_commands {
     const struct cli_command *items;
     size_t count;
 };
+/* One a line. */
 extern const struct cli_commands cli_effect_commands;
-extern const struct cli_commands cli_directory_commands, cli_register_commands,
-    cli_policy_commands, cli_audit_commands, cli_state_commands,
-    cli_jwt_commands, cli_issuer_commands, cli_trust_commands, cli_sink_commands,
-    cli_quota_commands;
+extern const struct cli_commands cli_directory_commands;
+extern const struct cli_commands cli_register_commands;
+extern const struct cli_commands cli_policy_commands;
+extern const struct cli_commands cli_audit_commands;
+extern const struct cli_commands cli_state_commands;
+extern const struct cli_commands cli_jwt_commands;
+extern const struct cli_commands cli_issuer_commands;
+extern const struct cli_commands cli_trust_commands;
+extern const struct cli_commands cli_sink_commands;
+extern const struct cli_commands cli_quota_commands;
+extern const struct cli_commands cli_govern_commands;
 
 struct cli_session;
 struct cli {
@@ -109,7 +117,8 @@ const char *cli_state_dir(struct cli *cli); /* NULL: said */
 /* --- Session (session.c) --------------------------------------------- */
 /* One call of the admin API: through the server's socket where one answers,
  * else in this process under DIR/lock. body is taken (may be NULL). 0 with
- * *answer (given), or 1 after the problem was said; *status (may be NULL) is
+ * *answer (given), 3 after saying that the change waits for others (202 and
+ * their proposal), or 1 after the problem was said; *status (may be NULL) is
  * set in both cases (0: no answer at all). */
 int cli_call(struct cli *cli, const char *method, const char *path,
     json_t *body, json_t **answer, int *status);

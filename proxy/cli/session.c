@@ -293,6 +293,19 @@ static void say_problem(
     }
 }
 
+/* The change was not made, but proposed. */
+static void say_waiting(struct cli *cli, const json_t *proposal)
+{
+    if (cli->json) {
+        cli_print_json(proposal);
+        return;
+    }
+    cli_print_done("nothing is changed yet: this takes {required} other "
+                   "person(s) ({rule}).\nIt waits as proposal {id}; one of "
+                   "them agrees with: bailiff proposal approve {id}",
+        proposal);
+}
+
 int cli_call(struct cli *cli, const char *method, const char *path,
     json_t *body, json_t **answer, int *status_out)
 {
@@ -321,6 +334,11 @@ int cli_call(struct cli *cli, const char *method, const char *path,
     }
     if (!value) {
         cli_say(1, "the admin API's answer is no JSON");
+        goto out;
+    }
+    if (status == 202 && json_object_get(value, "approvals")) {
+        say_waiting(cli, value);
+        result = 3;
         goto out;
     }
     *answer = value;

@@ -255,6 +255,38 @@ test('two people where approvals are required', async () => {
   await call('rollbackPolicy', { ...author });
 });
 
+test('changes that wait, and tokens of administrators', async () => {
+  const author = { token: tokens.admin }, other = { token: tokens.approver };
+  await call('putSetting', { ...author, params: { key: 'two_person_for' }, body: { value: 'quotas,teams' } });
+  const wait = (name) => call('addTeam', { ...author, body: { name }, status: 202 });
+  const one = await wait('one');
+  assert.equal((await call('listProposals')).items.length, 1);
+  await call('listProposals', { query: { all: true } });
+  assert.deepEqual((await call('getProposal', { params: { proposal: one.id } })).request, { method: 'POST', path: '/v1/teams', query: '', body: { name: 'one' } });
+  assert.equal((await call('approveProposal', { ...other, params: { proposal: one.id }, body: { reason: 'fine' } })).result.name, 'one');
+  await call('rejectProposal', { ...other, params: { proposal: (await wait('two')).id } });
+  await call('withdrawProposal', { ...author, params: { proposal: (await wait('two')).id } });
+  const administrator = { administrator: 'a-auditor' };
+  const role = await call('changeAdministrator', { ...author, params: administrator, body: { role: 'operator', reason: 'x' }, status: 202 });
+  await call('approveProposal', { ...other, params: { proposal: role.id } });
+  const token = await call('issueToken', { ...author, params: administrator, body: { label: 'l', expires: '1d', reason: 'x' }, status: 202 });
+  await call('applyProposal', { ...author, params: { proposal: token.id }, status: 409 });
+  await call('approveProposal', { ...other, params: { proposal: token.id } });
+  const { result } = await call('applyProposal', { ...author, params: { proposal: token.id } });
+  world.keys.push(result.secret);
+  const own = await call('issueToken', { ...author, params: { administrator: 'a-admin' }, status: 201 });
+  world.keys.push(own.secret);
+  await call('listTokens', { params: administrator });
+  await call('revokeToken', { params: { token: own.id } });
+  await call('disableAdministrator', { params: administrator });
+  const enabled = await call('enableAdministrator', { ...author, params: administrator, status: 202 });
+  await call('approveProposal', { ...other, params: { proposal: enabled.id } });
+  const back = await call('changeAdministrator', { ...author, params: administrator, body: { role: 'auditor' }, status: 202 });
+  await call('approveProposal', { ...other, params: { proposal: back.id } });
+  const end = await call('putSetting', { ...author, params: { key: 'two_person_for' }, body: { value: '' }, status: 202 });
+  await call('approveProposal', { ...other, params: { proposal: end.id } });
+});
+
 test('issuers', async () => {
   const body = { name: 'corp', issuer: 'https://id.corp.example/', audiences: ['bailiff'], jwksUrl: 'https://127.0.0.1:9/keys',
     callerClaim: 'email', prefix: 'corp:', groupsClaim: 'groups', accessTokenType: true, skewSeconds: 5 };
@@ -358,6 +390,16 @@ test('health', async () => {
   await call('getHealth');
   await call('getReadiness');
   await call('getMetrics');
+});
+
+test('every change that may wait says so', () => {
+  const schema = readFileSync(new URL('../../schema/admin.cedarschema', import.meta.url), 'utf8');
+  const changes = [...schema.matchAll(/action\s([^;{]*?)\s+in\s+\[(operate|author|approve|administer|propose)\]\s+appliesTo/g)]
+    .flatMap(([, names]) => names.split(',').map((name) => name.trim()));
+  const guard = readFileSync(new URL('../../proxy/admin/guard.c', import.meta.url), 'utf8');
+  const never = [...guard.match(/never\[\] = \{([^}]*)\}/)[1].matchAll(/"(\w+)"/g)].map(([, name]) => name);
+  for (const [id, operation] of operations)
+    assert.equal('202' in operation.responses, changes.includes(id) && !never.includes(id) && !/^\/v1\/(policies|emergencies)/.test(operation.path), id);
 });
 
 test('every operation of the document was called, and did what it is for', () => {

@@ -609,7 +609,7 @@ static void test_settings_of_the_organisation(void **context)
     state_must(
         s, 200, "PUT", "/v1/settings/require_approvals", "{\"value\":\"2\"}");
     state_refused(s, 403, "PUT", "/v1/settings/require_approvals",
-        "{\"value\":\"1\"}", "can be raised, not lowered");
+        "{\"value\":\"1\"}", "two people");
 }
 
 /* --- Rules -------------------------------------------------------------------

@@ -1,0 +1,259 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * proxy/cli/commands_govern.c - who governs: administrators' roles and tokens,
+ * settings of the organisation, changes that wait for a second person. */
+#include "proxy/cli/cli_priv.h"
+
+#include <stdlib.h>
+
+/* --- Proposals ------------------------------------------------------------ */
+
+static const struct cli_column proposal_columns[] = {
+    {"PROPOSAL", "id", CELL_TEXT},
+    {"ACTION", "action", CELL_TEXT},
+    {"STATE", "state", CELL_TEXT},
+    {"BY", "authorName", CELL_TEXT},
+    {"APPROVALS", "approvals", CELL_COUNT},
+    {"OF", "required", CELL_COUNT},
+    {"CREATED", "created", CELL_TIME},
+    {"REASON", "reason", CELL_TEXT},
+};
+
+static void print_document(const char *what, const json_t *document)
+{
+    char *text =
+        json_dumps(document, JSON_INDENT(2) | JSON_SORT_KEYS | JSON_ENCODE_ANY);
+
+    printf("    %s ", what);
+    for (const char *line = text ? text : ""; *line;) {
+        const char *end = strchr(line, '\n');
+        size_t n = end ? (size_t)(end - line) : strlen(line);
+        char *one = strndup(line, n);
+        cli_print_safe(stdout, one ? one : "");
+        free(one);
+        fputs(end ? "\n           " : "", stdout);
+        line += n + (end ? 1 : 0);
+    }
+    putchar('\n');
+    free(text);
+}
+
+static void print_change(const json_t *change)
+{
+    fputs("  ", stdout);
+    cli_print_done("{type} {object}", change);
+    print_document("before", json_object_get(change, "before"));
+    print_document("after ", json_object_get(change, "after"));
+}
+
+static int run_proposal_show(struct cli *cli)
+{
+    static const struct cli_column record[] = {
+        {"proposal", "id", CELL_TEXT},
+        {"state", "state", CELL_TEXT},
+        {"action", "action", CELL_TEXT},
+        {"request", "request.path", CELL_TEXT},
+        {"by", "authorName", CELL_TEXT},
+        {"created", "created", CELL_TIME},
+        {"not after", "expires", CELL_TIME},
+        {"approvals", "approvals", CELL_TEXT},
+        {"of", "required", CELL_TEXT},
+        {"because", "rule", CELL_TEXT},
+        {"reason", "reason", CELL_TEXT},
+    };
+    static const struct cli_column act_columns[] = {
+        {"WHEN", "time", CELL_TIME},
+        {"ACT", "act", CELL_TEXT},
+        {"BY", "actorName", CELL_TEXT},
+        {"NOTE", "note", CELL_TEXT},
+    };
+    json_t *answer = NULL;
+    const json_t *changes;
+    int result = cli_call(cli, "GET",
+        arena_printf(
+            cli->arena, "/v1/proposals/%s", cli_encode(cli, cli->args[0])),
+        NULL, &answer, NULL);
+
+    if (result)
+        return result;
+    if (cli->json) {
+        cli_print_json(answer);
+    } else {
+        cli_print_record(answer, record, CLI_COUNT(record));
+        puts("\nwould change:");
+        changes = json_object_get(answer, "changes");
+        for (size_t i = 0; i < json_array_size(changes); i++)
+            print_change(json_array_get(changes, i));
+        putchar('\n');
+        cli_print_table(json_object_get(answer, "acts"), act_columns,
+            CLI_COUNT(act_columns), NULL);
+    }
+    json_decref(answer);
+    return 0;
+}
+
+/* What it handed out is the author's, once. */
+static int run_proposal_apply(struct cli *cli)
+{
+    json_t *answer = NULL, *body = cli_body(cli, NULL);
+    const char *secret;
+    int result;
+
+    if (!body)
+        return 2;
+    result = cli_call(cli, "POST",
+        arena_printf(cli->arena, "/v1/proposals/%s/apply",
+            cli_encode(cli, cli->args[0])),
+        body, &answer, NULL);
+    if (result)
+        return result;
+    if (cli->json) {
+        cli_print_json(answer);
+    } else {
+        cli_print_done("proposal {id} is {state}", answer);
+        secret = json_string_value(cli_get(answer, "result.secret"));
+        if (!secret)
+            secret = json_string_value(cli_get(answer, "result.key"));
+        if (!secret)
+            secret = json_string_value(cli_get(answer, "result.key.key"));
+        if (secret)
+            cli_print_secret("The secret", secret);
+    }
+    json_decref(answer);
+    return 0;
+}
+
+static const struct cli_option list_options[] = {
+    {"all", NULL, CLI_FLAG, "all", "those that are over, too"},
+};
+static const struct cli_option reason_options[] = {
+    {"reason", "TEXT", CLI_TEXT, "reason", "goes on record"},
+};
+static const struct cli_rest proposal_list = {.method = "GET",
+    .path = "/v1/proposals",
+    .columns = proposal_columns,
+    .column_count = CLI_COUNT(proposal_columns),
+    .empty = "nothing waits for a second person"};
+static const struct cli_rest proposal_approve = {.method = "POST",
+    .path = "/v1/proposals/{0}/approve",
+    .done = "proposal {id} is {state}: {approvals} of {required} approvals"};
+static const struct cli_rest proposal_reject = {.method = "POST",
+    .path = "/v1/proposals/{0}/reject",
+    .done = "proposal {id} is {state}"};
+static const struct cli_rest proposal_withdraw = {.method = "POST",
+    .path = "/v1/proposals/{0}/withdraw",
+    .done = "proposal {id} is {state}"};
+
+/* --- Settings ------------------------------------------------------------- */
+
+static const struct cli_column setting_columns[] = {
+    {"SETTING", "key", CELL_TEXT},
+    {"VALUE", "value", CELL_TEXT},
+    {"", "help", CELL_TEXT},
+};
+static const char *const setting_fields[] = {NULL, "value"};
+static const struct cli_rest setting_list = {.method = "GET",
+    .path = "/v1/settings",
+    .columns = setting_columns,
+    .column_count = CLI_COUNT(setting_columns),
+    .empty = "no settings"};
+static const struct cli_rest setting_set = {.method = "PUT",
+    .path = "/v1/settings/{0}",
+    .fields = setting_fields,
+    .done = "{key} is \"{value}\" from now on"};
+
+/* --- Administrators ------------------------------------------------------- */
+
+static const struct cli_column token_columns[] = {
+    {"TOKEN", "id", CELL_TEXT},
+    {"STATE", "state", CELL_TEXT},
+    {"CREATED", "created", CELL_TIME},
+    {"EXPIRES", "expires", CELL_TIME},
+    {"LABEL", "label", CELL_TEXT},
+};
+static const struct cli_option token_options[] = {
+    {"expires", "WHEN", CLI_TEXT, "expires", "90d, 2026-12-31 (never)"},
+    {"label", "TEXT", CLI_TEXT, "label", "what it is for"},
+    {"reason", "TEXT", CLI_TEXT, "reason", "goes on record"},
+};
+static const char *const role_fields[] = {NULL, "role"};
+static const struct cli_rest admin_role = {.method = "PATCH",
+    .path = "/v1/administrators/{0}",
+    .fields = role_fields,
+    .done = "administrator {name} has the role {role} now"};
+static const struct cli_rest admin_enable = {.method = "POST",
+    .path = "/v1/administrators/{0}/enable",
+    .done = "administrator {name} is in force again"};
+static const struct cli_rest admin_tokens = {.method = "GET",
+    .path = "/v1/administrators/{0}/tokens",
+    .columns = token_columns,
+    .column_count = CLI_COUNT(token_columns),
+    .empty = "no further tokens"};
+static const struct cli_rest admin_revoke = {.method = "POST",
+    .path = "/v1/tokens/{0}/revoke",
+    .done = "token {id} is {state}"};
+
+static int run_admin_token(struct cli *cli)
+{
+    json_t *body = cli_body(cli, NULL), *answer = NULL;
+    int result;
+
+    if (!body)
+        return 2;
+    result = cli_call(cli, "POST",
+        arena_printf(cli->arena, "/v1/administrators/%s/tokens",
+            cli_encode(cli, cli->args[0])),
+        body, &answer, NULL);
+    if (result)
+        return result;
+    if (cli->json) {
+        cli_print_json(answer);
+    } else {
+        cli_print_done("token {id} made", answer);
+        cli_print_secret(
+            "The token", json_string_value(json_object_get(answer, "secret")));
+    }
+    json_decref(answer);
+    return 0;
+}
+
+#define OPTIONS(table) table, CLI_COUNT(table)
+static const struct cli_command commands[] = {
+    {"admin", "role", "NAME ROLE", 2, 2, "Give an administrator another role",
+        NULL, OPTIONS(reason_options), NULL, &admin_role, false, false},
+    {"admin", "enable", "NAME", 1, 1, "Give an administrator's rights back",
+        NULL, OPTIONS(reason_options), NULL, &admin_enable, false, false},
+    {"admin", "token", "NAME", 1, 1,
+        "A further token for an administrator, shown once",
+        "Two tokens are still one person: what takes two people counts "
+        "administrators.",
+        OPTIONS(token_options), run_admin_token, NULL, false, false},
+    {"admin", "tokens", "NAME", 1, 1, "Further tokens of an administrator",
+        NULL, NULL, 0, NULL, &admin_tokens, false, false},
+    {"admin", "revoke-token", "TOKEN-ID", 1, 1, "A token is no longer good",
+        NULL, OPTIONS(reason_options), NULL, &admin_revoke, false, false},
+    {"setting", "list", "", 0, 0, "Settings of the organisation", NULL, NULL, 0,
+        NULL, &setting_list, false, false},
+    {"setting", "set", "NAME VALUE", 2, 2, "Change a setting",
+        "require_approvals, two_person_for and approvals_need_certificate are "
+        "taken back\nonly with the approval of others.",
+        OPTIONS(reason_options), NULL, &setting_set, false, false},
+    {"proposal", "list", "", 0, 0, "Changes that wait for a second person",
+        NULL, OPTIONS(list_options), NULL, &proposal_list, false, false},
+    {"proposal", "show", "PROPOSAL", 1, 1,
+        "A change that waits: what stands there before and after", NULL, NULL,
+        0, run_proposal_show, NULL, false, false},
+    {"proposal", "approve", "PROPOSAL", 1, 1,
+        "Agree to somebody else's change; with the last approval it is made",
+        "What hands out a secret (a key, a token) is then for its author to "
+        "apply, so that\nnobody else sees it.",
+        OPTIONS(reason_options), NULL, &proposal_approve, false, false},
+    {"proposal", "reject", "PROPOSAL", 1, 1, "Refuse somebody else's change",
+        NULL, OPTIONS(reason_options), NULL, &proposal_reject, false, false},
+    {"proposal", "withdraw", "PROPOSAL", 1, 1, "Take one's own change back",
+        NULL, OPTIONS(reason_options), NULL, &proposal_withdraw, false, false},
+    {"proposal", "apply", "PROPOSAL", 1, 1,
+        "Make one's own approved change that hands out a secret", NULL,
+        OPTIONS(reason_options), run_proposal_apply, NULL, false, false},
+};
+const struct cli_commands cli_govern_commands = {commands, CLI_COUNT(commands)};

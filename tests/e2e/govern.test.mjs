@@ -1,0 +1,189 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Who governs, from the command line and over the admin API: two admins, an
+// approver, an author, an auditor and somebody from outside. Each thing that
+// is forbidden is tried, refused with the rule that refuses it, and on record.
+import { test, before, after } from 'node:test';
+import assert from 'node:assert/strict';
+import http from 'node:http';
+import { spawnSync } from 'node:child_process';
+import { readFileSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { World, until } from './harness.mjs';
+
+let world;
+const tokens = {};
+before(async () => { world = await World.make(); });
+after(async () => {
+  await world.end();
+  if (world.entries) for (const type of ['admin.proposal.opened', 'admin.proposal.approved', 'admin.proposal.applied', 'admin.proposal.rejected',
+    'admin.proposal.withdrawn', 'admin.refused', 'admin.token.issued'])
+    assert.ok(world.entries.some((one) => one.type === type), type);
+});
+
+// As somebody; { status, out, err }.
+function as(who, ...args) {
+  const { status, stdout, stderr } = spawnSync(process.env.BAILIFF, args, { encoding: 'utf8',
+    env: { ...process.env, BAILIFF_STATE: world.state, BAILIFF_ADMIN_TOKEN: tokens[who] ?? who ?? '' } });
+  return { status, out: stdout, err: stderr };
+}
+function must(who, ...args) {
+  const { status, out, err } = as(who, ...args);
+  assert.equal(status, 0, `${who}: ${args.join(' ')}: ${err}${out}`);
+  return out;
+}
+const json = (who, ...args) => JSON.parse(must(who, ...args, '--json'));
+function refused(who, why, ...args) {
+  const { status, out, err } = as(who, ...args);
+  assert.equal(status, 1, `${who}: ${args.join(' ')}: ${status} ${out}${err}`);
+  assert.match(err, why);
+}
+// The change waits; its proposal.
+function waits(who, ...args) {
+  const { status, out, err } = as(who, ...args, '--json');
+  assert.equal(status, 3, `${who}: ${args.join(' ')}: ${status} ${out}${err}`);
+  return JSON.parse(out);
+}
+function keep(secret) { world.keys.push(secret); return secret; }
+function send(method, path, { token, body, headers = {} } = {}) {
+  return new Promise((done, fail) => {
+    const text = body === undefined ? undefined : JSON.stringify(body);
+    const request = http.request({ socketPath: join(world.state, 'admin.sock'), method, path, agent: false,
+      headers: { ...(token ? { authorization: `Bearer ${token}` } : {}), ...headers,
+        ...(text === undefined ? {} : { 'content-type': 'application/json', 'content-length': Buffer.byteLength(text) }) } },
+    (answer) => {
+      let got = '';
+      answer.on('data', (piece) => { got += piece; });
+      answer.on('end', () => done({ status: answer.statusCode, headers: answer.headers, body: got ? JSON.parse(got) : undefined }));
+    });
+    request.on('error', fail);
+    request.end(text);
+  });
+}
+
+test('while nothing takes two people, one is enough', () => {
+  for (const [name, role] of [['ada', 'admin'], ['ben', 'admin'], ['pia', 'policy-author'], ['olaf', 'operator'], ['vera', 'auditor']])
+    tokens[name] = keep(json(undefined, 'admin', 'add', name, '--role', role).secret);
+  must('ada', 'quota', 'set', '--organisation', '--limit', 'requests/day=1000');
+  refused('ada', /there is no quotas|"qotas" is nothing.*quotas/, 'setting', 'set', 'two_person_for', 'qotas');
+});
+
+test('from then on it takes others, and what would undo it too', () => {
+  must('ada', 'policy', 'require-approvals', '1', '--reason', 'decision of the board');
+  must('ada', 'setting', 'set', 'two_person_for', 'quotas,keys,models');
+  const lower = waits('ada', 'policy', 'require-approvals', '0');
+  assert.match(lower.rule, /lowered only by the rule itself/);
+  assert.deepEqual(lower.changes.map((one) => [one.before.value, one.after.value]), [['1', '0']]);
+  waits('ada', 'setting', 'set', 'two_person_for', 'quotas');
+  must('ada', 'setting', 'set', 'two_person_for', 'quotas,keys,models,teams');
+  refused('ada', /someone else must approve/, 'proposal', 'approve', lower.id);
+  refused('pia', /the role "policy-author" may not.*that is for: admin, approver/, 'proposal', 'approve', lower.id);
+  must('ben', 'proposal', 'reject', lower.id, '--reason', 'never');
+  refused('ben', /is rejected/, 'proposal', 'approve', lower.id);
+  assert.equal(json('vera', 'setting', 'list').items.find((one) => one.key === 'require_approvals').value, '1');
+});
+
+test('nobody mints a second person', () => {
+  const minted = waits('ada', 'admin', 'add', 'eve', '--role', 'approver');
+  assert.ok(!minted.secret && !JSON.stringify(minted).includes('bla_'));
+  waits('ada', 'admin', 'token', 'ben');
+  waits('ada', 'admin', 'role', 'vera', 'approver');
+  assert.equal(json('ada', 'admin', 'list').items.length, 6);
+  // A second token of one's own is free, and is not a second person.
+  tokens.ada2 = keep(json('ada', 'admin', 'token', 'ada', '--label', 'laptop').secret);
+  refused('ada2', /someone else must approve/, 'proposal', 'approve', minted.id);
+  refused(undefined, /named administrator/, 'proposal', 'approve', minted.id);
+  // The approver does not see the secret; its author does, once.
+  const approved = json('ben', 'proposal', 'approve', minted.id);
+  assert.equal(approved.state, 'approved');
+  assert.ok(!JSON.stringify(approved).includes('bla_'));
+  refused('ben', /is not yours/, 'proposal', 'apply', minted.id);
+  const applied = json('ada', 'proposal', 'apply', minted.id);
+  tokens.eve = keep(applied.result.secret);
+  refused('ada', /is applied/, 'proposal', 'apply', minted.id);
+  assert.equal(json('eve', 'proposal', 'list', '--all').items.length >= 5, true);
+});
+
+test('rules: neither who wrote nor who submitted them approves', () => {
+  const file = join(world.dir, 'rules.cedar');
+  writeFileSync(file, `${must('pia', 'policy', 'show', '--text')}\n@id("x") @title("t") forbid (principal, action, resource) when { context.input.images > 5 };\n`);
+  const put = (who) => String(json(who, 'policy', 'put', file).version);
+  const version = put('pia');
+  refused('pia', /0 of 1 approvals/, 'policy', 'activate', version);
+  refused('ada', /only a submitted one/, 'policy', 'approve', version);
+  must('ada', 'policy', 'submit', version);
+  refused('ada', /you submitted policy version/, 'policy', 'approve', version);
+  refused('pia', /role "policy-author" may not/, 'policy', 'approve', version);
+  must('ben', 'policy', 'approve', version, '--reason', 'read it');
+  refused('ben', /is approved; only a submitted one/, 'policy', 'approve', version);
+  must('pia', 'policy', 'activate', version);
+  // What nobody in particular wrote takes one more.
+  const nameless = put(undefined);
+  must(undefined, 'policy', 'submit', nameless);
+  refused(undefined, /named administrator/, 'policy', 'approve', nameless);
+  must('ada', 'policy', 'approve', nameless);
+  refused('ada', /1 of 2 approvals/, 'policy', 'activate', nameless);
+  must('ben', 'policy', 'approve', nameless);
+  must('pia', 'policy', 'activate', nameless);
+  must('pia', 'policy', 'rollback');
+});
+
+test('quotas, keys and models wait, with what stands there before and after', async () => {
+  const quota = json('ada', 'quota', 'list').items.find((one) => one.scope === 'organisation');
+  const raise = waits('ada', 'quota', 'set', '--organisation', '--limit', 'requests/day=5000', '--json');
+  assert.deepEqual(raise.changes.map((one) => [one.type, one.before.amount, one.after.amount]), [['admin.quota.changed', 1000, 5000]]);
+  const text = must('ben', 'proposal', 'show', raise.id);
+  assert.match(text, /would change:[^]*"amount": 1000[^]*"amount": 5000/);
+  const second = waits('ben', 'quota', 'set', '--organisation', '--limit', 'requests/day=9000');
+  const done = json('ben', 'proposal', 'approve', raise.id);
+  assert.deepEqual([done.state, done.result.amount], ['applied', 5000]);
+  // What the other one was made for has changed meanwhile.
+  refused('ada', /has changed since it was made/, 'proposal', 'approve', second.id);
+  assert.equal(json('ada', 'quota', 'list').items.find((one) => one.id === quota.id).amount, 5000);
+  must('ben', 'proposal', 'withdraw', second.id);
+  refused('ada', /is withdrawn/, 'proposal', 'approve', second.id);
+  // What is wrong with it is said at once.
+  refused('ada', /there is no model "tini"; did you mean "tiny"/, 'quota', 'set', '--organisation', '--model', 'tini', '--limit', 'requests/day=1');
+  waits('ada', 'model', 'approve', 'draft');
+  // What only takes access away waits for nobody.
+  must('ada', 'model', 'retire', 'draft');
+  // Nobody in particular cannot ask for it.
+  refused(undefined, /root without a name/, 'quota', 'remove', quota.id);
+});
+
+test('an author who has gone, or lost the role, makes nothing any more', () => {
+  const one = waits('ben', 'quota', 'set', '--organisation', '--limit', 'tokens/day=7');
+  must('ada', 'admin', 'disable', 'ben', '--reason', 'has left');
+  refused('eve', /is no administrator any more/, 'proposal', 'approve', one.id);
+  refused('ben', /not known here, or no longer in force/, 'proposal', 'list');
+  const back = waits('ada', 'admin', 'enable', 'ben');
+  assert.equal(json('eve', 'proposal', 'approve', back.id).state, 'applied');
+  assert.equal(json('eve', 'proposal', 'approve', one.id).state, 'applied');
+});
+
+test('the last admin stays, an auditor changes nothing', () => {
+  const init = json('ada', 'admin', 'list').items.find((one) => one.role === 'admin' && !['ada', 'ben'].includes(one.name));
+  must('ada', 'admin', 'disable', init.name);
+  must('ada', 'admin', 'disable', 'ben');
+  refused('ada', /last administrator in force/, 'admin', 'disable', 'ada');
+  refused('ada', /last administrator in force/, 'admin', 'role', 'ada', 'auditor');
+  assert.equal(json('eve', 'proposal', 'approve', waits('ada', 'admin', 'enable', 'ben').id).state, 'applied');
+  for (const args of [['team', 'add', 'x'], ['proposal', 'withdraw', 'pro_x'], ['policy', 'rollback'], ['quota', 'remove', 'q'], ['admin', 'token', 'vera'],
+    ['setting', 'set', 'contact', 'x'], ['policy', 'approve', '1']])
+    refused('vera', /auditor-never-writes|own-proposals|that is for/, ...args);
+  must('vera', 'audit', 'query', '--type', 'admin');
+});
+
+test('a token that has ended, an unknown one, an unknown role', async () => {
+  const issued = json('ada', 'admin', 'token', 'ada', '--expires', '1s');
+  keep(issued.secret);
+  await until(() => as(issued.secret, 'team', 'list').status === 1, 'the end of a token');
+  refused(issued.secret, /token ended at 20/, 'team', 'list');
+  refused('bla_nonsense', /not known here/, 'team', 'list');
+  refused('ada', /none of admin|is none of|role/, 'admin', 'add', 'x', '--role', 'king');
+  const two = json('ada', 'admin', 'token', 'ada');
+  keep(two.secret);
+  must('ada', 'admin', 'revoke-token', two.id, '--reason', 'lost');
+  refused(two.secret, /not known here/, 'team', 'list');
+  assert.deepEqual(json('ada', 'admin', 'tokens', 'ada').items.map((one) => one.state), ['active', 'expired', 'revoked']);
+});
