@@ -10,8 +10,11 @@
  * Without --rate each connection sends its next request when the answer is
  * there (closed loop). With it requests are due at fixed instants whatever the
  * answers do, and a latency counts from the instant at which the request was
- * due: no coordinated omission. One thread, epoll, HTTP/1.1 keep-alive. Prints
- * one JSON object. Certificates are not checked: the peer is our own. */
+ * due: no coordinated omission. A refusal (429, 503) counts apart, and one
+ * without Retry-After is said. In streams, pieces that carry the instant at
+ * which they left (bench/engine.c) tell how long they were on their way. One
+ * thread, epoll, HTTP/1.1 keep-alive. Prints one JSON object. Certificates are
+ * not checked: the peer is our own. */
 #define _GNU_SOURCE
 #include <arpa/inet.h>
 #include <errno.h>
@@ -33,6 +36,7 @@
 #include <unistd.h>
 
 #define READ_SIZE 65536
+#define OPENING_MOST_US 30000000
 
 /* --- Latencies: buckets of one in 64, from 1 us to an hour --------------- */
 
@@ -87,7 +91,7 @@ struct connection {
     int64_t due_us;  /* when the present request was due */
     int64_t last_us; /* the piece of the stream before */
     /* the answer */
-    bool head_done, chunked, bad;
+    bool head_done, chunked, bad, refused, closes;
     size_t head_length, left; /* of a body with Content-Length */
     char head[8192];
     char tail[8]; /* the last bytes, for the end of a chunked body */
@@ -103,10 +107,13 @@ struct load {
     struct connection *connections;
     int free_count; /* READY ones, open loop */
     int *free_ones;
-    struct histogram latency, gap, first;
+    struct histogram latency, gap, first, refusal, delay;
     uint64_t answers, bad, errors, pieces, bytes, handshakes, resumed;
+    uint64_t refused, unhelpful;
     int64_t start_us, end_us;
     double next_due_us;
+    int ready;    /* connections that are up, until the clock starts */
+    bool started; /* before: connections are opened and wait */
     bool over;
 };
 
@@ -230,7 +237,7 @@ static void begin(struct load *l, struct connection *c, int64_t due_us)
     c->sent = 0;
     c->due_us = due_us;
     c->last_us = 0;
-    c->head_done = c->chunked = c->bad = false;
+    c->head_done = c->chunked = c->bad = c->refused = c->closes = false;
     c->head_length = c->left = 0;
     memset(c->tail, 0, sizeof c->tail);
     send_more(l, c);
@@ -242,6 +249,10 @@ static void is_ready(struct load *l, struct connection *c)
     want(l, c, EPOLLIN);
     if (l->options.idle > 0 || l->over)
         return;
+    if (!l->started) {
+        l->ready++;
+        return;
+    }
     if (l->options.rate > 0)
         l->free_ones[l->free_count++] = (int)(c - l->connections);
     else
@@ -250,10 +261,18 @@ static void is_ready(struct load *l, struct connection *c)
 
 static void answered(struct load *l, struct connection *c)
 {
-    l->answers++;
-    l->bad += c->bad;
-    histogram_add(&l->latency, now_us() - c->due_us);
-    is_ready(l, c);
+    if (c->refused) {
+        l->refused++;
+        histogram_add(&l->refusal, now_us() - c->due_us);
+    } else {
+        l->answers++;
+        l->bad += c->bad;
+        histogram_add(&l->latency, now_us() - c->due_us);
+    }
+    if (c->closes)
+        close_one(l, c);
+    else
+        is_ready(l, c);
 }
 
 /* "Name:" at the beginning of a line of the head. */
@@ -280,7 +299,11 @@ static size_t take_head(
             c->head_done = true;
             c->chunked = field(c, "\r\nTransfer-Encoding: chunked") != NULL;
             c->left = length ? strtoul(length, NULL, 10) : 0;
-            c->bad = strncmp(c->head + 9, "200", 3) != 0;
+            c->refused = strncmp(c->head + 9, "503", 3) == 0 ||
+                         strncmp(c->head + 9, "429", 3) == 0;
+            l->unhelpful += c->refused && field(c, "\r\nRetry-After:") == NULL;
+            c->bad = !c->refused && strncmp(c->head + 9, "200", 3) != 0;
+            c->closes = field(c, "\r\nConnection: close") != NULL;
             histogram_add(&l->first, now_us() - c->due_us);
             return i + 1;
         }
@@ -303,6 +326,24 @@ static bool take_body(struct connection *c, const char *bytes, size_t n)
         memcpy(c->tail + 8 - n, bytes, n);
     }
     return memcmp(c->tail + 3, end, 5) != 0;
+}
+
+/* The instants that the pieces in these bytes carry. */
+static void take_instants(
+    struct load *l, const char *bytes, size_t n, int64_t now)
+{
+    const char *at = bytes, *end = bytes + n;
+    while ((at = memmem(at, (size_t)(end - at), "t=", 2)) != NULL) {
+        char hex[17] = "";
+        char *stop;
+        at += 2;
+        if (end - at < 16)
+            return;
+        memcpy(hex, at, 16);
+        int64_t left_us = (int64_t)strtoull(hex, &stop, 16);
+        if (*stop == '\0')
+            histogram_add(&l->delay, now - left_us);
+    }
 }
 
 static void read_more(struct load *l, struct connection *c)
@@ -328,6 +369,7 @@ static void read_more(struct load *l, struct connection *c)
             if (c->last_us != 0)
                 histogram_add(&l->gap, now - c->last_us);
             c->last_us = now;
+            take_instants(l, bytes + at, (size_t)n - at, now);
         }
         if (!take_body(c, bytes + at, (size_t)n - at))
             answered(l, c);
@@ -437,10 +479,22 @@ static void send_due(struct load *l)
 static struct timespec until_due(const struct load *l)
 {
     int64_t us = 20000;
-    if (l->options.rate > 0 && l->free_count > 0)
+    if (l->started && l->options.rate > 0 && l->free_count > 0)
         us = (int64_t)l->next_due_us - now_us();
     us = us < 0 ? 0 : us > 20000 ? 20000 : us;
     return (struct timespec){.tv_nsec = (long)us * 1000};
+}
+
+/* All connections are up: from here on it counts. */
+static void start_clock(struct load *l, int count)
+{
+    l->started = true;
+    l->start_us = now_us();
+    l->end_us = l->start_us + (int64_t)(l->options.seconds * 1e6);
+    l->next_due_us = (double)l->start_us;
+    for (int i = 0; i < count; i++)
+        if (l->connections[i].phase == READY)
+            is_ready(l, &l->connections[i]);
 }
 
 static void run(struct load *l)
@@ -453,11 +507,17 @@ static void run(struct load *l)
         die("memory");
     for (int i = 0; i < count; i++)
         l->connections[i].fd = -1;
+    l->started = l->options.idle > 0 || l->options.handshakes;
     l->start_us = now_us();
     l->end_us = l->start_us + (int64_t)(l->options.seconds * 1e6);
     l->next_due_us = (double)l->start_us;
     int opened = 0;
     while (now_us() < l->end_us) {
+        if (!l->started &&
+            (l->ready == count || now_us() > l->start_us + OPENING_MOST_US))
+            start_clock(l, count);
+        if (!l->started)
+            l->end_us = now_us() + 1000000;
         /* A few at a time, so that the listener's queue holds them. */
         for (int k = 0; k < 64 && opened < count; k++)
             connect_one(l, &l->connections[opened++]);
@@ -465,7 +525,7 @@ static void run(struct load *l)
         int n = epoll_pwait2(l->epoll, events, 256, &timeout, NULL);
         for (int i = 0; i < n; i++)
             happened(l, events[i].data.ptr);
-        if (l->options.rate > 0)
+        if (l->started && l->options.rate > 0)
             send_due(l);
     }
     l->over = true;
@@ -488,17 +548,21 @@ static void print_result(const struct load *l)
         open += l->connections[i].phase == READY;
     printf("{\"answers\":%llu,\"perSecond\":%.1f,\"bad\":%llu,\"errors\":%llu,"
            "\"handshakes\":%llu,\"handshakesPerSecond\":%.1f,\"resumed\":%llu,"
-           "\"bytes\":%llu,\"idle\":%d",
+           "\"bytes\":%llu,\"idle\":%d,\"refused\":%llu,"
+           "\"refusedWithoutRetryAfter\":%llu",
         (unsigned long long)l->answers, (double)l->answers / seconds,
         (unsigned long long)l->bad, (unsigned long long)l->errors,
         (unsigned long long)l->handshakes, (double)l->handshakes / seconds,
-        (unsigned long long)l->resumed, (unsigned long long)l->bytes, open);
+        (unsigned long long)l->resumed, (unsigned long long)l->bytes, open,
+        (unsigned long long)l->refused, (unsigned long long)l->unhelpful);
     print_histogram("latencyMicros", &l->latency);
     print_histogram("firstByteMicros", &l->first);
+    print_histogram("refusalMicros", &l->refusal);
     if (l->options.stream) {
         printf(",\"pieces\":%llu,\"piecesPerSecond\":%.1f",
             (unsigned long long)l->pieces, (double)l->pieces / seconds);
         print_histogram("gapMicros", &l->gap);
+        print_histogram("delayMicros", &l->delay);
     }
     printf("}\n");
 }
