@@ -510,7 +510,8 @@ static void stop(struct server *s)
 {
     atomic_store(&s->stopping, true);
     listener_stop(&s->listener);
-    stop_workers(s);
+    if (s->settings != NULL) /* else nothing was started */
+        stop_workers(s);
     pool_free(&s->shared.pool);
     issuers_stop(&s->shared.issuers);
     admin_free(&s->admin);

@@ -3,78 +3,22 @@
 // Disks that fill up, fail, tear and are tampered with: what the server does.
 import { test, before, after } from 'node:test';
 import assert from 'node:assert/strict';
-import { cpSync, readFileSync, readdirSync, rmSync, statSync, truncateSync, unlinkSync, writeFileSync } from 'node:fs';
+import { cpSync, readFileSync, statSync, truncateSync, unlinkSync, writeFileSync } from 'node:fs';
 import { spawnSync } from 'node:child_process';
-import { createHash } from 'node:crypto';
 import { join } from 'node:path';
 import { Disk, until } from './disk.mjs';
+import { find, rewrite } from './frames.mjs';
 import { readLog } from '../e2e/log.mjs';
 import { sleep } from '../e2e/harness.mjs';
 
 let disk, world, key;
 const program = process.env.BAILIFF;
-const segments = (state) => readdirSync(join(state, 'journal/segments')).filter((name) => /^\d+\.seg$/.test(name))
-  .map((name) => join(state, 'journal/segments', name)).sort();
-// The segment and offset of the last place where a text stands in the journal.
-function find(text, state, last = true) {
-  for (const path of last ? segments(state).reverse() : segments(state)) {
-    const at = last ? readFileSync(path).lastIndexOf(text) : readFileSync(path).indexOf(text);
-    if (at >= 0) return { path, at };
-  }
-  throw new Error(`no segment holds ${text}`);
-}
 function change(path, at, how) {
   const bytes = readFileSync(path);
   how(bytes, at);
   writeFileSync(path, bytes);
 }
 const flip = (bytes, at) => { bytes[at] ^= 1; };
-// Frames of the segment that holds a text, taken apart and written anew as
-// audit/frame.h has them, checksums and chain right; `edit` gets the entries
-// and where the first one with the text stands.
-const crcTable = Array.from({ length: 256 }, (_, n) => {
-  let crc = n;
-  for (let bit = 0; bit < 8; bit++) crc = crc & 1 ? (crc >>> 1) ^ 0x82f63b78 : crc >>> 1;
-  return crc >>> 0;
-});
-function crc32c(...pieces) {
-  let crc = 0xffffffff;
-  for (const piece of pieces) for (const byte of piece) crc = crcTable[(crc ^ byte) & 255] ^ (crc >>> 8);
-  return (crc ^ 0xffffffff) >>> 0;
-}
-function rewrite(text, state, edit) {
-  const { path } = find(text, state, false);
-  const bytes = readFileSync(path), entries = [];
-  let first = null, previous, at = 4096;
-  while (bytes.readUInt32BE(at) === 0xff424c46) {
-    first ??= bytes.readBigUInt64LE(at + 8);
-    previous ??= bytes.subarray(at + 32, at + 64);
-    const end = at + 64 + bytes.readUInt32LE(at + 4);
-    for (at += 64; at < end;) {
-      const size = bytes.readUInt16BE(at);
-      entries.push(bytes.subarray(at + 2, at + 2 + size));
-      at += 2 + size;
-    }
-  }
-  edit(entries, entries.findIndex((entry) => entry.includes(text)));
-  const out = Buffer.alloc(bytes.length);
-  bytes.copy(out, 0, 0, 4096);
-  at = 4096;
-  for (const entry of entries) {
-    const frame = Buffer.alloc(66 + entry.length);
-    frame.writeUInt32BE(0xff424c46, 0);
-    frame.writeUInt32LE(2 + entry.length, 4);
-    frame.writeBigUInt64LE(first++, 8);
-    frame.writeUInt32LE(1, 16);
-    previous.copy(frame, 32);
-    frame.writeUInt16BE(entry.length, 64);
-    entry.copy(frame, 66);
-    frame.writeUInt32LE(crc32c(frame.subarray(0, 28), frame.subarray(32)), 28);
-    previous = createHash('sha256').update(frame).digest();
-    at += frame.copy(out, at);
-  }
-  writeFileSync(path, out);
-}
 // A copy of the state, broken in some way, and what is said of it.
 let copies = 0;
 function copy(breaks) {

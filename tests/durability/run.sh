@@ -1,14 +1,19 @@
 #!/usr/bin/env bash
 # Power loss and broken disks, against the real server.
-#   tests/durability/run.sh BUILD
+#   tests/durability/run.sh BUILD          in CI
+#   tests/durability/run.sh BUILD sweep    every fault of the sweep, one by one
 set -u
 build=$(realpath "${1:?the build directory}")
 cd "$(dirname "$0")" || exit 1
 mkdir -p "$build/tests/durability"
 ${CC:-gcc} -std=gnu11 -D_GNU_SOURCE -O2 -Wall -Wextra -Werror -fPIC -shared \
     -o "$build/tests/durability/unsynced.so" unsynced.c -ldl || exit 1
+${CC:-gcc} -std=gnu11 -D_GNU_SOURCE -O2 -Wall -Wextra -Werror -fPIC -shared \
+    -o "$build/tests/durability/fault.so" fault.c -ldl || exit 1
 export BAILIFF=$build/bailiff UNSYNCED=$build/tests/durability/unsynced.so
+export FAULT=$build/tests/durability/fault.so
 PATH=$PWD/../e2e/node_modules/.bin:$PATH
+[ "${2:-}" = sweep ] && exec node sweep.mjs
 output=$(mktemp)
 node --test --test-concurrency=2 --test-reporter=tap ./*.test.mjs >"$output" 2>&1
 status=$?
