@@ -104,6 +104,7 @@ void exchange_end(struct exchange *x)
     MUST(!x->reserved); /* [PRX-1] every reservation is settled or cancelled */
     transfer_cancel(&x->transfer);
     dialect_stream_free(&x->stream);
+    loop_timer_clear(w->loop, &x->slow_timer);
     exchange_content_free(x);
     x->phase = ENDED;
     x->magic = 0;
@@ -153,6 +154,23 @@ enum stage_result exchange_deny(struct exchange *x, const char *stage,
     return STAGE_DENY;
 }
 
+static int64_t its_delay(struct exchange *x)
+{
+    struct worker *w = x->worker;
+    return visitors_delay(w->visitors, connection_peer(x->connection),
+        w->settings->refusals_per_minute, loop_wall(w->loop));
+}
+
+static void answer_late(struct loop_timer *timer)
+{
+    struct exchange *x =
+        (struct exchange *)((char *)timer -
+                            offsetof(struct exchange, slow_timer));
+    CHECK_MAGIC(x, EXCHANGE_MAGIC);
+    exchange_answer_verdict(x);
+    exchange_end(x);
+}
+
 /* The answer is no. Known callers' denials are on record first. */
 static void denied(struct exchange *x)
 {
@@ -163,6 +181,14 @@ static void denied(struct exchange *x)
             "The request was refused without a reason; "
             "please report this with the request id.");
     if (x->caller == NULL) {
+        int64_t wait = x->verdict.status == 401 ? its_delay(x) : 0;
+        if (wait > 0) {
+            x->phase = SLOWED;
+            x->slow_timer.expired = answer_late;
+            loop_timer_set(x->worker->loop, &x->slow_timer,
+                loop_now(x->worker->loop) + wait);
+            return;
+        }
         exchange_answer_verdict(x);
         exchange_end(x);
         return;
@@ -372,6 +398,7 @@ void exchange_client_gone(struct exchange *x)
     x->connection = NULL;
     switch (x->phase) {
     case READING:
+    case SLOWED:
         exchange_end(x);
         break;
     case QUEUED:
@@ -560,6 +587,7 @@ void exchange_shutdown(struct exchange *x)
         exchange_cut(x, "shutdown", "The server is shutting down.");
         break;
     case READING:
+    case SLOWED:
         if (x->connection != NULL)
             connection_abort(x->connection);
         x->connection = NULL;

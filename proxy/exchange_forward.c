@@ -242,7 +242,9 @@ static void relay_stream(struct exchange *x, struct str bytes)
     if (x->key->expires_us != 0 &&
         loop_wall(x->worker->loop) >= x->key->expires_us) {
         exchange_cut(x, "expired",
-            x->token ? "The token has expired." : "The API key has expired.");
+            x->by_certificate ? "The client certificate has expired."
+            : x->token        ? "The token has expired."
+                              : "The API key has expired.");
         return;
     }
     buf_clear(relay);

@@ -5,11 +5,12 @@
  * Phases:
  *   READING -> (stages) -> ADMITTING -> FORWARDING (-> KEEPING_ANSWER) -> ENDED
  *        |          \--> QUEUED, MEASURING, KEEPING (and back to its stage)
- *        \---------\---> DENYING ------------------/
+ *        \---------\---> DENYING or SLOWED -------/
  * QUEUED waits for a place at an engine, ADMITTING and DENYING for their entry
  * to be durable, MEASURING for its entry and then for a tokeniser, KEEPING and
  * KEEPING_ANSWER for content to be durable, where a rule obliges to keep it;
- * the caller may go in any phase (connection is NULL then). Whatever is
+ * the caller may go in any phase (connection is NULL then). SLOWED is a refusal
+ * of somebody unknown whose turn to be answered has not come yet. Whatever is
  * admitted ends in request.completed or request.withdrawn. */
 #ifndef PROXY_EXCHANGE_PRIV_H
 #define PROXY_EXCHANGE_PRIV_H
@@ -40,6 +41,7 @@ enum exchange_phase {
     KEEPING,
     ADMITTING,
     DENYING,
+    SLOWED,
     FORWARDING,
     KEEPING_ANSWER,
     ENDED
@@ -129,7 +131,7 @@ struct exchange {
     bool measured; /* a tokeniser was asked, or it was found to be of no use */
     struct exchange_candidate *counting; /* whose tokeniser is being asked */
     struct tokeniser tokeniser;
-    struct loop_timer measure_timer;
+    struct loop_timer measure_timer, slow_timer;
     bool asked_again; /* after a pooled connection that had died */
     int64_t cap;      /* granted per answer; -1: the route has none */
     int64_t answers;  /* per cap */

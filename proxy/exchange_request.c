@@ -179,6 +179,17 @@ static enum stage_result identify_token(struct exchange *x, struct str token)
     return refuse_token(x, answer);
 }
 
+/* The same words whatever is wrong: who found a key learns nothing of it. The
+ * record says which. */
+static enum stage_result refuse_key(
+    struct exchange *x, enum refusal reason, const struct snapshot_key *key)
+{
+    return refuse(x, reason, str_from(key ? key->id : ""),
+        "Incorrect API key provided: it is unknown, has expired or was "
+        "revoked, or is not for this address. A key starts with blf_ and was "
+        "shown once when it was issued; ask for a new one.");
+}
+
 /* A key or a token says who calls, whoever holds the certificate: a service
  * may show its own and pass its user's token on. */
 enum stage_result stage_identify(struct exchange *x)
@@ -203,28 +214,19 @@ enum stage_result stage_identify(struct exchange *x)
     if (identity_is_token(credential))
         return identify_token(x, credential);
     if (!secret_is_well_formed(SECRET_KEY_PREFIX, credential))
-        return refuse(x, REFUSAL_MALFORMED, STR(""),
-            "Incorrect API key provided. A key starts with blf_ and was shown "
-            "once when it was issued.");
+        return refuse_key(x, REFUSAL_MALFORMED, NULL);
     crypto_hash_once(w->hash, hash, credential.ptr, credential.len);
     const struct snapshot_key *key = snapshot_find_key(x->snapshot, hash);
     if (key == NULL)
-        return refuse(x, REFUSAL_UNKNOWN, STR(""),
-            "Incorrect API key provided. A key starts with blf_ and was shown "
-            "once when it was issued.");
-    struct str key_id = str_from(key->id);
+        return refuse_key(x, REFUSAL_UNKNOWN, NULL);
     if (key->revoked)
-        return refuse(x, REFUSAL_REVOKED, key_id,
-            "This API key has been revoked. Ask for a new one.");
+        return refuse_key(x, REFUSAL_REVOKED, key);
     if (key->expires_us != 0 && x->wall_us >= key->expires_us)
-        return refuse(x, REFUSAL_EXPIRED, key_id,
-            "This API key has expired. Ask for a new one.");
+        return refuse_key(x, REFUSAL_EXPIRED, key);
     if (key->caller->disabled)
-        return refuse(x, REFUSAL_DISABLED, key_id,
-            "The caller of this API key has been disabled.");
+        return refuse_key(x, REFUSAL_DISABLED, key);
     if (!snapshot_key_allows_address(key, connection_peer(x->connection)))
-        return refuse(x, REFUSAL_ADDRESS, key_id,
-            "This API key may not be used from this address.");
+        return refuse_key(x, REFUSAL_ADDRESS, key);
     key_usage_note(key->used, x->wall_us);
     x->key = key;
     x->caller = key->caller;

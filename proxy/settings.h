@@ -24,6 +24,7 @@ struct settings {
     int64_t workers;         /* 0: one per core */
     int64_t max_connections; /* per worker */
     int64_t max_connections_per_address;
+    int64_t refusals_per_minute; /* default 60; of one address */
     int64_t max_head_bytes, max_body_bytes,
         max_held_bytes;       /* held: all bodies and answers, per worker */
     int64_t max_answer_bytes; /* non-streamed */

@@ -65,6 +65,11 @@ SETTING_COUNT(queue_length, 1024, 0, 1048576,
     "Requests that may wait for a place at an engine, all together; one more "
     "gets 503, or the newest of the team that has most for its weight.")
 
+SETTING_COUNT(refusals_per_minute, 60, 0, 1000000,
+    "Failed authentications of one address (IPv6: of one /64) per worker and "
+    "minute that are answered at once. Further ones wait, up to two seconds "
+    "each; who is identified never does. 0: none ever waits.")
+
 SETTING_HEADING("Sizes: bytes, or a text such as \"64KiB\", \"16MiB\"")
 SETTING_BYTES(max_head_bytes, 32768, 1024, 1048576,
     "A request's line and headers; larger ones get 431.")

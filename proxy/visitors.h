@@ -2,10 +2,12 @@
  *
  * proxy/visitors.h - what one worker knows of each peer address: open
  * connections (for the per-address limit) and refusals before identification,
- * counted so that knocking cannot fill the log. One thread. */
+ * counted so that knocking cannot fill the log. An IPv6 peer is its /64: more
+ * is anybody's for the asking. One thread. */
 #ifndef PROXY_VISITORS_H
 #define PROXY_VISITORS_H
 
+#include "lib/clock.h"
 #include "lib/err.h"
 #include "lib/str.h"
 
@@ -48,8 +50,16 @@ void visitors_leave(struct visitors *visitors, const struct sockaddr *address);
 void visitors_refuse(struct visitors *visitors, const struct sockaddr *address,
     enum refusal reason, struct str route, struct str key, int64_t now_us);
 
+/* How long the answer to a failed authentication from there waits, so that
+ * guessing gets nowhere: nothing for the first `per_minute`, then more and more
+ * until VISITORS_DELAY_MAX_US. Notes the failure. Nobody is locked out: who is
+ * identified is never asked about here. */
+#define VISITORS_DELAY_MAX_US (2 * SECOND_US)
+int64_t visitors_delay(struct visitors *visitors,
+    const struct sockaddr *address, int64_t per_minute, int64_t now_us);
+
 struct visitors_report {
-    const char *address; /* text */
+    const char *address; /* text; the last one's */
     enum refusal reason;
     int64_t count, first_us, last_us;
     struct str route, key;

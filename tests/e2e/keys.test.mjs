@@ -32,7 +32,7 @@ test('a key works from its addresses alone, and the refusal is on record', async
   const outside = issue('--address', '192.0.2.0/24');
   const answer = await world.untouched(() => world.chat(outside.key, { }));
   assert.equal(answer.status, 401);
-  assert.match(answer.body, /may not be used from this address/);
+  assert.match(answer.body, /is not for this address/);
   // No header moves a caller.
   const forged = await world.untouched(() => world.request('POST', '/v1/chat/completions', { key: outside.key,
     headers: { 'x-forwarded-for': '192.0.2.1', forwarded: 'for=192.0.2.1', 'x-real-ip': '192.0.2.1' },
