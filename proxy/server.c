@@ -29,6 +29,7 @@
 #include <unistd.h>
 
 #define SEALING_EVERY_US HOUR_US
+#define RETENTION_EVERY_US DAY_US
 
 /* --- Publishing ---------------------------------------------------------- */
 
@@ -146,6 +147,11 @@ static struct snapshot *current_snapshot(void *context)
     struct snapshot *snapshot = snapshot_ref(s->shared.snapshot);
     pthread_mutex_unlock(&s->shared.mutex);
     return snapshot;
+}
+
+static void forget_subject(void *context, struct str subject)
+{
+    content_forget(((struct server *)context)->shared.content, subject);
 }
 
 static struct quota_ledger *the_ledger(void *context)
@@ -438,6 +444,7 @@ static void wait_for_end(struct server *s)
         {.fd = s->event_fd, .events = POLLIN}};
     int64_t sealing_due = clock_monotonic() + SEALING_EVERY_US;
     int64_t usage_due = clock_monotonic() + MINUTE_US;
+    int64_t retention_due = clock_monotonic() + MINUTE_US;
     for (;;) {
         int ready = poll(fds, 2, 1000);
         if (ready < 0 && errno != EINTR)
@@ -447,6 +454,10 @@ static void wait_for_end(struct server *s)
         if (clock_monotonic() >= sealing_due) {
             sealing_due += SEALING_EVERY_US;
             look_at_sealing(s);
+        }
+        if (clock_monotonic() >= retention_due) {
+            retention_due += RETENTION_EVERY_US;
+            admin_run_retention(s->admin);
         }
         if (clock_monotonic() >= usage_due) {
             usage_due += MINUTE_US;
@@ -562,6 +573,7 @@ int server_run(const char *dir)
         .ledger = the_ledger,
         .status = server_write_status,
         .metrics = server_write_metrics,
+        .forget = forget_subject,
         .ready = server_is_ready};
     raise_descriptor_limit();
     s->shared.ledger = quota_ledger_new();

@@ -294,6 +294,64 @@ CREATE TABLE emergency_caller (
     PRIMARY KEY (emergency, caller)
 ) STRICT, WITHOUT ROWID;
 
+-- How long what a record seals stays readable: its personal fields and kept
+-- content. The class "default" is there without a row, too.
+CREATE TABLE retention_class (
+    name    TEXT PRIMARY KEY,
+    days    INTEGER NOT NULL CHECK (days BETWEEN 1 AND 36500), -- after the month
+    exempt  INTEGER NOT NULL DEFAULT 0 CHECK (exempt IN (0, 1)), -- from erasure
+    created INTEGER NOT NULL
+) STRICT;
+
+-- The class of a team's records, where no rule names one (@retain).
+CREATE TABLE retention_team (
+    team  TEXT PRIMARY KEY REFERENCES team (name) ON DELETE CASCADE,
+    class TEXT NOT NULL REFERENCES retention_class (name)
+) STRICT, WITHOUT ROWID;
+
+-- No class keeps for less. It can only be raised.
+CREATE TABLE retention_lock (
+    id    INTEGER PRIMARY KEY CHECK (id = 1),
+    days  INTEGER NOT NULL CHECK (days BETWEEN 1 AND 36500),
+    since INTEGER NOT NULL
+) STRICT;
+
+-- Legal holds: the sealing keys of the records that they are about are not
+-- destroyed while they stand.
+CREATE TABLE hold (
+    name     TEXT PRIMARY KEY,
+    caller   TEXT NOT NULL DEFAULT '', -- id; '': every caller
+    team     TEXT NOT NULL DEFAULT '', -- '': every team
+    since    INTEGER NOT NULL DEFAULT 0, -- 0: no bound
+    until    INTEGER NOT NULL DEFAULT 0, -- exclusive; 0: no bound
+    reason   TEXT NOT NULL,
+    basis    TEXT NOT NULL,            -- the duty or claim it rests on
+    created  INTEGER NOT NULL,
+    released INTEGER                   -- NULL: it stands
+) STRICT;
+
+-- Destructions of sealing keys: expiry and erasure. One that has no end yet is
+-- taken up again at the next start.
+CREATE TABLE disposal (
+    id      TEXT PRIMARY KEY,
+    kind    TEXT NOT NULL CHECK (kind IN ('retention', 'erasure')),
+    subject TEXT NOT NULL DEFAULT '',  -- erasure: the caller's id
+    reason  TEXT NOT NULL DEFAULT '',
+    basis   TEXT NOT NULL DEFAULT '',
+    begun   INTEGER NOT NULL,
+    ended   INTEGER,
+    keys    INTEGER NOT NULL DEFAULT 0,
+    files   INTEGER NOT NULL DEFAULT 0,
+    bytes   INTEGER NOT NULL DEFAULT 0,
+    certificate TEXT NOT NULL DEFAULT '' -- hex SHA-256 of DIR/certificates/ID.json
+) STRICT;
+
+CREATE TABLE disposal_key (            -- of those that have not ended
+    disposal TEXT NOT NULL REFERENCES disposal (id),
+    key      TEXT NOT NULL,
+    PRIMARY KEY (disposal, key)
+) STRICT, WITHOUT ROWID;
+
 CREATE TABLE anchor (
     name          TEXT PRIMARY KEY,
     kind          TEXT NOT NULL CHECK (kind IN ('file', 'command')),

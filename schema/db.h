@@ -16,7 +16,7 @@
 #include "lib/str.h"
 
 enum db_kind {
-    DB_CONTROL, /* rollback journal, synchronous=EXTRA */
+    DB_CONTROL, /* rollback journal, synchronous=EXTRA, secure_delete */
     DB_PERSONS, /* rollback journal, synchronous=EXTRA, secure_delete */
     DB_INDEX    /* may be lost: rollback journal, synchronous=OFF */
 };

@@ -39,7 +39,8 @@ static const struct db_schema schemas[] = {
             .version = 3,
             .create = schema_control_sql,
             .older = OLDER_WAITS,
-            .pragmas = "PRAGMA journal_mode=DELETE; PRAGMA synchronous=EXTRA;",
+            .pragmas = "PRAGMA journal_mode=DELETE; PRAGMA synchronous=EXTRA; "
+                       "PRAGMA secure_delete=ON;",
             .check_on_open = true,
         },
     [DB_PERSONS] =

@@ -5,6 +5,7 @@
  * that a failed change was rolled back and that something was answered. */
 #include "proxy/admin/admin.h"
 #include "proxy/admin/admin_priv.h"
+#include "proxy/admin/retention.h"
 
 #include "lib/log.h"
 #include "lib/must.h"
@@ -28,6 +29,69 @@ static enum err make_rights(struct admin *admin, struct errinfo *info)
     return err;
 }
 
+/* --- By itself ------------------------------------------------------- */
+
+/* Work that no request asked for. What fails is said, and tried again the next
+ * time. */
+static void as_system(struct admin *admin, const char *trouble,
+    enum err (*work)(struct admin_call *call))
+{
+    static const struct admin_request nobody = {.uid = -1};
+    struct admin_response unused = {0};
+    struct admin_call call = {
+        .admin = admin,
+        .request = &nobody,
+        .response = &unused,
+        .control = admin->control,
+        .db = control_db(admin->control),
+        .persons = control_persons(admin->control),
+        .arena = arena_new(16384, ADMIN_ARENA_MAX),
+        .actor = {.id = "system", .role = "admin", .method = "system"},
+    };
+    enum err err = ERR_NOMEM;
+
+    buf_init(&unused.body, ADMIN_ANSWER_MAX);
+    if (call.arena) {
+        control_lock(call.control);
+        err = work(&call);
+        if (call.changing)
+            control_abandon(call.control);
+        control_unlock(call.control);
+    }
+    if (err)
+        log_error(trouble, "why=%s",
+            LOG_QUOTE(call.info.text[0] ? call.info.text : err_name(err)));
+    arena_free(&call.arena);
+    buf_fini(&unused.body);
+}
+
+static enum err resume(struct admin_call *call)
+{
+    size_t count;
+
+    return disposal_resume(call, &count);
+}
+
+static enum err run_retention(struct admin_call *call)
+{
+    json_t *what = NULL;
+    enum err err = retention_run(call, &what);
+    json_int_t destroyed =
+        json_integer_value(json_object_get(what, "destroyed"));
+    json_int_t held = json_integer_value(json_object_get(what, "held"));
+
+    if (!err && destroyed + held > 0)
+        log_info("retention_run", "keys=%lld held=%lld", (long long)destroyed,
+            (long long)held);
+    json_decref(what);
+    return err;
+}
+
+void admin_run_retention(struct admin *admin)
+{
+    as_system(admin, "retention_not_run", run_retention);
+}
+
 enum err admin_new(struct control *control, const struct admin_server *server,
     struct admin **out, struct errinfo *info)
 {
@@ -44,6 +108,8 @@ enum err admin_new(struct control *control, const struct admin_server *server,
         return err;
     }
     *out = admin;
+    if (control_log(control))
+        as_system(admin, "disposal_not_resumed", resume);
     return ERR_OK;
 }
 

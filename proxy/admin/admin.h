@@ -21,6 +21,9 @@ struct admin_server {
      * requests by outcome, snapshot, policy, log health, uptime. */
     void (*status)(void *context, struct buf *out);
     void (*metrics)(void *context, struct buf *out); /* Prometheus 0.0.4 */
+    /* The sealing keys of a caller are destroyed: none is used any more when
+     * this returns, but in what has been waited for long enough. */
+    void (*forget)(void *context, struct str subject);
     /* true when ready; else the reasons, a JSON array of strings */
     bool (*ready)(void *context, struct buf *reasons);
 };
@@ -39,10 +42,14 @@ struct admin_response {
 };
 
 struct admin;
-/* keeps control and server (server may be NULL: offline). gives *out. */
+/* keeps control and server (server may be NULL: offline). Finishes erasures and
+ * expiries that a stop interrupted, on record as "system". gives *out. */
 enum err admin_new(struct control *control, const struct admin_server *server,
     struct admin **out, struct errinfo *info) MUSTCHECK;
 void admin_free(struct admin **admin);
+/* What the server does once a day: destroys what has expired. Says in its log
+ * what it did. */
+void admin_run_retention(struct admin *admin);
 /* Always answers (RFC 9457 problem details on failure). response->body must be
  * initialised; the caller frees it. */
 void admin_handle(struct admin *admin, const struct admin_request *request,

@@ -293,6 +293,20 @@ enum err handle_caller_change(struct admin_call *call)
     return err ? err : admin_answer(call, 200, caller);
 }
 
+/* Nothing can be sealed for them any more, so nothing can pass. */
+static enum err refuse_erased(struct admin_call *call, struct str id)
+{
+    bool erased = false;
+    enum err err = admin_exists(call, call->db,
+        "SELECT 1 FROM disposal WHERE kind = 'erasure' AND subject = ?1", id,
+        &erased);
+
+    if (!err && erased)
+        return FAIL(call, ERR_WRONG_STATE,
+            "the person was erased and stays disabled; add a new caller");
+    return err;
+}
+
 static enum err set_disabled(struct admin_call *call, bool disabled)
 {
     static const struct admin_field fields[] = {
@@ -311,6 +325,8 @@ static enum err set_disabled(struct admin_call *call, bool disabled)
     if (err || (err = admin_begin(call)))
         return err;
     err = read_state(call, id, &kind, &was);
+    if (!err && !disabled)
+        err = refuse_erased(call, id);
     if (!err && was == disabled)
         err = FAIL(call, ERR_WRONG_STATE, "the caller is %s already",
             disabled ? "disabled" : "enabled");

@@ -9,11 +9,14 @@
  * access away (disable, revoke, retire) is always one person's to do. */
 #include "proxy/admin/admin_priv.h"
 
-/* Actions that never wait: they only take away, or have a rule of their own. */
+/* Actions that never wait: they only take away, or have a rule of their own;
+ * an erasure and an expiry destroy what no second change could bring back in
+ * step with the first, and have holds, exempt classes and the lock. */
 static const char *const never[] = {"disableCaller", "revokeKey",
     "disableAdministrator", "revokeToken", "retireModel", "removeIssuer",
     "approveProposal", "rejectProposal", "withdrawProposal", "applyProposal",
-    "rebuildIndex", "beginBackup", "endBackup", "testSink", NULL};
+    "rebuildIndex", "beginBackup", "endBackup", "testSink", "eraseSubject",
+    "runRetention", NULL};
 
 /* Where the path's first word is not what the operation is about. */
 static const struct {

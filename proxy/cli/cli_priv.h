@@ -176,6 +176,12 @@ int cli_run_report(struct cli *cli);
 int cli_run_find_text(struct cli *cli);
 int cli_run_reindex(struct cli *cli);
 int cli_run_content(struct cli *cli);
+int cli_run_retention(struct cli *cli);
+int cli_run_hold(struct cli *cli);
+int cli_report_retention(struct cli *cli);
+int cli_run_subject(struct cli *cli);
+extern const struct cli_option cli_retention_options[4], cli_hold_options[6],
+    cli_subject_options[2];
 extern const struct cli_option cli_content_options[1];
 extern const struct cli_option cli_stats_options[22], cli_gaps_options[3],
     cli_sample_options[5], cli_access_options[4], cli_report_options[22];

@@ -381,6 +381,28 @@ static const struct cli_command commands[] = {
         "as their key is\nthere; and the personal fields of the record. ID is "
         "the request's (x-request-id).\nThe reading is on record.",
         OPTIONS(cli_content_options), cli_run_content, NULL, false, false},
+    {"audit", "subject", "export|erase CALLER [FOLDER]", 2, 3,
+        "What a person may ask for: a copy of everything, or erasure",
+        "export CALLER FOLDER: a new folder with everything on record about "
+        "the person, opened.\nerase CALLER: destroys the sealing keys of all "
+        "their records, kept content, the name\nand the API keys, for ever. "
+        "Refused while a legal hold is on them.",
+        OPTIONS(cli_subject_options), cli_run_subject, NULL, false, false},
+    {"audit", "retention", "show|run|class|team|lock [NAME] [CLASS]", 1, 3,
+        "How long records stay readable",
+        "show: classes, periods, what was destroyed. run: destroys what has "
+        "expired, now (the\nserver does so once a day). class NAME --days N "
+        "or --profile P: a class. team TEAM CLASS:\nthe class of a team's "
+        "records; without CLASS, the default. lock DAYS: nothing goes\n"
+        "earlier, and nobody can lower that.",
+        OPTIONS(cli_retention_options), cli_run_retention, NULL, false, false},
+    {"audit", "hold", "list|show|add|release [NAME]", 1, 2,
+        "Legal holds: records that must stay readable",
+        "add NAME: of a caller, a team, a time, or all of these. While it "
+        "stands neither\nretention nor erasure destroys the keys that its "
+        "records use. show NAME: what it\nis about, and what else stays "
+        "readable because the same keys seal it.",
+        OPTIONS(cli_hold_options), cli_run_hold, NULL, false, false},
     {"audit", "tail", "", 0, 0, "The newest entries of the log, in words", NULL,
         OPTIONS(tail_options), run_tail, NULL, false, false},
     {"audit", "prove", "ID", 1, 1,

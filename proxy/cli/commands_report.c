@@ -332,6 +332,7 @@ enum report_kind {
     REPORT_COUNTS,
     REPORT_GAPS,
     REPORT_POLICY_AT,
+    REPORT_RETENTION,
     REPORT_ELSEWHERE /* another command answers it, or nothing can yet */
 };
 struct report {
@@ -361,7 +362,8 @@ static const struct report reports[] = {
     {"was-it-sent", "Was this text sent?", REPORT_ELSEWHERE, NULL, NULL,
         "bailiff audit find-text FILE, with exactly the body that was sent (or "
         "answered);\na part of one cannot be looked for: the log holds keyed "
-        "digests, no text"},
+        "digests, no text;\nwhere a rule keeps content, `bailiff audit content "
+        "ID` opens it"},
     {"completeness", "Requests per day, team and model", REPORT_COUNTS,
         "type=request&by=day,team,model", NULL, NULL},
     {"gaps", "When nothing is on record, and why", REPORT_GAPS, NULL, NULL,
@@ -369,10 +371,11 @@ static const struct report reports[] = {
     {"sample", "A random sample that can be repeated", REPORT_ELSEWHERE, NULL,
         NULL, "bailiff audit sample --seed TEXT"},
     {"subject", "A copy of what is on record about one caller",
-        REPORT_ELSEWHERE, NULL, NULL, "bailiff audit export FILE --caller WHO"},
-    {"retention", "What is held, expired, erased", REPORT_ELSEWHERE, NULL, NULL,
-        "nothing expires and nothing is erased in this version: every entry is "
-        "held"},
+        REPORT_ELSEWHERE, NULL, NULL,
+        "bailiff audit subject export CALLER FOLDER (opened, for the person); "
+        "bailiff audit export\nFILE --caller WHO (entries with proofs)"},
+    {"retention", "What is held, expired, erased", REPORT_RETENTION, NULL, NULL,
+        NULL},
     {"overrides", "Rules put into force or rolled back, and on whose approval",
         REPORT_ROWS, "type=policy", NULL, NULL},
     {"complaints", "Complaints and their state", REPORT_ELSEWHERE, NULL, NULL,
@@ -472,6 +475,8 @@ static int answer(struct cli *cli, const struct report *report, json_t *body)
         return show_gaps(cli, body);
     case REPORT_POLICY_AT:
         return policy_at(cli, body);
+    case REPORT_RETENTION:
+        return cli_report_retention(cli);
     case REPORT_ELSEWHERE:
         puts(report->words);
         return 0;

@@ -386,6 +386,29 @@ test('both ends of a backup', async () => {
   assert.ok(!existsSync(moment.folder));
 });
 
+test('retention, holds, and what persons may ask for', async () => {
+  await call('getRetention');
+  await call('setRetentionClass', { params: { class: 'six-years' }, body: { profile: 'hipaa', exempt: false, reason: 'r' } });
+  await call('setRetentionClass', { params: { class: 'six-years' }, body: { days: 2500 } });
+  await call('setTeamRetention', { params: { team: 'lab' }, body: { class: 'six-years', reason: 'r' } });
+  assert.equal((await call('getRetention')).teams[0].class, 'six-years');
+  await call('removeTeamRetention', { params: { team: 'lab' } });
+  await call('raiseRetentionLock', { body: { days: 100, reason: 'r' } });
+  await call('raiseRetentionLock', { body: { days: 99 }, status: 409 });
+  await call('setRetentionClass', { params: { class: 'default' }, body: { days: 99 }, status: 409 });
+  assert.equal((await call('runRetention')).destroyed, 0);
+  const hold = { name: 'case-1', caller: 'eve', team: 'lab', since: '2020-01-01', until: '2099-01-01', reason: 'r', basis: 'b' };
+  await call('addHold', { body: hold, status: 201 });
+  await call('addHold', { body: hold, status: 409 });
+  await call('listHolds');
+  assert.ok((await call('getHold', { params: { hold: 'case-1' } })).keys >= 0);
+  await call('releaseHold', { params: { hold: 'case-1' }, body: { reason: 'r' } });
+  await call('addCaller', { body: { handle: 'gone-soon' }, status: 201 });
+  assert.equal((await call('exportSubject', { params: { caller: 'gone-soon' } })).person.handle, 'gone-soon');
+  assert.ok((await call('exportSubject', { params: { caller: 'gone-soon' }, query: { of: 'acts', after: 0 } })).records.length > 0);
+  await call('eraseSubject', { params: { caller: 'gone-soon' }, body: { reason: 'r', basis: 'b' } });
+});
+
 test('health', async () => {
   await call('getHealth');
   await call('getReadiness');
@@ -409,7 +432,7 @@ test('every operation of the document was called, and did what it is for', () =>
 // The program names the members that it knows; so does the document.
 test('bodies and queries have the members of the document, no more and no fewer', async () => {
   const params = { key: 'contact', team: 'lab', caller: 'eve', engine: 'local', model: 'tiny', alias: 'gpt-4o-mini', group: 'large',
-    version: '1', quota: 'quo_x', anchor: 'x', sink: 'x', issuer: 'x', domain: 'x', mapping: 'map_x', administrator: 'a-auditor', record: '0' };
+    version: '1', hold: 'case-1', class: 'six-years', quota: 'quo_x', anchor: 'x', sink: 'x', issuer: 'x', domain: 'x', mapping: 'map_x', administrator: 'a-auditor', record: '0' };
   params.key = 'contact';
   const knownOf = (answer) => answer.errors?.find((one) => one.field === 'qqqqqqqqqqqq')?.message.match(/known: (.*)$/)?.[1].split(', ').sort();
   for (const [id, operation] of operations) {
