@@ -18,7 +18,8 @@
 #include <sys/eventfd.h>
 #include <unistd.h>
 
-#define EVENTS_A_TURN 256
+#define EVENTS_A_TURN 1024
+#define SLEPT_US 100 /* so long a wait was one for something to come */
 #define FIRST_TIMERS 64
 
 struct entry {
@@ -29,6 +30,9 @@ struct entry {
 struct loop {
     int epoll_fd, wake_fd;
     int64_t now_us, wall_us;
+    int64_t oldest_us; /* nothing that is ready has been so for longer */
+    uint64_t turns;
+    bool drained; /* the last wait gave all that was ready */
     bool again, in_timers;
     _Atomic bool stopping;
     _Atomic bool wake_pending; /* saves the write when one is on its way */
@@ -322,14 +326,36 @@ void loop_close_later(struct loop *loop, struct loop_garbage *garbage)
 
 /* Until the next timer, in whole milliseconds rounded up (rounding down would
  * spin); -1: no timer. */
-static int wait_ms(struct loop *loop)
+int64_t loop_lag(const struct loop *loop)
+{
+    return clock_monotonic() - loop->oldest_us;
+}
+
+uint64_t loop_turns(const struct loop *loop)
+{
+    return loop->turns;
+}
+
+/* What is ready now has become so since the last wait gave all that was; or
+ * just now, if there was nothing to give. */
+static void note_wait(struct loop *loop, int64_t before_us, int64_t last_us)
+{
+    if (loop->now_us - before_us > SLEPT_US)
+        loop->oldest_us = loop->now_us;
+    else if (loop->drained)
+        loop->oldest_us = last_us;
+    loop->drained = loop->event_count < EVENTS_A_TURN;
+    loop->turns++;
+}
+
+static int wait_ms(struct loop *loop, int64_t now_us)
 {
     if (loop->again || loop->garbage ||
         atomic_load_explicit(&loop->stopping, memory_order_relaxed))
         return 0;
     if (loop->timer_count == 0)
         return -1;
-    int64_t left = loop->heap[0].due_us - clock_monotonic();
+    int64_t left = loop->heap[0].due_us - now_us;
     if (left <= 0)
         return 0;
     int64_t ms = (left + 999) / 1000;
@@ -338,13 +364,15 @@ static int wait_ms(struct loop *loop)
 
 static void run_turn(struct loop *loop)
 {
-    int timeout = wait_ms(loop);
+    int64_t last_us = loop->now_us, before_us = clock_monotonic();
+    int timeout = wait_ms(loop, before_us);
     loop->again = false;
     int count =
         epoll_wait(loop->epoll_fd, loop->events, EVENTS_A_TURN, timeout);
     MUST(count >= 0 || errno == EINTR);
     read_clocks(loop);
     loop->event_count = count > 0 ? count : 0;
+    note_wait(loop, before_us, last_us);
     for (loop->event_at = 0; loop->event_at < loop->event_count;) {
         struct epoll_event event = loop->events[loop->event_at++];
         struct loop_source *source = event.data.ptr;

@@ -54,6 +54,10 @@ void loop_again(struct loop *loop);
 /* The time at the start of this turn. */
 int64_t loop_now(const struct loop *loop);  /* monotonic, us */
 int64_t loop_wall(const struct loop *loop); /* CLOCK_REALTIME, us */
+/* For how long, at most, what is handled now can have waited for its turn: the
+ * measure of how far the loop is behind. Reads the clock. */
+int64_t loop_lag(const struct loop *loop);
+uint64_t loop_turns(const struct loop *loop); /* the number of this one */
 
 enum err loop_add(struct loop *loop, int fd, uint32_t events,
     struct loop_source *source) MUSTCHECK;

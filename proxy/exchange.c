@@ -20,7 +20,7 @@ static const struct {
     const char *name;
     enum stage_result (*run)(struct exchange *x);
 } stages[] = {
-    {"route", stage_route}, {"identify", stage_identify},
+    {"route", stage_route}, {"load", stage_load}, {"identify", stage_identify},
     {"read", stage_read}, /* waits for the body */
     {"describe", stage_describe}, {"plan", stage_plan},
     {"decide", stage_decide}, {"queue", stage_queue}, /* may wait */
@@ -30,7 +30,7 @@ static const struct {
     {"forward", stage_forward}, /* waits for the engine; relays, settles */
 };
 #define STAGE_COUNT (sizeof(stages) / sizeof(stages[0]))
-#define STAGE_READ 2u
+#define STAGE_READ 3u
 
 /* --- Life ---------------------------------------------------------------- */
 

@@ -171,6 +171,7 @@ void exchange_refuse(struct exchange *x);
 
 /* --- The stages, in order ------------------------------------------------ */
 enum stage_result stage_route(struct exchange *x);
+enum stage_result stage_load(struct exchange *x);
 enum stage_result stage_identify(struct exchange *x);
 enum stage_result stage_read(struct exchange *x);
 enum stage_result stage_describe(struct exchange *x);

@@ -26,6 +26,25 @@ enum stage_result stage_route(struct exchange *x)
     return STAGE_DENY;
 }
 
+/* --- load ---------------------------------------------------------------- */
+
+/* Refused before anything is spent on it, so that those which were taken are
+ * answered in time. */
+enum stage_result stage_load(struct exchange *x)
+{
+    struct worker *w = x->worker;
+    if (!worker_is_behind(w))
+        return STAGE_PASS;
+    metrics_add(&w->metrics, METRIC_OVERLOAD, 1);
+    worker_refuse(w, x->connection, REFUSAL_OVERLOAD,
+        str_from(x->match.route->path), STR(""));
+    exchange_deny(x, "load", 503, "api_error", "overloaded",
+        "More requests have come than can be answered in time. Try again in a "
+        "moment.");
+    x->verdict.retry_after_s = 1;
+    return STAGE_DENY;
+}
+
 /* --- identify ------------------------------------------------------------ */
 
 static enum stage_result refuse(struct exchange *x, enum refusal reason,

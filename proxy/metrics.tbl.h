@@ -19,6 +19,8 @@ METRIC(PERMITTED, "bailiff_decisions_total{decision=\"permit\"}", "counter",
 METRIC(DENIED, "bailiff_decisions_total{decision=\"deny\"}", "counter", "")
 METRIC(REFUSED, "bailiff_refused_total", "counter",
     "Requests refused before the caller was known")
+METRIC(OVERLOAD, "bailiff_overload_refused_total", "counter",
+    "Of these, refused because more had come than could be answered in time")
 METRIC(OUTCOME_OK, "bailiff_outcomes_total{outcome=\"ok\"}", "counter",
     "How permitted requests ended")
 METRIC(OUTCOME_CUT, "bailiff_outcomes_total{outcome=\"cut\"}", "counter", "")

@@ -33,6 +33,7 @@ struct settings {
     int64_t write_timeout_ms; /* a caller that does not read */
     int64_t connect_timeout_ms, first_byte_timeout_ms,
         stall_timeout_ms; /* engines */
+    int64_t max_queue_ms;
     int64_t tokeniser_timeout_ms;
     int64_t queue_length;     /* requests that wait for an engine's place */
     int64_t queue_timeout_ms;

@@ -27,6 +27,7 @@ static const char *const names[REFUSAL_COUNT] = {
     [REFUSAL_DISABLED] = "disabled",
     [REFUSAL_BAD_HEAD] = "bad_head",
     [REFUSAL_ROUTE] = "route",
+    [REFUSAL_OVERLOAD] = "overload",
     [REFUSAL_TOKEN] = "token",
     [REFUSAL_CERTIFICATE_MISSING] = "certificate_missing",
     [REFUSAL_CERTIFICATE_EXPIRED] = "certificate_expired",

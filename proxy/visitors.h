@@ -23,6 +23,7 @@ enum refusal {
     REFUSAL_DISABLED, /* the caller is */
     REFUSAL_BAD_HEAD, /* not strict HTTP/1.1 */
     REFUSAL_ROUTE,    /* unknown path or method, without a good credential */
+    REFUSAL_OVERLOAD, /* more had come than could be answered in time */
     REFUSAL_TOKEN,    /* a signed token that was not accepted */
     REFUSAL_CERTIFICATE_MISSING,
     REFUSAL_CERTIFICATE_EXPIRED,

@@ -25,6 +25,8 @@
 #define PRODUCER_MAX (512u << 20)
 #define ACCEPTS_PER_TURN 64
 #define REFUSALS_EVERY_S 5
+/* So many requests of a turn are taken however far behind it is. */
+#define CROWD_LEAST 128
 
 void worker_wake(struct worker *worker)
 {
@@ -55,6 +57,18 @@ void worker_release(struct worker *w, size_t bytes)
     MUST(bytes <= w->held_bytes);
     w->held_bytes -= bytes;
     metrics_add(&w->metrics, METRIC_HELD_BYTES, -(int64_t)bytes);
+}
+
+bool worker_is_behind(struct worker *w)
+{
+    uint64_t turn = loop_turns(w->loop);
+    if (w->crowd_turn != turn) {
+        w->crowd_turn = turn;
+        w->crowd = 0;
+    }
+    int64_t most_us = w->settings->max_queue_ms * 1000;
+    return ++w->crowd > CROWD_LEAST && most_us > 0 &&
+           loop_lag(w->loop) > most_us;
 }
 
 void worker_refuse(struct worker *w, const struct connection *connection,

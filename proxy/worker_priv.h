@@ -94,6 +94,9 @@ struct worker {
     struct content_inbox kept;    /* content that is durable now */
     struct queue_mailbox mailbox; /* places that were granted */
 
+    uint64_t crowd_turn; /* of the loop, in which */
+    unsigned crowd;      /* so many requests began */
+
     char *scratch;    /* WORKER_SCRATCH bytes: one read */
     struct buf entry; /* the audit entry being written */
     struct buf wire;  /* the answer being written */
@@ -112,6 +115,10 @@ void worker_wake(struct worker *worker);
 const char *worker_date(struct worker *worker);        /* 29 characters */
 bool worker_hold(struct worker *worker, size_t bytes); /* false: too many */
 void worker_release(struct worker *worker, size_t bytes);
+/* Once for each request that begins: has more come than is answered within
+ * max_queue_ms? Some are taken in each turn in any case: what made the turn
+ * long may have been something else. */
+bool worker_is_behind(struct worker *worker);
 void worker_wait_durable(struct worker *worker, struct exchange *exchange);
 void worker_refuse(struct worker *worker, const struct connection *connection,
     enum refusal reason, struct str route, struct str key);

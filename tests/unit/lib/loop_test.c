@@ -12,6 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
+#include <sys/eventfd.h>
 #include <sys/socket.h>
 #include <unistd.h>
 #include <cmocka.h>
@@ -280,10 +281,57 @@ static void stops_from_another_thread(void **state)
     assert_true(loop_wall(loop) > 0);
 }
 
+/* Two descriptors that are ready at once: the second one waits for the first
+ * one's work, and the loop knows for how long. */
+struct laggard {
+    struct loop_source source;
+    struct loop *loop;
+    int64_t lag_us, work_us;
+    uint64_t turn;
+};
+
+static void work_long(struct loop_source *source, uint32_t events)
+{
+    struct laggard *one = (struct laggard *)source;
+    (void)events;
+    one->lag_us = loop_lag(one->loop);
+    one->turn = loop_turns(one->loop);
+    for (int64_t end = clock_monotonic() + one->work_us;
+         clock_monotonic() < end;)
+        ;
+    loop_stop(one->loop);
+}
+
+static void a_loop_knows_how_far_it_is_behind(void **state)
+{
+    struct loop *own;
+    struct laggard ones[2];
+    int fds[2];
+    (void)state;
+    assert_int_equal(loop_new(&own, NULL), ERR_OK);
+    for (int i = 0; i < 2; i++) {
+        ones[i] = (struct laggard){
+            .source.ready = work_long, .loop = own, .work_us = 20000};
+        fds[i] = eventfd(1, EFD_NONBLOCK);
+        assert_true(fds[i] >= 0);
+        assert_int_equal(
+            loop_add(own, fds[i], EPOLLIN | EPOLLET, &ones[i].source), ERR_OK);
+    }
+    loop_run(own);
+    struct laggard *last =
+        ones[0].lag_us > ones[1].lag_us ? &ones[0] : &ones[1];
+    assert_true(last->lag_us >= 20000);
+    assert_int_equal(ones[0].turn, ones[1].turn);
+    for (int i = 0; i < 2; i++)
+        close(fds[i]);
+    loop_free(&own);
+}
+
 int main(void)
 {
 #define WITH_LOOP(test) cmocka_unit_test_setup_teardown(test, set_up, tear_down)
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_loop_knows_how_far_it_is_behind),
         WITH_LOOP(phases_come_in_order),
         WITH_LOOP(fetched_events_of_removed_sources_are_dropped),
         WITH_LOOP(timers_fire_in_order),
