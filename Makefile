@@ -94,7 +94,7 @@ EMBEDDED_O := $(EMBEDDED_C:.c=.o)
 all: $(BUILD)/bailiff ## build the program (release, hardened)
 
 define folder_rules
-$(call archive,$(1)): $(call objects,$(1)) $(if $(filter schema,$(1)),$(EMBEDDED_O))
+$(call archive,$(1)): $(call objects,$(1)) $(if $(filter schema,$(1)),$(EMBEDDED_O)) $(if $(filter proxy,$(1)),$(BUILD)/generated/policies.o)
 	@rm -f $$@
 	$(Q)ar rcsD $$@ $$^
 endef
@@ -105,8 +105,13 @@ $(BUILD)/generated/schema/%.c: schema/% schema/embed.sh
 	@mkdir -p $(@D)
 	$(Q)bash schema/embed.sh $< > $@
 
+# The recipes and packs of policies/ become one table (proxy/rules/shipped.h).
+$(BUILD)/generated/policies.c: $(shell find policies -type f)
+	@mkdir -p $(@D)
+	$(Q)bash policies/embed.sh > $@
+
 $(BUILD)/generated/%.o: $(BUILD)/generated/%.c
-	$(Q)$(CC) -std=gnu11 $(OPT) -c $< -o $@
+	$(Q)$(CC) -std=gnu11 -I. $(OPT) -c $< -o $@
 
 $(BUILD)/%.o: %.c
 	@mkdir -p $(@D)

@@ -60,6 +60,8 @@ static const struct phrase phrases[] = {
     {"policy.activated", "put policy version # into force"},
     {"policy.approved", "approved policy version #"},
     {"policy.put", "stored policy version #"},
+    {"policy.tests_stored", "stored test cases with policy version #"},
+    {"policy.explained", "had the decision about # explained"},
     {"policy.rolled_back", "went back to policy version #"},
     {"policy.submitted", "submitted policy version # for approval"},
     {"system.backup_begun", "began the backup #"},

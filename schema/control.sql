@@ -211,6 +211,18 @@ CREATE TABLE policy_version (
 ) STRICT;
 CREATE UNIQUE INDEX policy_version_active ON policy_version (state) WHERE state = 'active';
 
+-- Test cases that stand beside a version; JSON (proxy/rules/cases.h).
+CREATE TABLE policy_test (
+    version INTEGER PRIMARY KEY REFERENCES policy_version (version),
+    text    TEXT NOT NULL
+) STRICT;
+
+-- What a version would have changed when it was submitted; JSON.
+CREATE TABLE policy_effect (
+    version INTEGER PRIMARY KEY REFERENCES policy_version (version),
+    text    TEXT NOT NULL
+) STRICT;
+
 CREATE TABLE policy_act (
     id      INTEGER PRIMARY KEY,
     version INTEGER NOT NULL REFERENCES policy_version (version),

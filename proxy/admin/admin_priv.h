@@ -311,7 +311,8 @@ admin_handler handle_group_list, handle_group_add, handle_group_remove,
 admin_handler handle_policy_list, handle_policy_show, handle_policy_validate,
     handle_policy_put, handle_policy_submit, handle_policy_approve,
     handle_policy_activate, handle_policy_rollback, handle_policy_try,
-    handle_policy_diff, handle_policy_replay;
+    handle_policy_diff, handle_policy_replay, handle_policy_explain,
+    handle_policy_test;
 admin_handler handle_price_list, handle_price_set, handle_price_show;
 admin_handler handle_quota_list, handle_quota_put, handle_quota_remove,
     handle_quota_usage;

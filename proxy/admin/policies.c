@@ -2,10 +2,11 @@
  *
  * proxy/admin/policies.c - versions of the policy set: the admin API's side of
  * policy/store.h, with an event for every step. */
-#include "proxy/admin/admin_priv.h"
+#include "proxy/admin/rules_priv.h"
 
 #include "lib/clock.h"
 #include "policy/store.h"
+#include "proxy/rules/cases.h"
 
 #define FINDINGS_MAX (1u << 20)
 #define RULES_MAX (2 << 20)
@@ -95,13 +96,19 @@ static enum err version_json(
 {
     struct listing acts = {call, json_array()};
     struct policy_version version;
-    json_t *policy;
+    struct str tests = STR("");
+    json_t *policy, *effect = NULL;
     enum err err =
         policy_store_get(call->db, number, call->arena, &version, &call->info);
 
     if (!err)
         err = policy_store_acts(call->db, number, add_act, &acts, &call->info);
+    if (!err && with_text)
+        err = policy_effect_of(call, number, &effect);
+    if (!err && with_text)
+        err = policy_tests_of(call, number, &tests);
     if (err) {
+        json_decref(effect);
         json_decref(acts.items);
         return err;
     }
@@ -109,6 +116,10 @@ static enum err version_json(
     if (with_text) {
         admin_set_text(policy, "text", version.text);
         admin_set_text(policy, "shown", rules_shown(call, version.text));
+        if (tests.len > 0)
+            admin_set_text(policy, "tests", tests);
+        if (effect)
+            admin_set(policy, "effect", effect);
     }
     admin_set(policy, "acts", acts.items);
     *out = policy;
@@ -166,7 +177,7 @@ enum err handle_policy_show(struct admin_call *call)
  */
 
 struct policy_body {
-    struct str text, name, note, reason;
+    struct str text, name, note, reason, tests;
 };
 #define AT(member) offsetof(struct policy_body, member)
 
@@ -233,6 +244,8 @@ enum err admin_put_policy(
     enum err err = policy_store_put(
         call->db, text, note, &actor, clock_now(), version, &call->info);
 
+    if (!err)
+        err = policy_tests_inherit(call, *version);
     return err ? err : record(call, "policy.put", *version, 0, NULL, note);
 }
 
@@ -242,8 +255,10 @@ enum err handle_policy_put(struct admin_call *call)
         {"text", FIELD_TEXT, true, AT(text), 1, RULES_MAX, NULL},
         {"name", FIELD_TEXT, false, AT(name), 0, 200, NULL},
         {"note", FIELD_TEXT, false, AT(note), 0, 1000, NULL},
+        {"tests", FIELD_TEXT, false, AT(tests), 0, CASES_BYTES_MAX, NULL},
     };
-    struct policy_body body = {.name = STR(""), .note = STR("")};
+    struct policy_body body = {
+        .name = STR(""), .note = STR(""), .tests = STR("")};
     struct rules rules = {0};
     int64_t version;
     json_t *policy;
@@ -257,6 +272,8 @@ enum err handle_policy_put(struct admin_call *call)
         err = admin_begin(call);
     if (!err)
         err = admin_put_policy(call, rules.text, body.note, &version);
+    if (!err && body.tests.len > 0)
+        err = policy_tests_keep(call, version, rules.set, body.tests);
     if (!err)
         err = admin_commit(call, 0);
     if (!err)
@@ -291,8 +308,10 @@ enum err admin_submit_policy(
 {
     const struct policy_actor actor = actor_of(call);
     struct buf findings;
-    enum err err;
+    enum err err = policy_tests_must_pass(call, version);
 
+    if (err)
+        return err;
     buf_init(&findings, FINDINGS_MAX);
     err = policy_store_submit(
         call->db, version, reason, &actor, clock_now(), &findings, &call->info);
@@ -319,8 +338,10 @@ enum err admin_activate_policy(
     const struct policy_actor actor = actor_of(call);
     struct policy_activation activation;
     struct buf findings;
-    enum err err;
+    enum err err = policy_tests_must_pass(call, version);
 
+    if (err)
+        return err;
     buf_init(&findings, FINDINGS_MAX);
     err = policy_store_activate(call->db, version, reason, &actor, clock_now(),
         &findings, &activation, &call->info);
@@ -369,9 +390,33 @@ static enum err take_step(struct admin_call *call,
     return err ? err : answer_version(call, version);
 }
 
+/* What it would change is found out before, without the lock. */
 enum err handle_policy_submit(struct admin_call *call)
 {
-    return take_step(call, admin_submit_policy, 0);
+    struct policy_body body;
+    json_t *effect = NULL;
+    int64_t version;
+    enum err err = version_of_path(call, &version);
+
+    if (!err)
+        err = read_reason(call, &body);
+    if (!err)
+        err = policy_effect_compute(call, version, &effect);
+    if (err)
+        return err;
+    control_lock(call->control);
+    err = admin_begin(call);
+    if (!err)
+        err = admin_submit_policy(call, version, body.reason);
+    if (!err)
+        err = policy_effect_keep(call, version, effect);
+    if (!err)
+        err = admin_commit(call, 0);
+    if (!err)
+        err = answer_version(call, version);
+    control_unlock(call->control);
+    json_decref(effect);
+    return err;
 }
 
 enum err handle_policy_activate(struct admin_call *call)

@@ -33,6 +33,35 @@ json_t *rules_sentences(
 enum err rules_language(struct admin_call *call, struct str name,
     enum cedar_language *out) MUSTCHECK;
 
+/* Each rule's answer to the request of the workspace, and whence obligations
+ * come: {"permitted","rules":[{"id","outcome","why"..}],"obligations":[..]}. */
+enum err rules_explain(struct admin_call *call,
+    struct policy_workspace *workspace, const struct policy_set *set,
+    const struct policy_target *target, int64_t now_us,
+    enum cedar_language language, json_t **out) MUSTCHECK;
+
+/* Test cases of a version: *out is empty where there are none. */
+enum err policy_tests_of(
+    struct admin_call *call, int64_t version, struct str *out) MUSTCHECK;
+/* Inside the change that stored the version: takes over those of the active
+ * version; puts these in their place (no cases: none), on record. */
+enum err policy_tests_inherit(
+    struct admin_call *call, int64_t version) MUSTCHECK;
+enum err policy_tests_keep(struct admin_call *call, int64_t version,
+    const struct policy_set *set, struct str text) MUSTCHECK;
+/* A problem with what fails has been answered when this returns an error. */
+enum err policy_tests_must_pass(
+    struct admin_call *call, int64_t version) MUSTCHECK;
+
+/* What a version would change, against the active one; kept with it. compute
+ * takes the lock only for a moment. *out may be NULL: none is kept. */
+enum err policy_effect_compute(
+    struct admin_call *call, int64_t version, json_t **out) MUSTCHECK;
+enum err policy_effect_keep(
+    struct admin_call *call, int64_t version, const json_t *effect) MUSTCHECK;
+enum err policy_effect_of(
+    struct admin_call *call, int64_t version, json_t **out) MUSTCHECK;
+
 /* {"added":[..],"removed":[..],"changed":[..],"same":N}: by @id. */
 json_t *rules_difference(const struct policy_set *before,
     const struct policy_set *after, enum cedar_language language);

@@ -15,7 +15,8 @@ struct try_body {
     struct str route;
     int64_t version, input_tokens, input_bytes, messages, images, audios,
         max_tokens, choices, at;
-    bool stream;
+    struct str language;
+    bool stream, explain;
     struct admin_names tools;
 };
 
@@ -138,10 +139,12 @@ static struct policy_question question_of(const struct try_body *body,
 static enum err decide_all(struct admin_call *call, const struct try_body *body,
     const struct snapshot *snapshot, const struct policy_set *set,
     const struct snapshot_caller *caller, const struct snapshot_model *model,
-    json_t *candidates, bool *permitted)
+    json_t *candidates, bool *permitted, enum cedar_language language,
+    json_t **explanation)
 {
     struct policy_question question = question_of(body, snapshot, caller);
     struct policy_workspace *workspace = policy_workspace_new();
+    struct policy_target speaks = {.model = str_from(model->name)};
     bool list = str_equal(body->action, STR("listModels"));
     enum err err = workspace ? ERR_OK : ERR_NOMEM;
 
@@ -157,11 +160,16 @@ static enum err decide_all(struct admin_call *call, const struct try_body *body,
             target.upstream = str_from(model->candidates[i].upstream);
         }
         policy_decide(workspace, &target, &decision);
+        if (i == 0 || (decision.permitted && !*permitted))
+            speaks = target;
         *permitted |= decision.permitted;
         if (candidates)
             json_array_append_new(
                 candidates, decision_json(set, &target, &decision));
     }
+    if (!err && explanation)
+        err = rules_explain(call, workspace, set, &speaks, question.now_us,
+            language, explanation);
     policy_workspace_free(&workspace);
     return err;
 }
@@ -262,6 +270,8 @@ static const struct admin_field try_fields[] = {
     {"name", FIELD_TEXT, false, AT(name), 0, 200, NULL},
     {"address", FIELD_TEXT, false, AT(address), 0, 64, NULL},
     {"at", FIELD_TIME, false, AT(at), 0, 0, NULL},
+    {"explain", FIELD_BOOL, false, AT(explain), 0, 0, NULL},
+    {"language", FIELD_TEXT, false, AT(language), 0, 16, NULL},
     {"stream", FIELD_BOOL, false, AT(stream), 0, 0, NULL},
     {"inputTokens", FIELD_INT, false, AT(input_tokens), 0, 1000000000, NULL},
     {"inputBytes", FIELD_INT, false, AT(input_bytes), 0, 1000000000, NULL},
@@ -321,7 +331,8 @@ enum err handle_policy_try(struct admin_call *call)
     const struct snapshot_model *model;
     const struct policy_set *set = NULL;
     struct rules own = {0};
-    json_t *candidates = NULL;
+    json_t *candidates = NULL, *explanation = NULL, *answer;
+    enum cedar_language language = CEDAR_ENGLISH;
     bool permitted = false;
     enum err err;
 
@@ -329,6 +340,8 @@ enum err handle_policy_try(struct admin_call *call)
     err = admin_read_body(call, try_fields, FIELD_COUNT(try_fields), &body);
     if (!err && body.tools.count > TOOLS_MAX)
         err = FAIL(call, ERR_LIMIT, "tools: at most %d", TOOLS_MAX);
+    if (!err)
+        err = rules_language(call, body.language, &language);
     if (!err)
         err = admin_take_snapshot(call, &snapshot);
     if (!err)
@@ -344,13 +357,15 @@ enum err handle_policy_try(struct admin_call *call)
         goto out;
     body.route = str_from(route_of(body.action));
     candidates = json_array();
-    err = decide_all(
-        call, &body, snapshot, set, caller, model, candidates, &permitted);
+    err = decide_all(call, &body, snapshot, set, caller, model, candidates,
+        &permitted, language, body.explain ? &explanation : NULL);
     if (err)
         goto out;
-    err = admin_answer(call, 200,
-        answer_of(&body, snapshot, caller, model, !own.set, permitted,
-            json_incref(candidates)));
+    answer = answer_of(&body, snapshot, caller, model, !own.set, permitted,
+        json_incref(candidates));
+    if (explanation)
+        admin_set(answer, "explanation", explanation);
+    err = admin_answer(call, 200, answer);
 out:
     json_decref(candidates);
     rules_fini(&own);
@@ -378,7 +393,7 @@ enum err admin_is_permitted(struct admin_call *call, struct str caller_id,
         err = find_both(call, &body, snapshot, &caller, &model);
     if (!err && snapshot_policy(snapshot))
         err = decide_all(call, &body, snapshot, snapshot_policy(snapshot),
-            caller, model, NULL, &permitted);
+            caller, model, NULL, &permitted, CEDAR_ENGLISH, NULL);
     snapshot_unref(&snapshot);
     if (!err)
         *out = permitted;

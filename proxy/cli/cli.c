@@ -20,6 +20,8 @@ static const struct cli_commands *const tables[] = {
     &cli_directory_commands,
     &cli_register_commands,
     &cli_effect_commands,
+    &cli_rules_commands,
+    &cli_recipe_commands,
     &cli_policy_commands,
     &cli_govern_commands,
     &cli_audit_commands,

@@ -77,6 +77,8 @@ extern const struct cli_commands cli_effect_commands;
 extern const struct cli_commands cli_directory_commands;
 extern const struct cli_commands cli_register_commands;
 extern const struct cli_commands cli_policy_commands;
+extern const struct cli_commands cli_rules_commands;
+extern const struct cli_commands cli_recipe_commands;
 extern const struct cli_commands cli_audit_commands;
 extern const struct cli_commands cli_state_commands;
 extern const struct cli_commands cli_jwt_commands;

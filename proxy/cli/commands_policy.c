@@ -124,6 +124,11 @@ static int run_put(struct cli *cli)
         return 1;
     if (note)
         json_object_set_new(body, "note", json_stringn(note, strlen(note)));
+    if (!cli_rules_tests(
+            cli, strcmp(cli->args[0], "-") == 0 ? NULL : cli->args[0], body)) {
+        json_decref(body);
+        return 1;
+    }
     result = cli_call(cli, "POST", "/v1/policies", body, &answer, NULL);
     if (result)
         return result;
@@ -152,6 +157,7 @@ static int run_show(struct cli *cli)
         {"author", "authorName", CELL_TEXT},
         {"created", "created", CELL_TIME},
         {"note", "note", CELL_TEXT},
+        {"effect", "effect.sentence", CELL_TEXT},
     };
     static const struct cli_column act_columns[] = {
         {"WHEN", "time", CELL_TIME},
@@ -358,6 +364,9 @@ static const struct cli_option authorize_options[] = {
 };
 static const struct cli_option note_options[] = {
     {"note", "TEXT", CLI_TEXT, NULL, "kept with the version"},
+    {"tests", "FILE", CLI_TEXT, NULL,
+        "its test cases (else those beside FILE, or of the active rules)"},
+    {"no-tests", NULL, CLI_FLAG, NULL, "without test cases"},
     {"activate", NULL, CLI_FLAG, NULL, "and put it in force"},
 };
 static const struct cli_option reason_options[] = {

@@ -12,6 +12,12 @@ json_t *cli_rules_body(const char *path);
  * the body. False: said. */
 bool cli_rules_meant(struct cli *cli, const char *what, json_t *body,
     const char *version_field, bool file_too);
+/* "tests" of a body: --tests, what stands beside the file of rules, or none at
+ * all (--no-tests). False: said. */
+bool cli_rules_tests(struct cli *cli, const char *rules, json_t *body);
+/* The options of `policy new`: every field of every recipe. */
+extern const struct cli_option cli_recipe_options[];
+extern const size_t cli_recipe_option_count;
 void cli_print_replay(const json_t *answer);
 void cli_print_grouped(json_int_t value); /* 3,400 */
 

@@ -201,6 +201,14 @@ test('policies', async () => {
   const diff = await call('diffPolicies', { body: { text: rule('z'), name: 'z.cedar', language: 'zh', address: '10.0.0.1', at: '2026-11-23T10:00:00Z' } });
   assert.deepEqual(diff.rules.added.map((one) => one.id), ['z']);
   await call('diffPolicies', { body: { from: version, to: version } });
+  const tested = await call('testPolicy', { body: { text: rule('z'), name: 'z.cedar', testsName: 'z.json',
+    tests: JSON.stringify({ cases: [{ name: 'one', caller: 'eve', model: 'tiny', expect: 'permit' }, { name: 'two', caller: 'eve', model: 'tiny', expect: 'deny' }] }) } });
+  assert.deepEqual([tested.passed, tested.failed], [1, 1]);
+  await call('testPolicy', { body: { version }, status: 404 });
+  const explained = await call('tryPolicy', { body: { caller: 'eve', model: 'tiny', version, explain: true, language: 'en' } });
+  assert.deepEqual(explained.explanation.rules.map((one) => one.outcome), ['principal', 'principal']);
+  const [asked] = world.json('audit', 'query', '--type', 'request', '--caller', 'eve').rows;
+  assert.equal((await call('explainPolicy', { body: { record: asked.id, language: 'zh' } })).id, asked.id);
   const replayed = await call('replayPolicy', { body: { text: rule('z'), name: 'z.cedar', since: '1h', until: '2100-01-01', samples: 3, requests: 1000, addresses: true } });
   assert.equal(replayed.notReplayed.unreadable, 0);
   await call('replayPolicy', { body: { version, against: version, caller: 'eve', model: 'tiny' } });
