@@ -9,7 +9,6 @@
 #include <inttypes.h>
 #include <stdio.h>
 
-#define KEY_TYPE_ED25519 1
 /* "— ": U+2014 and a space. */
 #define SIGNATURE_PREFIX STR("\xe2\x80\x94 ")
 #define SIGNER_PREFIX STR("PRIVATE+KEY+")
@@ -49,7 +48,7 @@ bool note_name_is_valid(struct str name)
     return true;
 }
 
-enum err note_key_make(struct str name,
+static enum err make_key(enum note_key_type type, struct str name,
     const uint8_t public_key[ED25519_KEY_SIZE], struct note_key *out,
     struct errinfo *info)
 {
@@ -59,21 +58,30 @@ enum err note_key_make(struct str name,
             "space and '+'",
             STR_ARG(name), NOTE_NAME_MAX);
     memset(out, 0, sizeof(*out));
+    out->type = type;
     memcpy(out->name, name.ptr, name.len);
     memcpy(out->public_key, public_key, ED25519_KEY_SIZE);
     uint8_t input[NOTE_NAME_MAX + 2 + ED25519_KEY_SIZE], digest[SHA256_SIZE];
     memcpy(input, name.ptr, name.len);
     input[name.len] = '\n';
-    input[name.len + 1] = KEY_TYPE_ED25519;
+    input[name.len + 1] = (uint8_t)type;
     memcpy(input + name.len + 2, public_key, ED25519_KEY_SIZE);
     crypto_sha256(digest, input, name.len + 2 + ED25519_KEY_SIZE);
     memcpy(out->id, digest, sizeof(out->id));
     return ERR_OK;
 }
 
+enum err note_key_make(struct str name,
+    const uint8_t public_key[ED25519_KEY_SIZE], struct note_key *out,
+    struct errinfo *info)
+{
+    return make_key(NOTE_KEY_LOG, name, public_key, out, info);
+}
+
 /* "name+hhhhhhhh+base64": Base64 may hold '+', so the first two count. */
-static enum err split_key(struct str text, struct str *name, uint8_t id[4],
-    uint8_t key[ED25519_KEY_SIZE], struct errinfo *info)
+static enum err split_key(enum note_key_type type, struct str text,
+    struct str *name, uint8_t id[4], uint8_t key[ED25519_KEY_SIZE],
+    struct errinfo *info)
 {
     struct str rest, hex, encoded;
     uint8_t bytes[1 + ED25519_KEY_SIZE];
@@ -85,12 +93,16 @@ static enum err split_key(struct str text, struct str *name, uint8_t id[4],
               size == sizeof(bytes);
     if (!ok)
         return errinfo_set(info, ERR_SYNTAX,
-            "this is no key of a log: it should read NAME+8 hex digits+Base64");
-    if (bytes[0] != KEY_TYPE_ED25519) {
+            "this is no key of a %s: it should read NAME+8 hex digits+Base64",
+            type == NOTE_KEY_LOG ? "log" : "witness");
+    if (bytes[0] != type) {
+        unsigned other = bytes[0];
         crypto_wipe(bytes, sizeof(bytes));
         return errinfo_set(info, ERR_UNSUPPORTED,
-            "the key of \"%.*s\" is of type %u; only Ed25519 (1) is known",
-            STR_ARG(*name), bytes[0]);
+            "the key of \"%.*s\" is of type %u; %s", STR_ARG(*name), other,
+            type == NOTE_KEY_LOG
+                ? "a log's is Ed25519 (1)"
+                : "a witness's is for Ed25519 cosignatures (4)");
     }
     memcpy(key, bytes + 1, ED25519_KEY_SIZE);
     crypto_wipe(bytes, sizeof(bytes));
@@ -106,24 +118,36 @@ static enum err check_id(
         "the key of \"%s\" is damaged: its id does not fit", key->name);
 }
 
-enum err note_key_parse(
-    struct str text, struct note_key *out, struct errinfo *info)
+static enum err parse_key(enum note_key_type type, struct str text,
+    struct note_key *out, struct errinfo *info)
 {
     struct str name;
     uint8_t id[4], public_key[ED25519_KEY_SIZE];
-    enum err err = split_key(text, &name, id, public_key, info);
+    enum err err = split_key(type, text, &name, id, public_key, info);
     if (err == ERR_OK)
-        err = note_key_make(name, public_key, out, info);
+        err = make_key(type, name, public_key, out, info);
     if (err == ERR_OK)
         err = check_id(out, id, info);
     return err;
 }
 
-static void format_key(struct str name, const uint8_t id[4],
-    const uint8_t key[ED25519_KEY_SIZE], struct buf *out)
+enum err note_key_parse(
+    struct str text, struct note_key *out, struct errinfo *info)
+{
+    return parse_key(NOTE_KEY_LOG, text, out, info);
+}
+
+enum err note_witness_key_parse(
+    struct str text, struct note_key *out, struct errinfo *info)
+{
+    return parse_key(NOTE_KEY_WITNESS, text, out, info);
+}
+
+static void format_key(enum note_key_type type, struct str name,
+    const uint8_t id[4], const uint8_t key[ED25519_KEY_SIZE], struct buf *out)
 {
     uint8_t bytes[1 + ED25519_KEY_SIZE];
-    bytes[0] = KEY_TYPE_ED25519;
+    bytes[0] = (uint8_t)type;
     memcpy(bytes + 1, key, ED25519_KEY_SIZE);
     buf_append_str(out, name);
     buf_append_char(out, '+');
@@ -135,7 +159,7 @@ static void format_key(struct str name, const uint8_t id[4],
 
 void note_key_format(const struct note_key *key, struct buf *out)
 {
-    format_key(str_from(key->name), key->id, key->public_key, out);
+    format_key(key->type, str_from(key->name), key->id, key->public_key, out);
 }
 
 enum err note_signer_generate(
@@ -146,8 +170,16 @@ enum err note_signer_generate(
     return note_key_make(name, public_key, &out->key, info);
 }
 
-enum err note_signer_parse(
-    struct str text, struct note_signer *out, struct errinfo *info)
+enum err note_witness_generate(
+    struct str name, struct note_signer *out, struct errinfo *info)
+{
+    uint8_t public_key[ED25519_KEY_SIZE];
+    crypto_ed25519_generate(out->seed, public_key);
+    return make_key(NOTE_KEY_WITNESS, name, public_key, &out->key, info);
+}
+
+static enum err parse_signer(enum note_key_type type, struct str text,
+    struct note_signer *out, struct errinfo *info)
 {
     if (!str_starts(text, SIGNER_PREFIX))
         return errinfo_set(info, ERR_SYNTAX,
@@ -156,11 +188,11 @@ enum err note_signer_parse(
         str_make(text.ptr + SIGNER_PREFIX.len, text.len - SIGNER_PREFIX.len);
     struct str name;
     uint8_t id[4], public_key[ED25519_KEY_SIZE];
-    enum err err = split_key(rest, &name, id, out->seed, info);
+    enum err err = split_key(type, rest, &name, id, out->seed, info);
     if (err == ERR_OK && crypto_ed25519_public(out->seed, public_key) != ERR_OK)
         err = errinfo_set(info, ERR_SYNTAX, "this is no Ed25519 key");
     if (err == ERR_OK)
-        err = note_key_make(name, public_key, &out->key, info);
+        err = make_key(type, name, public_key, &out->key, info);
     if (err == ERR_OK)
         err = check_id(&out->key, id, info);
     if (err != ERR_OK)
@@ -168,10 +200,23 @@ enum err note_signer_parse(
     return err;
 }
 
+enum err note_signer_parse(
+    struct str text, struct note_signer *out, struct errinfo *info)
+{
+    return parse_signer(NOTE_KEY_LOG, text, out, info);
+}
+
+enum err note_witness_parse(
+    struct str text, struct note_signer *out, struct errinfo *info)
+{
+    return parse_signer(NOTE_KEY_WITNESS, text, out, info);
+}
+
 void note_signer_format(const struct note_signer *signer, struct buf *out)
 {
     buf_append_str(out, SIGNER_PREFIX);
-    format_key(str_from(signer->key.name), signer->key.id, signer->seed, out);
+    format_key(signer->key.type, str_from(signer->key.name), signer->key.id,
+        signer->seed, out);
 }
 
 void note_signer_wipe(struct note_signer *signer)
@@ -223,10 +268,74 @@ static bool split_note(struct str note, struct str *text, struct str *lines)
     return false;
 }
 
-/* One signature line without its newline. */
-static enum err check_line(struct str line, struct str text,
-    const struct note_key *keys, size_t count, bool *good, struct errinfo *info)
+/* --- Cosignatures --------------------------------------------------------- */
+
+/* What a witness signs: "cosignature/v1", "time T", the text. */
+static bool cosigned_text(struct str text, uint64_t time_s, struct buf *out)
 {
+    buf_init(out, NOTE_MAX + 64);
+    buf_printf(out, "cosignature/v1\ntime %" PRIu64 "\n", time_s);
+    buf_append_str(out, text);
+    return !out->failed;
+}
+
+static uint64_t read_time(const uint8_t bytes[8])
+{
+    uint64_t time_s = 0;
+    for (int i = 0; i < 8; i++)
+        time_s = time_s << 8 | bytes[i];
+    return time_s;
+}
+
+static bool cosignature_holds(struct str text, const struct note_key *witness,
+    const uint8_t cosignature[COSIGNATURE_SIZE], int64_t *time_s)
+{
+    struct buf message;
+    uint64_t time = read_time(cosignature);
+    if (time > INT64_MAX)
+        return false;
+    bool holds =
+        cosigned_text(text, time, &message) &&
+        crypto_ed25519_verify(witness->public_key, buf_str(&message).ptr,
+            buf_str(&message).len, cosignature + 8);
+    buf_fini(&message);
+    *time_s = (int64_t)time;
+    return holds;
+}
+
+enum err note_cosign(struct str text, const struct note_signer *witness,
+    int64_t time_s, struct buf *out, struct errinfo *info)
+{
+    uint8_t bytes[4 + COSIGNATURE_SIZE];
+    struct buf message;
+    MUST(text.len > 0 && text.ptr[text.len - 1] == '\n' && time_s >= 0);
+    memcpy(bytes, witness->key.id, 4);
+    for (int i = 0; i < 8; i++)
+        bytes[4 + i] = (uint8_t)((uint64_t)time_s >> (56 - 8 * i));
+    bool made = cosigned_text(text, (uint64_t)time_s, &message);
+    enum err err =
+        made ? crypto_ed25519_sign(witness->seed, buf_str(&message).ptr,
+                   buf_str(&message).len, bytes + 12)
+             : ERR_NOMEM;
+    buf_fini(&message);
+    if (err != ERR_OK)
+        return errinfo_set(info, err, "cannot cosign with the key of \"%s\"",
+            witness->key.name);
+    buf_append_str(out, SIGNATURE_PREFIX);
+    buf_append_str(out, str_from(witness->key.name));
+    buf_append_char(out, ' ');
+    base64_append(out, bytes, sizeof(bytes));
+    buf_append_char(out, '\n');
+    return out->failed ? errinfo_set(info, ERR_NOMEM, "out of memory") : ERR_OK;
+}
+
+/* One signature line without its newline. *time_s (may be NULL) is set where a
+ * witness's line is good. */
+static enum err check_line(struct str line, struct str text,
+    const struct note_key *keys, size_t count, int64_t *time_s, bool *good,
+    struct errinfo *info)
+{
+    int64_t time = 0;
     /* Large enough for ML-DSA-44, which is passed over. */
     uint8_t bytes[4096];
     size_t size;
@@ -246,14 +355,21 @@ static enum err check_line(struct str line, struct str text,
         if (!str_equal(name, str_from(keys[i].name)) ||
             memcmp(keys[i].id, bytes, 4) != 0)
             continue;
-        if (size != 4 + ED25519_SIGNATURE_SIZE ||
-            !crypto_ed25519_verify(
-                keys[i].public_key, text.ptr, text.len, bytes + 4))
+        bool holds =
+            keys[i].type == NOTE_KEY_WITNESS
+                ? size == 4 + COSIGNATURE_SIZE &&
+                      cosignature_holds(text, &keys[i], bytes + 4, &time)
+                : size == 4 + ED25519_SIGNATURE_SIZE &&
+                      crypto_ed25519_verify(
+                          keys[i].public_key, text.ptr, text.len, bytes + 4);
+        if (!holds)
             return errinfo_set(info, ERR_DENIED,
                 "the signature of \"%s\" does not fit the text: it was "
                 "altered, or signed with another key",
                 keys[i].name);
         *good = true;
+        if (time_s != NULL)
+            *time_s = time;
     }
     return ERR_OK;
 }
@@ -274,7 +390,8 @@ enum err note_open(struct str note, const struct note_key *keys, size_t count,
         struct str line, rest;
         (void)str_split(lines, '\n', &line, &rest);
         lines = rest;
-        enum err err = check_line(line, signed_text, keys, count, &good, info);
+        enum err err =
+            check_line(line, signed_text, keys, count, NULL, &good, info);
         if (err != ERR_OK)
             return err;
     }
@@ -284,6 +401,50 @@ enum err note_open(struct str note, const struct note_key *keys, size_t count,
             count > 0 ? keys[0].name : "");
     *text = signed_text;
     return ERR_OK;
+}
+
+enum err note_take_cosignature(struct str text, struct str lines,
+    const struct note_key *witness, struct buf *out, int64_t *time_s,
+    struct errinfo *info)
+{
+    bool any = false;
+    if (lines.len > NOTE_MAX || !str_is_utf8(lines))
+        return errinfo_set(info, ERR_SYNTAX, "these are no signature lines");
+    for (unsigned n = 0; lines.len > 0; n++) {
+        struct str line, rest;
+        bool good = false;
+        if (n == NOTE_SIGNATURES_MAX || !str_split(lines, '\n', &line, &rest))
+            return errinfo_set(info, ERR_SYNTAX,
+                "these are no signature lines, each ended by a newline");
+        lines = rest;
+        enum err err = check_line(line, text, witness, 1, time_s, &good, info);
+        if (err != ERR_OK)
+            return err;
+        if (!good)
+            continue;
+        buf_append_str(out, line);
+        buf_append_char(out, '\n');
+        any = true;
+    }
+    if (out->failed)
+        return errinfo_set(info, ERR_NOMEM, "out of memory");
+    return any ? ERR_OK
+               : errinfo_set(info, ERR_NOTFOUND,
+                     "there is no cosignature of \"%s\"", witness->name);
+}
+
+enum err note_cosigned(struct str note, const struct note_key *witness,
+    int64_t *time_s, struct errinfo *info)
+{
+    struct str text, lines;
+    struct buf taken;
+    if (!split_note(note, &text, &lines))
+        return errinfo_set(info, ERR_SYNTAX, "this is no signed note");
+    buf_init(&taken, NOTE_MAX);
+    enum err err =
+        note_take_cosignature(text, lines, witness, &taken, time_s, info);
+    buf_fini(&taken);
+    return err;
 }
 
 /* --- Checkpoints ----------------------------------------------------------

@@ -357,7 +357,9 @@ void exchange_record_attempt(struct exchange *x, int status, struct str error)
 
 enum stage_result stage_admit(struct exchange *x)
 {
-    if (exchange_record_admitted(x)) {
+    bool unwitnessed = atomic_load_explicit(
+        &x->worker->shared->unwitnessed, memory_order_relaxed);
+    if (!unwitnessed && exchange_record_admitted(x)) {
         metrics_add(&x->worker->metrics, METRIC_PERMITTED, 1);
         x->phase = ADMITTING;
         exchange_wait(x->worker, x);
@@ -367,8 +369,10 @@ enum stage_result stage_admit(struct exchange *x)
         x->claims, x->claim_count);
     x->reserved = false;
     exchange_deny(x, "admit", 503, "api_error", "governance_unavailable",
-        "The decision could not be recorded, so nothing is served. Try again "
-        "later.");
+        unwitnessed ? "Too few witnesses cosign the record, so nothing is "
+                      "served. Try again later."
+                    : "The decision could not be recorded, so nothing is "
+                      "served. Try again later.");
     x->verdict.retry_after_s = 5;
     return STAGE_DENY;
 }

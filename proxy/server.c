@@ -108,17 +108,30 @@ static void publish(
     tls_context_unref(&old_tls);
 }
 
+/* Rows that are not in the snapshot: others outside are told of the log. */
+#define OUTSIDE (CHANGED_ANCHORS | CHANGED_SINKS | CHANGED_WITNESSES)
+
+static enum err load_outside(
+    struct server *s, unsigned what, struct errinfo *info)
+{
+    enum err err = ERR_OK;
+    if (what & CHANGED_ANCHORS)
+        err = server_anchors_load(s, info);
+    if (err == ERR_OK && (what & CHANGED_SINKS))
+        err = server_sinks_load(s, info);
+    if (err == ERR_OK && (what & CHANGED_WITNESSES))
+        err = server_witnesses_load(s, info);
+    return err;
+}
+
 /* Inside the control's lock: control_on_change, reload, the hourly look. */
 static enum err rebuild(void *context, unsigned what, struct errinfo *info)
 {
     struct server *s = context;
     struct snapshot *fresh;
-    if (what & (CHANGED_ANCHORS | CHANGED_SINKS)) {
-        enum err failed =
-            what & CHANGED_ANCHORS ? server_anchors_load(s, info) : ERR_OK;
-        if (failed == ERR_OK && (what & CHANGED_SINKS))
-            failed = server_sinks_load(s, info);
-        if (failed != ERR_OK || !(what & ~(CHANGED_ANCHORS | CHANGED_SINKS)))
+    if (what & OUTSIDE) {
+        enum err failed = load_outside(s, what, info);
+        if (failed != ERR_OK || !(what & ~OUTSIDE))
             return failed;
     }
     struct snapshot_sources sources = {.control = control_db(s->control),
@@ -368,6 +381,8 @@ static enum err start(struct server *s, struct errinfo *info)
     if (err == ERR_OK)
         err = server_sinks_start(s, info);
     if (err == ERR_OK)
+        err = server_witnesses_start(s, info);
+    if (err == ERR_OK)
         err = admin_new(s->control, &s->admin_server, &s->admin, info);
     if (err == ERR_OK)
         err = listener_start(s->admin, s->settings, &s->listener, info);
@@ -529,6 +544,7 @@ static void stop(struct server *s)
     anchors_stop(&s->anchors);
     content_store_stop(&s->shared.content);
     sinks_stop(&s->sinks);
+    server_witnesses_stop(s);
     control_close(&s->control);
     queue_free(&s->shared.queue);
     quota_ledger_free(&s->shared.ledger);

@@ -7,6 +7,7 @@
 #include "audit/anchors.h"
 #include "audit/entry.h"
 #include "audit/sinks.h"
+#include "audit/witnesses.h"
 #include "proxy/admin/admin.h"
 #include "proxy/worker.h"
 
@@ -28,6 +29,8 @@ struct server {
     struct listener *listener;
     struct anchors *anchors;
     struct sinks *sinks;
+    struct witnesses *witnesses;
+    char *log_dir;
     int signal_fd, event_fd;
     _Atomic bool failed, stopping;
 };
@@ -48,6 +51,14 @@ enum err server_sinks_start(struct server *s, struct errinfo *info) MUSTCHECK;
 enum err server_sinks_load(struct server *s, struct errinfo *info) MUSTCHECK;
 void server_sinks_write(struct server *s, struct json_writer *w);
 void server_sinks_metrics(struct server *s, struct buf *out);
+/* server_witnesses.c: the same of witnesses. */
+enum err server_witnesses_start(
+    struct server *s, struct errinfo *info) MUSTCHECK;
+void server_witnesses_stop(struct server *s);
+enum err server_witnesses_load(
+    struct server *s, struct errinfo *info) MUSTCHECK;
+void server_witnesses_write(struct server *s, struct json_writer *w);
+void server_witnesses_metrics(struct server *s, struct buf *out);
 /* How many anchors failed at their last attempt. */
 size_t server_anchors_failing(struct server *s);
 

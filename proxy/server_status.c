@@ -142,6 +142,7 @@ void server_write_status(void *context, struct buf *out)
     json_write_member_int(
         &w, STR("uptimeSeconds"), (clock_now() - s->started_us) / SECOND_US);
     json_write_member_string(&w, STR("version"), STR(BAILIFF_VERSION));
+    server_witnesses_write(s, &w);
     json_write_member_int(&w, STR("workers"), (int64_t)s->worker_count);
     json_write_object_end(&w);
     snapshot_unref(&snapshot);
@@ -173,6 +174,7 @@ void server_write_metrics(void *context, struct buf *out)
                                  : 0),
         server_anchors_failing(s));
     server_sinks_metrics(s, out);
+    server_witnesses_metrics(s, out);
     struct snapshot *snapshot = snapshot_of(s);
     buf_append_str(
         out, STR("# HELP bailiff_engine_up Whether the engine's health check "
@@ -213,6 +215,8 @@ bool server_is_ready(void *context, struct buf *reasons)
     }
     if (!engine_up)
         add_reason(&w, &ready, STR("no engine is up"));
+    if (atomic_load(&s->shared.unwitnessed))
+        add_reason(&w, &ready, STR("too few witnesses cosign the log"));
     if (atomic_load(&s->shared.draining))
         add_reason(&w, &ready, STR("the server is draining"));
     json_write_array_end(&w);

@@ -23,17 +23,18 @@ struct snapshot;
 
 /* What a change touched. */
 enum {
-    CHANGED_KEYS = 1,      /* api_key, api_key_limit */
-    CHANGED_DIRECTORY = 2, /* team, team_weight, caller, caller_team */
-    CHANGED_MODELS = 4,    /* model*, engine, price */
-    CHANGED_POLICY = 8,    /* policy_version */
-    CHANGED_QUOTAS = 16,   /* quota */
-    CHANGED_SETTINGS = 32, /* organisation_setting */
-    CHANGED_SEALING = 64,  /* sealing keys: a new month, an erasure */
-    CHANGED_ANCHORS = 128, /* anchor; not in the snapshot */
-    CHANGED_ISSUERS = 256, /* issuer, issuer_audience */
-    CHANGED_SINKS = 4096,  /* sink; not in the snapshot */
-    CHANGED_TRUST = 16384, /* trust_domain, certificate_* */
+    CHANGED_KEYS = 1,         /* api_key, api_key_limit */
+    CHANGED_DIRECTORY = 2,    /* team, team_weight, caller, caller_team */
+    CHANGED_MODELS = 4,       /* model*, engine, price */
+    CHANGED_POLICY = 8,       /* policy_version */
+    CHANGED_QUOTAS = 16,      /* quota */
+    CHANGED_SETTINGS = 32,    /* organisation_setting */
+    CHANGED_SEALING = 64,     /* sealing keys: a new month, an erasure */
+    CHANGED_ANCHORS = 128,    /* anchor; not in the snapshot */
+    CHANGED_ISSUERS = 256,    /* issuer, issuer_audience */
+    CHANGED_SINKS = 4096,     /* sink; not in the snapshot */
+    CHANGED_TRUST = 16384,    /* trust_domain, certificate_* */
+    CHANGED_WITNESSES = 8192, /* witness, witness_policy; not in the snapshot */
     CHANGED_ALL = 65535
 };
 

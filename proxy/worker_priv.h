@@ -45,6 +45,7 @@ struct worker_shared {
     struct snapshot *snapshot;
     struct tls_context *tls;
     _Atomic uint64_t generation; /* grows when either is replaced */
+    _Atomic bool unwitnessed;    /* too few cosign: nothing is admitted */
     _Atomic bool draining;       /* finish what runs, take nothing new */
     _Atomic bool closing;        /* the drain's time is over */
 };

@@ -385,6 +385,23 @@ CREATE TABLE sink (
     created         INTEGER NOT NULL
 ) STRICT;
 
+-- Who cosigns the log's checkpoints (C2SP tlog-witness), and how many must.
+CREATE TABLE witness (
+    name    TEXT PRIMARY KEY,
+    url     TEXT NOT NULL,        -- the prefix before /add-checkpoint
+    key     TEXT NOT NULL UNIQUE, -- its verifier key, type 04
+    ca_file TEXT NOT NULL DEFAULT '', -- https: trust this bundle only
+    created INTEGER NOT NULL
+) STRICT;
+
+CREATE TABLE witness_policy (
+    one           INTEGER PRIMARY KEY CHECK (one = 1),
+    quorum        INTEGER NOT NULL CHECK (quorum BETWEEN 0 AND 16),
+    mode          TEXT NOT NULL CHECK (mode IN ('open', 'closed')), -- closed: without it nothing is admitted
+    grace_minutes INTEGER NOT NULL CHECK (grace_minutes BETWEEN 0 AND 10080),
+    every_seconds INTEGER NOT NULL CHECK (every_seconds BETWEEN 1 AND 3600)
+) STRICT;
+
 -- Events of committed changes that the journal may not have yet. `sequence`
 -- never repeats; the entry carries it as "outbox".
 CREATE TABLE outbox (

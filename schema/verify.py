@@ -7,12 +7,18 @@
     verify.py KEY bundle FOLDER            an evidence bundle
     verify.py KEY log FOLDER [CHECKPOINT]  a tlog-tiles directory, against an
                                            older checkpoint if one is given
+    verify.py KEY checkpoint FILE          a checkpoint alone
+
+With --witness WKEY (repeatable) the checkpoint must carry that witness's
+cosignature; for `log` it is FOLDER/checkpoint.witnessed that must, and that the
+log must continue.
 
 KEY is the log's verifier key (name+id+base64) or a file that holds it. Python's
 standard library only. Written from RFC 6962, RFC 9162, RFC 8032 and the C2SP
-texts signed-note, tlog-checkpoint, tlog-tiles and tlog-proof. Exit status 0
+texts signed-note, tlog-checkpoint, tlog-cosignature, tlog-tiles and tlog-proof. Exit status 0
 only if all of it holds."""
 import base64
+import datetime
 import hashlib
 import json
 import os
@@ -106,7 +112,7 @@ def unbase64(text):
 
 # --- Notes and checkpoints -----------------------------------------------------
 
-def read_key(text):
+def read_key(text, kind=1):
     if os.path.exists(text):
         with open(text, encoding='utf-8') as file:
             text = file.read().strip()
@@ -115,34 +121,64 @@ def read_key(text):
         raw = unbase64(data)
     except ValueError:
         raise Bad('"%s" is no verifier key (name+id+base64)' % text) from None
-    if len(raw) != 33 or raw[0] != 1:
-        raise Bad('the key is no Ed25519 key')
+    if len(raw) != 33 or raw[0] != kind:
+        raise Bad('the key of %s is not of type %d' % (name, kind))
     own = hashlib.sha256(name.encode() + b'\n' + raw).digest()[:4]
     if own.hex() != key_id:
         raise Bad("the key's id is not that of its bytes")
     return name, own, raw[1:]
 
 
-def open_note(note, key):
-    name, key_id, public = key
+def split_note(note):
+    """The text, and (name, id, signature) of each line below it."""
     cut = note.rfind('\n\n')
     if cut < 0 or not note.endswith('\n'):
         raise Bad('the checkpoint is no signed note')
-    text, lines = note[:cut + 1], note[cut + 2:].splitlines()
-    good = False
-    for line in lines:
+    signatures = []
+    for line in note[cut + 2:-1].split('\n'):
         parts = line.split(' ')
         if len(parts) != 3 or parts[0] != '—':
             raise Bad('a signature line is malformed: %s' % line)
         raw = unbase64(parts[2])
-        if parts[1] != name or raw[:4] != key_id:
+        signatures.append((parts[1], raw[:4], raw[4:]))
+    return note[:cut + 1], signatures
+
+
+def open_note(note, key):
+    name, key_id, public = key
+    text, signatures = split_note(note)
+    good = False
+    for signer, signer_id, signature in signatures:
+        if signer != name or signer_id != key_id:
             continue
-        if not signature_holds(public, text.encode(), raw[4:]):
+        if not signature_holds(public, text.encode(), signature):
             raise Bad('the signature of %s on the checkpoint does not hold' % name)
         good = True
     if not good:
         raise Bad('the checkpoint is not signed by %s with this key' % name)
     return text
+
+
+def check_witnesses(note, witnesses):
+    """Who cosigned, in words; each of them must have (tlog-cosignature)."""
+    text, signatures = split_note(note)
+    words = []
+    for name, key_id, public in witnesses:
+        times = []
+        for signer, signer_id, signature in signatures:
+            if signer != name or signer_id != key_id:
+                continue
+            time = int.from_bytes(signature[:8], 'big')
+            message = 'cosignature/v1\ntime %d\n%s' % (time, text)
+            if len(signature) != 72 or time >= 2**63 or not signature_holds(
+                    public, message.encode(), signature[8:]):
+                raise Bad('the cosignature of %s does not hold' % name)
+            times.append(time)
+        if not times:
+            raise Bad('%s did not cosign' % name)
+        words.append(', cosigned by %s at %s' % (
+            name, datetime.datetime.fromtimestamp(max(times), datetime.timezone.utc).strftime('%Y-%m-%dT%H:%M:%SZ')))
+    return ''.join(words)
 
 
 def open_checkpoint(note, key):
@@ -250,7 +286,7 @@ def hashes_of(lines):
     return hashes
 
 
-def verify_proof(text, key):
+def verify_proof(text, key, witnesses=()):
     head, _, note = text.partition('\n\n')
     lines = head.split('\n')
     if lines.pop(0) != 'c2sp.org/tlog-proof@v1':
@@ -264,7 +300,8 @@ def verify_proof(text, key):
     size, root = open_checkpoint(note, key)
     if not inclusion_holds(index, size, leaf_hash(entry), hashes_of(lines), root):
         raise Bad('the proof of entry %d does not hold' % index)
-    return 'holds: entry %d is in the log %s of %d entries' % (index, key[0], size)
+    return 'holds: entry %d is in the log %s of %d entries%s' % (
+        index, key[0], size, check_witnesses(note, witnesses))
 
 
 # --- An export --------------------------------------------------------------------
@@ -346,11 +383,17 @@ def tile_name(n):
     return '/'.join(parts)
 
 
-def verify_log(folder, key, kept):
+def verify_log(folder, key, kept, witnesses=()):
     size, root = open_checkpoint(read(folder, 'checkpoint').decode(), key)
-    old = open_checkpoint(read(kept).decode(), key) if kept else None
-    if old and old[0] > size:
-        raise Bad('the log was cut: %d entries were signed, it has %d' % (old[0], size))
+    old = [open_checkpoint(read(kept).decode(), key)] if kept else []
+    cosigned = ''
+    if witnesses:
+        note = read(folder, 'checkpoint.witnessed').decode()
+        old.append(open_checkpoint(note, key))
+        cosigned = check_witnesses(note, witnesses)
+    for before in old:
+        if before[0] > size:
+            raise Bad('the log was cut: %d entries were signed, it has %d' % (before[0], size))
     tree = Tree()
     for n in range((size + 255) // 256):
         width = min(256, size - n * 256)
@@ -364,8 +407,9 @@ def verify_log(folder, key, kept):
             at += 2 + length
             leaf = leaf_hash(entry)
             leaves += leaf
-            if old and tree.size == old[0] and tree.root() != old[1]:
-                raise Bad('the first %d entries are not those that were signed before' % old[0])
+            for before in old:
+                if tree.size == before[0] and tree.root() != before[1]:
+                    raise Bad('the first %d entries are not those that were signed before' % before[0])
             tree.push(leaf)
         if at != len(bundle):
             raise Bad('tile/entries/%s has more than %d entries' % (name, width))
@@ -373,25 +417,40 @@ def verify_log(folder, key, kept):
             raise Bad('tile/0/%s does not fit its entries' % name)
     if tree.root() != root:
         raise Bad('the entries do not have the root that was signed')
-    if old and old[0] == size and old[1] != root:
-        raise Bad('two roots were signed over %d entries' % size)
-    return 'whole: %d entries of the log %s' % (size, key[0])
+    for before in old:
+        if before[0] == size and before[1] != root:
+            raise Bad('two roots were signed over %d entries' % size)
+    return 'whole: %d entries of the log %s%s' % (size, key[0], cosigned)
+
+
+def verify_checkpoint(text, key, witnesses):
+    size, _ = open_checkpoint(text, key)
+    return 'signed: %d entries of the log %s%s' % (size, key[0], check_witnesses(text, witnesses))
 
 
 def main(args):
-    if len(args) < 3 or args[1] not in ('proof', 'export', 'bundle', 'log'):
+    keys = []
+    while '--witness' in args[:-1]:
+        at = args.index('--witness')
+        keys.append(args[at + 1])
+        del args[at:at + 2]
+    if len(args) < 3 or args[1] not in ('proof', 'export', 'bundle', 'log', 'checkpoint') or (
+            keys and args[1] in ('export', 'bundle')):
         print(__doc__, file=sys.stderr)
         return 2
     try:
+        witnesses = [read_key(one, 4) for one in keys]
         key = read_key(args[0])
         if args[1] == 'proof':
-            print(verify_proof(read(args[2]).decode(), key))
+            print(verify_proof(read(args[2]).decode(), key, witnesses))
+        elif args[1] == 'checkpoint':
+            print(verify_checkpoint(read(args[2]).decode(), key, witnesses))
         elif args[1] == 'export':
             print(verify_export(read(args[2]), key))
         elif args[1] == 'bundle':
             print(verify_bundle(args[2], key))
         else:
-            print(verify_log(args[2], key, args[3] if len(args) > 3 else None))
+            print(verify_log(args[2], key, args[3] if len(args) > 3 else None, witnesses))
     except (Bad, OSError, ValueError, KeyError, TypeError) as why:
         print('DOES NOT HOLD: %s' % why, file=sys.stderr)
         return 1

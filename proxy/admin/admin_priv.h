@@ -323,6 +323,8 @@ admin_handler handle_audit_query, handle_audit_show, handle_audit_checkpoint,
     handle_audit_reindex, handle_audit_find, handle_audit_content;
 admin_handler handle_audit_redecide, handle_audit_state;
 admin_handler handle_backup_begin, handle_backup_end;
+admin_handler handle_witness_list, handle_witness_add, handle_witness_remove,
+    handle_witness_policy, handle_witness_policy_put;
 admin_handler handle_sink_list, handle_sink_add, handle_sink_remove,
     handle_sink_test;
 admin_handler handle_subject_export, handle_subject_erase, handle_hold_list,

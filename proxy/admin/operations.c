@@ -194,6 +194,14 @@ const struct admin_operation admin_operations[] = {
         handle_sink_test},
     {"DELETE", "/v1/sinks/{sink}", "removeSink", 0, handle_sink_remove},
 
+    {"GET", "/v1/witnesses", "listWitnesses", 0, handle_witness_list},
+    {"POST", "/v1/witnesses", "addWitness", 0, handle_witness_add},
+    {"DELETE", "/v1/witnesses/{witness}", "removeWitness", 0,
+        handle_witness_remove},
+    {"GET", "/v1/witness-policy", "getWitnessPolicy", 0, handle_witness_policy},
+    {"PUT", "/v1/witness-policy", "setWitnessPolicy", 0,
+        handle_witness_policy_put},
+
     {"GET", "/v1/issuers", "listIssuers", 0, handle_issuer_list},
     {"POST", "/v1/issuers", "addIssuer", 0, handle_issuer_add},
     {"DELETE", "/v1/issuers/{issuer}", "removeIssuer", 0, handle_issuer_remove},

@@ -29,6 +29,7 @@ static const struct cli_commands *const tables[] = {
     &cli_issuer_commands,
     &cli_trust_commands,
     &cli_sink_commands,
+    &cli_witness_commands,
     &cli_jwt_commands,
 };
 #define TABLE_COUNT (sizeof tables / sizeof tables[0])

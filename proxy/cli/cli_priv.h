@@ -85,6 +85,7 @@ extern const struct cli_commands cli_jwt_commands;
 extern const struct cli_commands cli_issuer_commands;
 extern const struct cli_commands cli_trust_commands;
 extern const struct cli_commands cli_sink_commands;
+extern const struct cli_commands cli_witness_commands;
 extern const struct cli_commands cli_quota_commands;
 extern const struct cli_commands cli_govern_commands;
 
@@ -156,7 +157,7 @@ json_t *cli_get(const json_t *object, const char *path); /* borrowed */
 const struct clock_zone *cli_zone(void);
 
 /* --- Commands in files of their own ---------------------------------- */
-extern const struct cli_option cli_verify_options[6];
+extern const struct cli_option cli_verify_options[7];
 int cli_run_verify(struct cli *cli);
 /* The note that --OPTION names (a checkpoint, an anchor's file or folder) and
  * --key; empty where not given. False: said. */

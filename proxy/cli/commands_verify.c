@@ -2,7 +2,7 @@
  *
  * proxy/cli/commands_verify.c - `audit verify`: reads the state directory by
  * itself, needs neither a server nor its word. */
-#include "proxy/cli/cli_priv.h"
+#include "proxy/cli/verify_witnesses.h"
 
 #include "audit/anchors.h"
 #include "audit/prove.h"
@@ -22,6 +22,8 @@ const struct cli_option cli_verify_options[] = {
         "a checkpoint that was kept elsewhere, or an anchor's file or folder"},
     {"key", "KEY", CLI_TEXT, NULL,
         "the log's verifier key, or a file with it (DIR/log.vkey)"},
+    {"witness", "KEY", CLI_LIST, NULL,
+        "this witness must have cosigned, by its verifier key (repeatable)"},
     {"checkpoint", "FILE", CLI_TEXT, NULL,
         "only: does this checkpoint go together with --against?"},
     {"from", "INDEX", CLI_TEXT, NULL, "only the entries from this one on"},
@@ -196,7 +198,9 @@ static void print_result(
             (unsigned long long)result->checkpoint_size);
 }
 
-static void print_json(struct verifying *v, const struct verify_result *result)
+/* takes witnesses */
+static void print_json(
+    struct verifying *v, const struct verify_result *result, json_t *witnesses)
 {
     char root[2 * sizeof result->root.bytes + 1];
     json_t *answer;
@@ -206,6 +210,7 @@ static void print_json(struct verifying *v, const struct verify_result *result)
         result->faults == 0, "faults", (json_int_t)result->faults, "entries",
         (json_int_t)result->entries, "origin", result->origin, "root", root,
         "findings", v->findings);
+    json_object_set_new(answer, "witnesses", witnesses);
     if (result->has_checkpoint)
         json_object_set_new(answer, "checkpointSize",
             json_integer((json_int_t)result->checkpoint_size));
@@ -267,13 +272,17 @@ static int verify_directory(struct cli *cli)
         if (err) {
             cli_say(1, "%s", info.text[0] ? info.text : err_name(err));
         } else {
+            json_t *witnesses = json_array();
+            bool cosigned = cli_verify_witnesses(
+                cli, options.state_dir, options.key, witnesses);
             if (cli->json)
-                print_json(&v, &result);
+                print_json(&v, &result, json_incref(witnesses));
             else if (to > 0)
                 print_range(&result, from, to);
             else
                 print_result(&v, &result);
-            code = result.faults == 0 ? 0 : 1;
+            json_decref(witnesses);
+            code = result.faults == 0 && cosigned ? 0 : 1;
         }
     }
     buf_fini(&notes);

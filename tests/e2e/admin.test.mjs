@@ -7,7 +7,7 @@
 import { test, before, after } from 'node:test';
 import assert from 'node:assert/strict';
 import http from 'node:http';
-import { spawnSync } from 'node:child_process';
+import { execFileSync, spawnSync } from 'node:child_process';
 import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { networkInterfaces } from 'node:os';
 import { join } from 'node:path';
@@ -367,6 +367,14 @@ test('audit and anchors', async () => {
   await call('removeSink', { params: { sink: 'lake' } });
   receiver.closeAllConnections();
   receiver.close();
+  const key = execFileSync(process.env.BAILIFF, ['witness', 'init', join(world.dir, 'witness'), 'w.example/1'], { encoding: 'utf8' }).trim().split('\n').at(-1);
+  await call('addWitness', { body: { name: 'w1', url: 'http://127.0.0.1:9', key }, status: 201 });
+  await call('listWitnesses');
+  await call('setWitnessPolicy', { body: { quorum: 1, everySeconds: 1 } });
+  assert.equal((await call('getWitnessPolicy')).everySeconds, 1);
+  await until(async () => (await call('getStatus')).server.witnesses.items.some((one) => one.failing && one.why), 'the failing witness in the status');
+  await call('setWitnessPolicy', { body: { quorum: 0 } });
+  await call('removeWitness', { params: { witness: 'w1' } });
   // Every filter that the document names is one.
   const filters = { since: '1d', until: '2099-01-01', caller: 'eve', key: request.key, team: 'lab', model: 'big', engine: 'local', decision: 'permit',
     policy: 'x', status: '2xx', outcome: 'ok', type: 'request', route: '/v1/chat/completions', action: 'chat', id: request.id, actor: 'a-admin',
@@ -440,7 +448,7 @@ test('every operation of the document was called, and did what it is for', () =>
 // The program names the members that it knows; so does the document.
 test('bodies and queries have the members of the document, no more and no fewer', async () => {
   const params = { key: 'contact', team: 'lab', caller: 'eve', engine: 'local', model: 'tiny', alias: 'gpt-4o-mini', group: 'large',
-    version: '1', hold: 'case-1', class: 'six-years', quota: 'quo_x', anchor: 'x', sink: 'x', issuer: 'x', domain: 'x', mapping: 'map_x', administrator: 'a-auditor', record: '0' };
+    version: '1', hold: 'case-1', class: 'six-years', quota: 'quo_x', anchor: 'x', sink: 'x', witness: 'x', issuer: 'x', domain: 'x', mapping: 'map_x', administrator: 'a-auditor', record: '0' };
   params.key = 'contact';
   const knownOf = (answer) => answer.errors?.find((one) => one.field === 'qqqqqqqqqqqq')?.message.match(/known: (.*)$/)?.[1].split(', ').sort();
   for (const [id, operation] of operations) {
@@ -587,7 +595,7 @@ test('an auditor reads by command, and changes nothing', async () => {
   const token = tokens.auditor;
   const before = await call('listTeams');
   for (const command of ['team list', 'caller list', 'key list', 'engine list', 'model list', 'policy list', 'policy show', 'quota list',
-    'quota usage', 'admin list', 'anchor list', 'sink list', 'status', 'audit query', 'audit tail', 'audit checkpoint'])
+    'quota usage', 'admin list', 'anchor list', 'sink list', 'witness list', 'witness quorum', 'status', 'audit query', 'audit tail', 'audit checkpoint'])
     assert.equal(run(command.split(' '), { token }).status, 0, command);
   for (const command of ['team add x', 'team remove lab', 'caller add x', 'caller disable eve', 'caller enable eve', 'key issue eve',
     'engine add x http://127.0.0.1:1', 'engine remove local', 'model add x', 'model retire tiny', 'model alias tiny x', 'policy activate 1',
