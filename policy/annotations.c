@@ -184,6 +184,12 @@ static void read_record(struct reading *r)
             STR_ARG(r->annotation->value));
 }
 
+static void read_retain(struct reading *r)
+{
+    if (binds_a_permit(r))
+        read_text(r, &r->rule->retain, 64);
+}
+
 static void read_require_stream(struct reading *r)
 {
     if (!binds_a_permit(r))
@@ -209,6 +215,7 @@ static const struct known {
     {STR_INIT("engine"), read_engine},
     {STR_INIT("record"), read_record},
     {STR_INIT("require_stream"), read_require_stream},
+    {STR_INIT("retain"), read_retain},
     {STR_INIT("owner"), read_note},
     {STR_INIT("basis"), read_note},
     {STR_INIT("recipe"), read_note},
@@ -240,6 +247,7 @@ static void read_one(struct reading *r)
         FOUND(r,
             "unknown annotation @%.*s; known are id, title, message, mode, "
             "expires, max_tokens, priority, engine, record, require_stream, "
+            "retain, "
             "owner, "
             "basis, recipe, param",
             STR_ARG(key));

@@ -146,6 +146,7 @@ static void unite(struct policy_workspace *w,
             rule->priority < out->priority))
         out->priority = rule->priority;
     out->record_full |= rule->record_full;
+    out->retain |= rule->retain_mask;
     out->require_stream |= rule->require_stream;
     if (rule->require_stream && w->could_stream && !w->streams)
         tally->no_stream = true;

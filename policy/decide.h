@@ -39,8 +39,14 @@ bool policy_set_is_permit(const struct policy_set *set, size_t at);
 bool policy_set_is_advice(const struct policy_set *set, size_t at);
 /* @expires: the instant from which the rule is skipped; INT64_MAX: never. */
 int64_t policy_set_expires_us(const struct policy_set *set, size_t at);
+/* The retention class of a bit of obligations.retain, below
+ * policy_set_retain_count. */
+#define POLICY_RETAIN_MAX 32
+size_t policy_set_retain_count(const struct policy_set *set);
+struct str policy_set_retain(const struct policy_set *set, unsigned bit);
 
-/* Each entity literal of the set, in source order. */
+/* Each entity literal of the set, in source order; then the classes that
+ * @retain names, as RetentionClass::"name". */
 struct policy_literal {
     struct str type, id;
     struct str policy; /* @id of the rule */
@@ -154,6 +160,7 @@ struct policy_obligations {
     struct str engine;             /* @engine; empty: any */
     enum policy_priority priority; /* @priority; of several the lowest */
     bool record_full;              /* @record("full") */
+    uint32_t retain;               /* @retain: policy_set_retain of each bit */
     bool require_stream;           /* @require_stream */
     bool conflict; /* two permits name different engines: deny */
 };

@@ -73,6 +73,11 @@ static void say_annotations(const struct policy_rule *rule,
     if (rule->record_full)
         buf_append_str(out, zh ? STR("问题和回答将被完整记录。")
                                : STR(" Question and answer are kept in full."));
+    if (rule->retain.len > 0)
+        buf_printf(out,
+            zh ? "记录属于保留类别“%.*s”。"
+               : " Records are of the retention class “%.*s”.",
+            STR_ARG(rule->retain));
     if (rule->require_stream)
         buf_append_str(out, zh ? STR("回答必须是流式的。")
                                : STR(" The answer has to be streamed."));
@@ -127,6 +132,7 @@ void policy_set_obligations(
     *out = (struct policy_obligations){.max_tokens = rule->max_tokens,
         .engine = rule->engine,
         .record_full = rule->record_full,
+        .retain = rule->retain_mask,
         .require_stream = rule->require_stream};
 }
 

@@ -26,6 +26,10 @@ static const struct register_of {
         "SELECT name FROM model_group ORDER BY name"},
     {STR_INIT("Engine"), "engine", "SELECT 1 FROM engine WHERE name = ?1",
         "SELECT name FROM engine ORDER BY name"},
+    {STR_INIT("RetentionClass"), "retention class",
+        "SELECT 1 FROM retention_class WHERE name = ?1 UNION ALL "
+        "SELECT 1 WHERE ?1 = 'default'",
+        "SELECT name FROM retention_class ORDER BY name"},
 };
 #define REGISTERS (sizeof(registers) / sizeof(registers[0]))
 

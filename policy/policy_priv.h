@@ -23,6 +23,8 @@ struct policy_rule {
     bool permit;
     bool advice;
     bool record_full, require_stream;
+    struct str retain;    /* retention class; empty: none named */
+    uint32_t retain_mask; /* its bit in the set */
     int64_t expires_us;
     int64_t max_tokens; /* -1: none */
     enum policy_priority priority;
@@ -50,6 +52,8 @@ struct policy_set {
     struct cedar_policies *all;
     struct policy_rule *rules;
     size_t count;
+    struct str retain[POLICY_RETAIN_MAX]; /* the classes that @retain names */
+    size_t retain_count;
     struct policy_part part[PART_COUNT];
 };
 

@@ -167,6 +167,30 @@ static enum err divide(struct policy_set *set, struct errinfo *info)
     return ERR_OK;
 }
 
+/* Gives each class that @retain names a bit. */
+static void number_classes(
+    struct policy_set *set, struct policy_findings *findings)
+{
+    for (size_t i = 0; i < set->count; i++) {
+        struct policy_rule *rule = &set->rules[i];
+        size_t bit = 0;
+        if (rule->retain.len == 0)
+            continue;
+        while (bit < set->retain_count &&
+               !str_equal(set->retain[bit], rule->retain))
+            bit++;
+        if (bit == POLICY_RETAIN_MAX) {
+            policy_finding(findings, cedar_policies_at(set->all, i)->offset,
+                "the set names more than %d retention classes (@retain)",
+                POLICY_RETAIN_MAX);
+            return;
+        }
+        if (bit == set->retain_count)
+            set->retain[set->retain_count++] = rule->retain;
+        rule->retain_mask = UINT32_C(1) << bit;
+    }
+}
+
 static enum err read_rules(
     struct policy_set *set, struct policy_findings *findings)
 {
@@ -184,6 +208,7 @@ static enum err read_rules(
     for (size_t i = 0; i < set->count; i++)
         policy_annotations_read(
             cedar_policies_at(set->all, i), &set->rules[i], findings);
+    number_classes(set, findings);
     return check_ids_unique(set, findings);
 }
 
@@ -304,6 +329,17 @@ int64_t policy_set_expires_us(const struct policy_set *set, size_t at)
     return rule_at(set, at)->expires_us;
 }
 
+size_t policy_set_retain_count(const struct policy_set *set)
+{
+    return set->retain_count;
+}
+
+struct str policy_set_retain(const struct policy_set *set, unsigned bit)
+{
+    MUST(bit < set->retain_count);
+    return set->retain[bit];
+}
+
 struct literal_visit {
     const struct policy_set *set;
     void (*visit)(void *context, const struct policy_literal *literal);
@@ -334,4 +370,14 @@ void policy_set_each_literal(const struct policy_set *set,
 {
     struct literal_visit v = {set, visit, context};
     cedar_policies_each_entity_literal(set->all, visit_literal, &v);
+    for (size_t i = 0; i < set->count; i++) {
+        const struct cedar_policy *policy = cedar_policies_at(set->all, i);
+        struct policy_literal literal = {.type = STR("RetentionClass"),
+            .id = set->rules[i].retain,
+            .policy = set->rules[i].id,
+            .line = (int)policy->line,
+            .column = (int)policy->column};
+        if (literal.id.len > 0)
+            visit(context, &literal);
+    }
 }

@@ -18,7 +18,7 @@
 #define CONTENT_WAITING_MAX 1024
 /* Content leaves this much of the disk to the journal and to answers. */
 #define CONTENT_ROOM_FLOOR (64u << 20)
-#define KEY_SLOTS 4096 /* a power of two; remembered keys */
+#define KEY_SLOTS 8192 /* a power of two; remembered keys */
 #define FORGET_PATIENCE_US (5 * SECOND_US)
 #define NAME_SIZE 65
 

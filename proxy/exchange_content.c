@@ -30,6 +30,31 @@ static bool must_keep(const struct exchange *x)
     return false;
 }
 
+/* What the permitting rules name, else what the caller's teams have; of several
+ * the one that keeps longest. False: a rule names one that is not there. */
+static bool choose_class(const struct exchange *x, struct str *class)
+{
+    const struct policy_set *set = snapshot_policy(x->snapshot);
+    const struct snapshot_retention *chosen = NULL, *named;
+    uint32_t bits = 0;
+    for (unsigned i = 0; i < x->candidate_count; i++)
+        if (x->candidates[i].decision.permitted)
+            bits |= x->candidates[i].decision.obligations.retain;
+    for (unsigned bit = 0; bits != 0; bit++, bits >>= 1) {
+        if (!(bits & 1))
+            continue;
+        named =
+            snapshot_find_retention(x->snapshot, policy_set_retain(set, bit));
+        if (named == NULL)
+            return false;
+        chosen = snapshot_longer_retention(chosen, named);
+    }
+    if (chosen == NULL)
+        chosen = snapshot_team_retention(x->snapshot, x->caller);
+    *class = chosen != NULL ? chosen->name : STR("default");
+    return true;
+}
+
 static enum stage_result not_kept(struct exchange *x, const char *why)
 {
     quota_cancel(
@@ -92,13 +117,21 @@ enum stage_result stage_keep(struct exchange *x)
         return STAGE_PASS;
     }
     bool keeps = must_keep(x);
-    if (!keeps)
+    struct str class;
+    if (!choose_class(x, &class))
+        return not_kept(x, "a rule names a retention class that is not there");
+    if (!keeps && is_default(class))
         return STAGE_PASS;
     c = new_content(x);
     if (c == NULL)
         return not_kept(x, "out of memory");
     c->keeps = keeps;
+    c->class = class;
     fill_job(c);
+    if (!keeps && c->job.has_key) { /* known already */
+        c->has_key = true;
+        return STAGE_PASS;
+    }
     if (!content_keep(x->worker->shared->content, &c->job))
         return not_kept(x, "too much content waits to be kept");
     x->phase = KEEPING;

@@ -399,6 +399,29 @@ const char *snapshot_contact(const struct snapshot *s)
     return s->settings->contact;
 }
 
+const struct snapshot_retention *snapshot_find_retention(
+    const struct snapshot *s, struct str name)
+{
+    const struct settings_part *p = s->settings;
+    for (size_t i = 0; i < p->retention_count; i++)
+        if (str_equal(p->retention[i].name, name))
+            return &p->retention[i];
+    return NULL;
+}
+
+const struct snapshot_retention *snapshot_team_retention(
+    const struct snapshot *s, const struct snapshot_caller *caller)
+{
+    const struct settings_part *p = s->settings;
+    const struct snapshot_retention *longest = NULL;
+    for (size_t i = 0; i < p->retention_team_count; i++)
+        for (size_t k = 0; k < caller->team_count; k++)
+            if (str_equal(p->retention_teams[i].team, caller->teams[k]))
+                longest = snapshot_longer_retention(
+                    longest, p->retention_teams[i].class);
+    return longest;
+}
+
 size_t snapshot_quota_count(const struct snapshot *s)
 {
     return s->directory->quota_count;

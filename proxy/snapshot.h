@@ -193,6 +193,21 @@ const struct policy_entities *snapshot_entities(
 const struct clock_zone *snapshot_zone(const struct snapshot *snapshot);
 bool snapshot_is_holiday(const struct snapshot *snapshot, int64_t time_us);
 const char *snapshot_contact(const struct snapshot *snapshot); /* whom to ask */
+/* How long records stay readable (retention_class). */
+struct snapshot_retention {
+    struct str name;
+    int64_t days;
+    bool exempt;
+};
+/* NULL: there is no such class. "default" is always there. */
+const struct snapshot_retention *snapshot_find_retention(
+    const struct snapshot *snapshot, struct str name);
+/* Of the caller's teams the one that keeps longest; NULL: none has one. */
+const struct snapshot_retention *snapshot_team_retention(
+    const struct snapshot *snapshot, const struct snapshot_caller *caller);
+/* Whichever keeps longer; either may be NULL. */
+const struct snapshot_retention *snapshot_longer_retention(
+    const struct snapshot_retention *a, const struct snapshot_retention *b);
 size_t snapshot_quota_count(const struct snapshot *snapshot);
 const struct quota_rule *snapshot_quota(
     const struct snapshot *snapshot, size_t at);

@@ -80,6 +80,8 @@ enum err snapshot_load_settings(const struct snapshot_sources *sources,
     }
     if (err == ERR_NOTFOUND)
         err = clock_zone_load(zone, &p->zone, info);
+    if (err == ERR_OK)
+        err = snapshot_load_retention(sources, p, info);
     if (err != ERR_OK) {
         snapshot_part_unref(&p->part);
         return err;

@@ -23,6 +23,13 @@ struct settings_part {
     const char *contact;
     const int64_t *holidays; /* days since 1970, sorted as read */
     size_t holiday_count;
+    const struct snapshot_retention *retention; /* by name */
+    size_t retention_count;
+    const struct retention_of_team {
+        struct str team;
+        const struct snapshot_retention *class;
+    } * retention_teams;
+    size_t retention_team_count;
 };
 
 /* engine, model, model_alias, model_target, model_group_member, price */
@@ -104,6 +111,9 @@ struct rules_part {
 /* Each gives *out with one reference. */
 enum err snapshot_load_settings(const struct snapshot_sources *sources,
     struct settings_part **out, struct errinfo *info) MUSTCHECK;
+/* Inside snapshot_load_settings. */
+enum err snapshot_load_retention(const struct snapshot_sources *sources,
+    struct settings_part *part, struct errinfo *info) MUSTCHECK;
 enum err snapshot_load_models(const struct snapshot_sources *sources,
     struct models_part **out, struct errinfo *info) MUSTCHECK;
 /* Inside snapshot_load_models, once the models are there: their groups and

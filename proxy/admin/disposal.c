@@ -231,6 +231,24 @@ static enum err keys_of(struct admin_call *call, const struct disposal *d,
     return err;
 }
 
+/* Requests of proposals (persons.db) that have the handle or name in them. */
+static enum err forget_proposals(struct admin_call *call, struct str subject)
+{
+    struct db_statement *s;
+    enum err err = db_prepare(call->persons,
+        "DELETE FROM proposal_request WHERE EXISTS (SELECT 1 FROM person WHERE "
+        "person.id = ?1 AND (instr(body, '\"' || handle || '\"') > 0 OR "
+        "instr(path || '/', '/' || handle || '/') > 0 OR "
+        "instr(query || '&', '=' || handle || '&') > 0 OR "
+        "(name <> '' AND instr(body, name) > 0)))",
+        &s, &call->info);
+
+    if (err)
+        return err;
+    db_bind_text(s, 1, subject);
+    return db_run(s, &call->info);
+}
+
 /* One transaction over persons.db: secure_delete leaves nothing of them in its
  * pages. */
 static enum err destroy_keys(struct admin_call *call, const struct disposal *d,
@@ -244,6 +262,8 @@ static enum err destroy_keys(struct admin_call *call, const struct disposal *d,
         return err;
     for (size_t i = 0; !err && i < count; i++)
         err = keyring_destroy(keyring, keys[i].id, &call->info);
+    if (!err && d->subject.len > 0)
+        err = forget_proposals(call, d->subject);
     if (!err && d->subject.len > 0) {
         err = db_prepare(
             call->persons, "DELETE FROM person WHERE id = ?1", &s, &call->info);

@@ -213,8 +213,12 @@ static json_t *hold_json(
     admin_set_time(hold, "until", db_column_int(s, 4));
     admin_set_text(hold, "reason", db_column_text(s, 5));
     admin_set_text(hold, "basis", db_column_text(s, 6));
-    admin_set_time(hold, "created", db_column_int(s, 7));
-    admin_set_time(hold, "released", db_column_int(s, 8));
+    if (named) {
+        admin_set_time(hold, "created", db_column_int(s, 7));
+        admin_set_time(hold, "released", db_column_int(s, 8));
+    } else {
+        admin_set_bool(hold, "released", !db_column_is_null(s, 8));
+    }
     return hold;
 }
 
@@ -408,7 +412,7 @@ enum err handle_hold_release(struct admin_call *call)
 
     if (!err)
         err = read_one(call, name, false, NULL, &before);
-    if (!err && !json_is_null(json_object_get(before, "released")))
+    if (!err && json_is_true(json_object_get(before, "released")))
         err = FAIL(call, ERR_WRONG_STATE, "hold %.*s was released already",
             STR_ARG(name));
     if (!err)

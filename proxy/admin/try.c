@@ -65,7 +65,20 @@ static json_t *named_rules(
     return rules;
 }
 
-static json_t *obligations_json(const struct policy_obligations *o)
+static json_t *retain_json(
+    const struct policy_set *set, const struct policy_obligations *o)
+{
+    json_t *classes = json_array();
+
+    for (unsigned bit = 0; bit < policy_set_retain_count(set); bit++)
+        if (o->retain >> bit & 1)
+            json_array_append_new(
+                classes, admin_text(policy_set_retain(set, bit)));
+    return classes;
+}
+
+static json_t *obligations_json(
+    const struct policy_set *set, const struct policy_obligations *o)
 {
     json_t *obligations = json_object();
 
@@ -80,6 +93,8 @@ static json_t *obligations_json(const struct policy_obligations *o)
         admin_set_bool(obligations, "recordFull", true);
     if (o->require_stream)
         admin_set_bool(obligations, "requireStream", true);
+    if (o->retain != 0)
+        admin_set(obligations, "retain", retain_json(set, o));
     return obligations;
 }
 
@@ -102,8 +117,8 @@ static json_t *decision_json(const struct policy_set *set,
         named_rules(set, decision->advice, decision->advice_count));
     admin_set_text(candidate, "message", decision->message);
     if (decision->permitted)
-        admin_set(
-            candidate, "obligations", obligations_json(&decision->obligations));
+        admin_set(candidate, "obligations",
+            obligations_json(set, &decision->obligations));
     return candidate;
 }
 

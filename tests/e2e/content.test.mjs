@@ -147,6 +147,41 @@ test('an answer whose place is gone meanwhile is said to be lost', async () => {
   assert.ok(kept.answer.why);
 });
 
+test('retention classes: by a rule, else by the team, and sealed under a key of their own', async () => {
+  world.cli('audit', 'retention', 'class', 'six-years', '--profile', 'hipaa');
+  world.cli('audit', 'retention', 'class', 'broker', '--profile', 'sec17a4');
+  world.cli('team', 'add', 'desk');
+  const desk = world.onboard('dora', 'desk');
+  world.cli('audit', 'retention', 'team', 'desk', 'six-years');
+  const first = async (secret, body) => {
+    const answer = await world.chat(secret, body);
+    assert.equal(answer.status, 200, answer.body);
+    await world.record(answer.headers['x-request-id']);
+    return entriesOf(answer.headers['x-request-id'])[0];
+  };
+  const byTeam = [await first(desk, { model: 'big' }), await first(desk, { model: 'big' })];
+  assert.deepEqual(byTeam.map((one) => [one.retention, one.content]), [['six-years', undefined], ['six-years', undefined]]);
+  assert.equal(byTeam[0].sealed.key, byTeam[1].sealed.key);
+  const kept = await first(desk, {});
+  assert.deepEqual([kept.retention, kept.content.key, kept.sealed.key], ['six-years', byTeam[0].sealed.key, byTeam[0].sealed.key]);
+  assert.equal((await first(key, {})).retention, undefined);
+  // A rule's class goes before the team's.
+  const file = join(world.dir, 'retain.cedar');
+  writeFileSync(file, RULES.replace('@id("rest")', '@id("rest") @retain("broker")'));
+  world.cli('policy', 'activate', world.cli('policy', 'put', file).match(/version (\d+)/)[1]);
+  const byRule = await first(desk, { model: 'big' });
+  assert.equal(byRule.retention, 'broker');
+  assert.notEqual(byRule.sealed.key, kept.sealed.key);
+  // What is exempt stays readable through an erasure; the rest does not.
+  const erased = world.json('audit', 'retention', 'show');
+  assert.ok(erased.classes.find((one) => one.name === 'broker').exempt);
+  world.cli('audit', 'subject', 'erase', 'dora', '--reason', 'asked for', '--basis', 'GDPR art. 17');
+  assert.equal(contentOf(byRule.id).personal.state, 'open');
+  assert.deepEqual([contentOf(kept.id).personal.state, contentOf(kept.id).request.state], ['erased', 'erased']);
+  writeFileSync(file, RULES);
+  world.cli('policy', 'activate', world.cli('policy', 'put', file).match(/version (\d+)/)[1]);
+});
+
 test('only auditors and administrators read it', async () => {
   const answer = await world.chat(key);
   const id = answer.headers['x-request-id'];

@@ -376,6 +376,22 @@ static void test_obligations(void **state)
     assert_true(d.obligations.conflict);
     assert_false(decide(set, &question, "small", "there").permitted);
     policy_set_free(&set);
+    /* Every class that a permitting rule names, each once. */
+    set = compile(
+        RULE("a", "@retain(\"six\") permit(principal, action, resource);")
+            RULE("b", "@retain(\"long\") permit(principal, action, resource)"
+                      " when { context.request.stream };")
+                RULE("c", "@retain(\"six\") permit(principal, action, "
+                          "resource);"));
+    assert_int_equal(policy_set_retain_count(set), 2);
+    assert_int_equal(
+        decide(set, &question, "small", "here").obligations.retain, 3);
+    question.stream = false;
+    d = decide(set, &question, "small", "here");
+    assert_int_equal(d.obligations.retain, 1);
+    assert_true(str_equal(policy_set_retain(set, 0), STR("six")));
+    question.stream = true;
+    policy_set_free(&set);
     set = compile(RULE("a", "@require_stream @message(\"Stream it.\")"
                             "permit(principal, action, resource);"));
     assert_true(decide(set, &question, "small", "here").permitted);

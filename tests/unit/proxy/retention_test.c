@@ -411,6 +411,30 @@ static void test_teams(void **context)
     assert_int_equal(recorded(s, "admin.retention_class.set"), 1);
 }
 
+/* A rule names classes that exist; "default" always does. */
+static void test_rules_name_classes(void **context)
+{
+    struct state *s = *context;
+    static const char rule[] =
+        "{\"text\":\"@id(\\\"a\\\") @title(\\\"t\\\") "
+        "@retain(\\\"%s\\\") permit (principal, action, resource);\"}";
+    char body[300];
+    json_t *answer;
+    char *text;
+
+    done(s, "PUT", "/v1/retention/classes/six", "{\"profile\":\"hipaa\"}", 200);
+    snprintf(body, sizeof body, rule, "sixx");
+    answer = ask(s, "POST", "/v1/policies", body, 400);
+    text = json_dumps(answer, 0);
+    assert_non_null(strstr(text, "did you mean \\\"six\\\"?"));
+    free(text);
+    json_decref(answer);
+    snprintf(body, sizeof body, rule, "six");
+    done(s, "POST", "/v1/policies", body, 201);
+    snprintf(body, sizeof body, rule, "default");
+    done(s, "POST", "/v1/policies", body, 201);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -431,6 +455,8 @@ int main(void)
             test_nothing_is_left, state_setup, state_teardown),
         cmocka_unit_test_setup_teardown(
             test_teams, state_setup, state_teardown),
+        cmocka_unit_test_setup_teardown(
+            test_rules_name_classes, state_setup, state_teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
