@@ -248,6 +248,8 @@ static const char *failure_words(struct str reason)
         {STR_INIT("bad_head"), "the head of the call is malformed"},
         {STR_INIT("route"), "there is no such route"},
         {STR_INIT("token"), "its token is not accepted"},
+        {STR_INIT("log_budget"),
+            "its caller has filled as much of the log as one may in an hour"},
         {STR_INIT("body"), "its body cannot be read"},
     };
     for (size_t i = 0; i < sizeof(table) / sizeof(table[0]); i++)

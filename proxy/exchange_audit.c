@@ -7,6 +7,7 @@
 #include "lib/json_write.h"
 #include "lib/log.h"
 #include "lib/must.h"
+#include "proxy/log_budget.h"
 
 #define PERSONAL_TEXT_MAX 512
 
@@ -258,6 +259,14 @@ static bool describe_request(struct exchange *x, struct audit_request *out)
     return seal_person(x, &out->sealed) && add_candidates(x, out);
 }
 
+/* Of the one whose request it is about. */
+static void count_bytes(struct exchange *x)
+{
+    if (x->caller != NULL)
+        log_budget_add(x->worker->shared->log_budget, str_from(x->caller->id),
+            x->worker->entry.len, loop_wall(x->worker->loop));
+}
+
 static bool append(struct exchange *x, size_t time_offset, size_t room)
 {
     struct worker *w = x->worker;
@@ -266,6 +275,7 @@ static bool append(struct exchange *x, size_t time_offset, size_t room)
                        : journal_append(w->producer, buf_str(&w->entry),
                              time_offset, room, &x->ticket);
     if (err == ERR_OK) {
+        count_bytes(x);
         x->appended_us = loop_now(w->loop);
         return true;
     }
@@ -389,6 +399,8 @@ static void append_reserved(struct exchange *x, size_t time_offset)
     if (journal_append_reserved(w->producer, buf_str(&w->entry), time_offset,
             AUDIT_COMPLETION_MAX, &ticket) != ERR_OK)
         log_error("completion_not_recorded", "request=%s", x->id);
+    else
+        count_bytes(x);
 }
 
 static void count_outcome(struct worker *w, const char *outcome)

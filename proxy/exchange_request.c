@@ -4,6 +4,8 @@
  * describe. What they learn comes from the dialect tables and the snapshot's
  * keys. */
 #include "proxy/exchange_priv.h"
+
+#include "proxy/log_budget.h"
 #include "proxy/secret.h"
 
 /* --- route --------------------------------------------------------------- */
@@ -211,7 +213,7 @@ static enum stage_result refuse_key(
 
 /* A key or a token says who calls, whoever holds the certificate: a service
  * may show its own and pass its user's token on. */
-enum stage_result stage_identify(struct exchange *x)
+static enum stage_result identify(struct exchange *x)
 {
     struct worker *w = x->worker;
     uint8_t hash[SHA256_SIZE];
@@ -250,6 +252,31 @@ enum stage_result stage_identify(struct exchange *x)
     x->key = key;
     x->caller = key->caller;
     return STAGE_PASS;
+}
+
+/* Whoever fills the log is refused without an entry of its own each time. */
+enum stage_result stage_identify(struct exchange *x)
+{
+    struct worker *w = x->worker;
+    enum stage_result result = identify(x);
+    if (result != STAGE_PASS ||
+        log_budget_add(w->shared->log_budget, str_from(x->caller->id), 0,
+            x->wall_us) < (uint64_t)w->settings->max_log_bytes_per_caller)
+        return result;
+    struct str key = str_from(x->key->id);
+    x->caller = NULL; /* counted, as those are whom nobody knows */
+    x->key = NULL;
+    x->token = NULL;
+    x->by_certificate = false;
+    refuse(x, REFUSAL_LOG_BUDGET, key,
+        "Too much was put on record about your requests in this hour "
+        "(max_log_bytes_per_caller). Try again in the next one, or ask whoever "
+        "runs this service.");
+    x->verdict.status = 429;
+    x->verdict.type = "rate_limit_error";
+    x->verdict.code = "log_budget_exceeded";
+    x->verdict.retry_after_s = (HOUR_US - x->wall_us % HOUR_US) / SECOND_US + 1;
+    return STAGE_DENY;
 }
 
 /* --- read ---------------------------------------------------------------- */

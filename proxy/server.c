@@ -15,6 +15,7 @@
 #include "proxy/address.h"
 #include "proxy/admin/admin.h"
 #include "proxy/admin/listener.h"
+#include "proxy/log_budget.h"
 #include "proxy/server_priv.h"
 
 #include <errno.h>
@@ -466,6 +467,7 @@ static void wait_for_end(struct server *s)
             break;
         if (atomic_load(&s->failed))
             return;
+        server_disk_look(s);
         if (clock_monotonic() >= sealing_due) {
             sealing_due += SEALING_EVERY_US;
             look_at_sealing(s);
@@ -548,6 +550,7 @@ static void stop(struct server *s)
     control_close(&s->control);
     queue_free(&s->shared.queue);
     quota_ledger_free(&s->shared.ledger);
+    log_budget_free(&s->shared.log_budget);
     snapshot_unref(&s->shared.snapshot);
     tls_context_unref(&s->shared.tls);
     settings_free(&s->settings);
@@ -593,8 +596,10 @@ int server_run(const char *dir)
         .ready = server_is_ready};
     raise_descriptor_limit();
     s->shared.ledger = quota_ledger_new();
+    s->shared.log_budget = log_budget_new();
     enum err err =
-        s->shared.ledger == NULL || !block_signals(s)
+        s->shared.ledger == NULL || s->shared.log_budget == NULL ||
+                !block_signals(s)
             ? errinfo_set(&info, ERR_NOMEM, "no memory or descriptors to start")
             : load_settings(s, &s->settings);
     if (err == ERR_OK) {

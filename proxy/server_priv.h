@@ -15,6 +15,9 @@
 
 struct listener;
 
+/* How much room the journal has. */
+enum disk_state { DISK_GOOD, DISK_LOW, DISK_CRITICAL };
+
 struct server {
     const char *dir;
     int64_t started_us;
@@ -32,6 +35,8 @@ struct server {
     struct witnesses *witnesses;
     char *log_dir;
     int signal_fd, event_fd;
+    int64_t disk_due_us;    /* main thread */
+    _Atomic int disk_state; /* enum disk_state */
     _Atomic bool failed, stopping;
 };
 
@@ -39,6 +44,10 @@ struct server {
 void server_write_status(void *context, struct buf *out);
 void server_write_metrics(void *context, struct buf *out);
 bool server_is_ready(void *context, struct buf *reasons);
+
+/* server_disk.c: main thread, now and then. */
+void server_disk_look(struct server *s);
+const char *server_disk_word(enum disk_state state);
 
 /* server_anchors.c: starts the thread; reads the rows anew (inside the
  * control's lock); writes "anchors":[...] with how each is doing. */

@@ -81,6 +81,9 @@ static void write_log(struct json_writer *w, struct server *s)
     json_write_key(w, STR("log"));
     json_write_object(w);
     json_write_member_int(w, STR("bytes"), (int64_t)health.bytes);
+    json_write_member_string(w, STR("disk"),
+        str_from(
+            server_disk_word((enum disk_state)atomic_load(&s->disk_state))));
     json_write_member_int(w, STR("entries"), (int64_t)health.size);
     json_write_member_int(w, STR("freeBytes"), (int64_t)health.free_bytes);
     json_write_member_bool(w, STR("indexFailed"), health.index_failed);
@@ -165,6 +168,12 @@ void server_write_metrics(void *context, struct buf *out)
         "# HELP bailiff_log_index_lag_entries Entries not yet in the index\n"
         "# TYPE bailiff_log_index_lag_entries gauge\n"
         "bailiff_log_index_lag_entries %llu\n"
+        "# HELP bailiff_log_free_bytes Room left on the journal's disk\n"
+        "# TYPE bailiff_log_free_bytes gauge\n"
+        "bailiff_log_free_bytes %llu\n"
+        "# HELP bailiff_log_disk_state 0: good, 1: low, 2: critical\n"
+        "# TYPE bailiff_log_disk_state gauge\n"
+        "bailiff_log_disk_state %d\n"
         "# HELP bailiff_anchors_failing Anchors whose last attempt failed\n"
         "# TYPE bailiff_anchors_failing gauge\n"
         "bailiff_anchors_failing %zu\n",
@@ -172,6 +181,7 @@ void server_write_metrics(void *context, struct buf *out)
         (unsigned long long)(health.size > health.indexed
                                  ? health.size - health.indexed
                                  : 0),
+        (unsigned long long)health.free_bytes, atomic_load(&s->disk_state),
         server_anchors_failing(s));
     server_sinks_metrics(s, out);
     server_witnesses_metrics(s, out);

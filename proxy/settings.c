@@ -387,13 +387,65 @@ static void check_together(struct loading *load)
 
 /* --- The file -------------------------------------------------------- */
 
+/* Behind a text or a comment that begins at `at`; else `at` itself. */
+static size_t skip_quiet(struct str text, size_t at)
+{
+    struct str rest = str_make(text.ptr + at, text.len - at);
+
+    if (str_starts(rest, STR("\""))) {
+        for (at++; at < text.len && text.ptr[at] != '"'; at++)
+            if (text.ptr[at] == '\\')
+                at++;
+        return at < text.len ? at + 1 : text.len;
+    }
+    if (str_starts(rest, STR("#")) || str_starts(rest, STR("//"))) {
+        while (at < text.len && text.ptr[at] != '\n')
+            at++;
+    } else if (str_starts(rest, STR("/*"))) {
+        const char *end = memmem(rest.ptr, rest.len, "*/", 2);
+        at = end ? (size_t)(end - text.ptr) + 2 : text.len;
+    }
+    return at;
+}
+
+static bool in_word(char c)
+{
+    return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') ||
+           (c >= 'A' && c <= 'Z') || c == '_' || c == '.';
+}
+
+/* libconfig (before 1.7.3) cuts a number off at 32 bits unless an L stands
+ * behind it: 4294967297 would be 1. Puts the L there. */
+static void mark_large(struct str text, struct buf *out)
+{
+    for (size_t at = 0; at < text.len;) {
+        size_t end = skip_quiet(text, at);
+        bool digits = true;
+
+        if (end == at)
+            while (end < text.len && in_word(text.ptr[end])) {
+                digits = digits && text.ptr[end] >= '0' && text.ptr[end] <= '9';
+                end++;
+            }
+        else
+            digits = false;
+        if (end == at)
+            end++;
+        buf_append(out, text.ptr + at, end - at);
+        if (digits && end - at >= 10)
+            buf_append_char(out, 'L');
+        at = end;
+    }
+}
+
 static void read_file(struct loading *load, const char *path)
 {
     config_t config;
-    struct buf text;
+    struct buf text, marked;
     struct errinfo info = {0};
     config_setting_t *root;
 
+    buf_init(&marked, 2 * 1024 * 1024);
     config_init(&config);
     config_set_include_dir(&config, load->state_dir);
     /* Read whole first: libconfig says only "file I/O error". */
@@ -406,7 +458,8 @@ static void read_file(struct loading *load, const char *path)
         finding(load, SETTINGS_FILE, 0, "the file holds a NUL byte");
         goto out;
     }
-    if (config_read_string(&config, buf_cstr(&text)) != CONFIG_TRUE) {
+    mark_large(buf_str(&text), &marked);
+    if (config_read_string(&config, buf_cstr(&marked)) != CONFIG_TRUE) {
         finding(load, config_error_file(&config), config_error_line(&config),
             "%s (a setting is written: name = value;)",
             config_error_text(&config));
@@ -417,6 +470,7 @@ static void read_file(struct loading *load, const char *path)
         read_setting(load, config_setting_get_elem(root, (unsigned)i));
 out:
     buf_fini(&text);
+    buf_fini(&marked);
     config_destroy(&config);
 }
 

@@ -28,6 +28,8 @@ struct settings {
     int64_t max_head_bytes, max_body_bytes,
         max_held_bytes;       /* held: all bodies and answers, per worker */
     int64_t max_answer_bytes; /* non-streamed */
+    int64_t max_log_bytes_per_caller; /* in an hour */
+    int64_t disk_low_bytes, disk_critical_bytes;
     int64_t handshake_timeout_ms, head_timeout_ms, body_timeout_ms;
     int64_t idle_timeout_ms;  /* kept-alive, between requests */
     int64_t write_timeout_ms; /* a caller that does not read */
@@ -35,7 +37,7 @@ struct settings {
         stall_timeout_ms; /* engines */
     int64_t max_queue_ms;
     int64_t tokeniser_timeout_ms;
-    int64_t queue_length;     /* requests that wait for an engine's place */
+    int64_t queue_length; /* requests that wait for an engine's place */
     int64_t queue_timeout_ms;
     int64_t admit_timeout_ms; /* until the admission must be durable */
     int64_t drain_timeout_ms; /* at shutdown */

@@ -119,6 +119,14 @@ SETTING_TIME(engine_idle_ms, 30000, 100, 3600000,
 SETTING_HEADING("The journal and the operator's log")
 SETTING_BYTES(segment_bytes, 67108864, 1048576, 4294967296,
     "Size of one journal file; the next one is set aside ahead of time.")
+SETTING_BYTES(max_log_bytes_per_caller, 4294967296, 1048576, 1099511627775,
+    "What may be written in an hour (UTC) about the requests of one caller; "
+    "further ones get 429, and are counted.")
+SETTING_BYTES(disk_low_bytes, 4294967296, 0, 1125899906842624,
+    "Room on the journal's disk under which an event, status and metrics say "
+    "that it is low; 0: never.")
+SETTING_BYTES(disk_critical_bytes, 536870912, 0, 1125899906842624,
+    "The same for: critical. When nothing is left, nothing is admitted.")
 SETTING_CHOICE(log_level, "info", "debug info warn error",
     "The least severity that is written to standard error.")
 SETTING_CHOICE(log_format, "auto", "auto text json",

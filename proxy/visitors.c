@@ -37,6 +37,7 @@ static const char *const names[REFUSAL_COUNT] = {
     [REFUSAL_CERTIFICATE_USAGE] = "certificate_usage",
     [REFUSAL_CERTIFICATE_NAMES] = "certificate_names",
     [REFUSAL_CERTIFICATE_UNMAPPED] = "certificate_unmapped",
+    [REFUSAL_LOG_BUDGET] = "log_budget",
     [REFUSAL_BODY] = "body",
 };
 

@@ -33,6 +33,7 @@ enum refusal {
     REFUSAL_CERTIFICATE_USAGE,
     REFUSAL_CERTIFICATE_NAMES,
     REFUSAL_CERTIFICATE_UNMAPPED, /* good, and nobody's */
+    REFUSAL_LOG_BUDGET,           /* the caller has filled enough of the log */
     REFUSAL_BODY,                 /* too large or broken before it was whole */
     REFUSAL_COUNT
 };

@@ -39,6 +39,7 @@ struct worker_shared {
     struct journal *journal;
     struct issuers *issuers;
     struct content_store *content;
+    struct log_budget *log_budget; /* bytes of log by caller */
     /* Under the mutex: the newest snapshot and TLS context. */
     pthread_mutex_t mutex;
     pthread_cond_t seen; /* a worker has taken over a generation */

@@ -164,8 +164,16 @@ enum err handle_status(struct admin_call *call)
     admin_set_int(answer, "policyVersion", version);
     admin_set(answer, "state", state);
     admin_set(answer, "log", log_json(call));
-    if (server)
-        admin_set(answer, "server", server_json(server));
+    if (server) {
+        json_t *running = server_json(server);
+        const char *disk = json_string_value(
+            json_object_get(json_object_get(running, "log"), "disk"));
+        if (disk && strcmp(disk, "good") != 0)
+            warn(warnings,
+                "the journal's disk fills up: when nothing is left, nothing is "
+                "admitted (disk_low_bytes, disk_critical_bytes)");
+        admin_set(answer, "server", running);
+    }
     admin_set(answer, "warnings", warnings);
     return admin_answer(call, 200, answer);
 }

@@ -127,6 +127,25 @@ static void test_values(void **state)
     assert_true(p->settings->segment_bytes == INT64_C(4294967296));
 }
 
+/* Not cut off at 32 bits, wherever they stand. */
+static void test_large_numbers(void **state)
+{
+    struct place *p = *state;
+
+    assert_int_equal(
+        load(p, "# 4294967297 \"\n/* 99999999999 */ metrics_listen = "
+                "\"127.0.0.1:9464\"; // 4294967297\n"
+                "max_held_bytes=4294967297;\n"
+                "disk_low_bytes = 5000000000L;\n"
+                "max_body_bytes = 1048576;"),
+        ERR_OK);
+    assert_true(p->settings->max_held_bytes == INT64_C(4294967297));
+    assert_true(p->settings->disk_low_bytes == INT64_C(5000000000));
+    assert_int_equal(p->settings->max_body_bytes, 1048576);
+    assert_string_equal(p->settings->metrics_listen, "127.0.0.1:9464");
+    refused(p, "max_held_bytes = 99999999999999;", "max_held_bytes is 99999");
+}
+
 static void test_all_errors_are_found_with_their_lines(void **state)
 {
     struct place *p = *state;
@@ -172,6 +191,7 @@ int main(void)
         TEST(test_absent_file_means_defaults),
         TEST(test_written_defaults_load),
         TEST(test_values),
+        TEST(test_large_numbers),
         TEST(test_all_errors_are_found_with_their_lines),
         TEST(test_errors),
     };
