@@ -390,6 +390,7 @@ static void put_request(struct writer *w, const struct audit_request *r,
     if (denied)
         put_denied(w, denied);
     put_text(w, STR("dialect"), r->dialect, WORD_MAX_BYTES);
+    put_text_if(w, STR("emergency"), r->emergency, ID_MAX_BYTES);
     if (engine)
         put_text(w, STR("engine"), *engine, NAME_MAX_BYTES);
     put_text(w, STR("id"), r->id, ID_MAX_BYTES);

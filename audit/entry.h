@@ -108,8 +108,9 @@ struct audit_request {
     size_t team_count;
     struct str route, dialect, action;
     struct str model_asked,
-        model;          /* as asked; the registered name ('' if none) */
-    struct str context; /* canonical JSON of the Cedar context */
+        model;            /* as asked; the registered name ('' if none) */
+    struct str context;   /* canonical JSON of the Cedar context */
+    struct str emergency; /* what let it through; empty: the rules did */
     int64_t policy_version;
     struct str policy_hash; /* hex */
     struct str snapshot;    /* hex, short */

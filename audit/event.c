@@ -231,6 +231,7 @@ static void read_request(struct reading *r, struct audit_event *out)
         CONTENT,
         DENIED,
         DIALECT,
+        EMERGENCY,
         ENGINE,
         INPUT,
         MODEL,
@@ -244,9 +245,10 @@ static void read_request(struct reading *r, struct audit_event *out)
     NAMES(STR_INIT("action"), STR_INIT("auth"), STR_INIT("caller"),
         STR_INIT("candidates"), STR_INIT("cap"), STR_INIT("capInjected"),
         STR_INIT("content"), STR_INIT("denied"), STR_INIT("dialect"),
-        STR_INIT("engine"), STR_INIT("input"), STR_INIT("model"),
-        STR_INIT("policy"), STR_INIT("retention"), STR_INIT("route"),
-        STR_INIT("sealed"), STR_INIT("stream"), STR_INIT("teams"));
+        STR_INIT("emergency"), STR_INIT("engine"), STR_INIT("input"),
+        STR_INIT("model"), STR_INIT("policy"), STR_INIT("retention"),
+        STR_INIT("route"), STR_INIT("sealed"), STR_INIT("stream"),
+        STR_INIT("teams"));
     struct str teams[LISTED_MAX];
     find_members(r, 0, names, NAME_COUNT, at);
     out->action = text_at(r, at[ACTION]);
@@ -254,6 +256,7 @@ static void read_request(struct reading *r, struct audit_event *out)
     out->cap = number_at(r, at[CAP], -1);
     out->cap_injected = flag_at(r, at[CAP_INJECTED]);
     out->dialect = text_at(r, at[DIALECT]);
+    out->emergency = text_at(r, at[EMERGENCY]);
     out->retention = text_at(r, at[RETENTION]);
     out->route = text_at(r, at[ROUTE]);
     read_content(r, at[CONTENT], out);

@@ -79,6 +79,7 @@ struct audit_event {
     int64_t content_bytes;
     struct str content_lost; /* completed */
     struct str retention;    /* class; "" is "default" */
+    struct str emergency;    /* what let it through; "": the rules */
 };
 
 /* ERR_SYNTAX: not an entry that this program knows; ERR_NOMEM. */

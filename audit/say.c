@@ -94,6 +94,25 @@ static void say_rules(struct buf *out, const struct audit_event *e)
     buf_printf(out, " of policy version %lld", (long long)e->policy_version);
 }
 
+/* Admitted: by rules, or past them. */
+static void say_why_admitted(struct buf *out, const struct audit_event *e)
+{
+    if (e->emergency.len == 0) {
+        buf_append_str(out, STR("; permitted by "));
+        say_rules(out, e);
+        return;
+    }
+    buf_append_str(out, STR("; let through by the emergency "));
+    say_text(out, e->emergency);
+    if (e->policies.count > 0) {
+        buf_append_str(out, STR(", against "));
+        say_rules(out, e);
+    } else {
+        buf_printf(out, ", though no rule of policy version %lld permits it",
+            (long long)e->policy_version);
+    }
+}
+
 static void say_refusal(struct buf *out, const struct audit_event *e)
 {
     buf_printf(out, " (%lld ", (long long)e->status);
@@ -220,8 +239,7 @@ void audit_say_request(const struct audit_event *opened,
         if (opened->kind == AUDIT_DENIED) {
             say_denial(out, opened);
         } else {
-            buf_append_str(out, STR("; permitted by "));
-            say_rules(out, opened);
+            say_why_admitted(out, opened);
         }
     }
     if (ended) {
@@ -285,8 +303,7 @@ void audit_say_entry(const struct audit_event *event,
     switch (e->kind) {
     case AUDIT_ADMITTED:
         say_who_asked(out, e, names);
-        buf_append_str(out, STR("; permitted by "));
-        say_rules(out, e);
+        say_why_admitted(out, e);
         buf_append_char(out, '.');
         break;
     case AUDIT_DENIED:

@@ -15,6 +15,9 @@ struct phrase {
 static const struct phrase phrases[] = {
     {"admin.administrator.added", "made # an administrator"},
     {"admin.administrator.disabled", "disabled the administrator #"},
+    {"admin.emergency.called", "called the emergency #"},
+    {"admin.emergency.ended", "saw the emergency # end"},
+    {"admin.emergency.reviewed", "closed the review of the emergency #"},
     {"admin.key.issued", "issued the API key #"},
     {"admin.refused", "was refused #"},
     {"admin.setting.changed", "changed the organisation's setting #"},

@@ -326,6 +326,7 @@ enum err policy_names_find(struct db *db, struct str type, struct str id,
     enum err err = db_prepare(db,
         "SELECT version, state, text FROM policy_version"
         " WHERE state IN ('active', 'approved', 'submitted')"
+        " OR version IN (SELECT previous FROM emergency WHERE ended IS NULL)"
         " ORDER BY state, version",
         &s, info);
     if (err != ERR_OK)

@@ -402,8 +402,60 @@ enum err policy_store_approve(struct db *db, int64_t version, struct str note,
 
 /* --- Going live ---------------------------------------------------------- */
 
+/* The version that an emergency has put in force goes back to the state it had
+ * before: it was never approved, and rollback must not find it. *version 0:
+ * there is none. */
+static enum err leave_emergency(const struct acting *a, const char *cause,
+    int64_t *version, int64_t *previous)
+{
+    struct db_statement *s;
+    struct str state = {"", 0};
+    char before[16];
+    enum err err = db_prepare(a->db,
+        "SELECT version, previous, state FROM emergency"
+        " WHERE kind = 'policy' AND ended IS NULL",
+        &s, a->info);
+    *version = *previous = 0;
+    if (err != ERR_OK)
+        return err;
+    err = db_step(s, a->info);
+    if (err == ERR_OK) {
+        *version = db_column_int(s, 0);
+        *previous = db_column_is_null(s, 1) ? 0 : db_column_int(s, 1);
+        (void)snprintf(
+            before, sizeof(before), "%.*s", STR_ARG(db_column_text(s, 2)));
+        state = str_from(before);
+    }
+    db_reset(s);
+    if (err != ERR_OK)
+        return err == ERR_NOTFOUND ? ERR_OK : err;
+    size_t at = 0;
+    while (at < STATES && !str_equal(state_names[at], state))
+        at++;
+    if (at == STATES)
+        return errinfo_set(a->info, ERR_CORRUPT,
+            "the emergency of policy version %lld has a damaged row",
+            (long long)*version);
+    err = move(a, *version, POLICY_ACTIVE, (enum policy_state)at, "retire",
+        str_from(cause));
+    if (err == ERR_OK)
+        err = db_prepare(a->db,
+            "UPDATE emergency SET ended = ?1, cause = ?2"
+            " WHERE kind = 'policy' AND ended IS NULL",
+            &s, a->info);
+    if (err != ERR_OK)
+        return err;
+    db_bind_int(s, 1, a->now_us);
+    db_bind_text(s, 2, str_from(cause));
+    return db_run(s, a->info);
+}
+
 static enum err retire_active(const struct acting *a, int64_t *previous)
 {
+    int64_t before;
+    enum err left = leave_emergency(a, "superseded", previous, &before);
+    if (left != ERR_OK || *previous != 0)
+        return left;
     struct db_statement *s;
     enum err err = db_prepare(a->db,
         "SELECT version FROM policy_version WHERE state = 'active'", &s,
@@ -593,5 +645,105 @@ enum err policy_store_rollback(struct db *db, int64_t version, struct str note,
             move(&a, version, POLICY_RETIRED, POLICY_ACTIVE, "rollback", note);
     out->version = version;
     arena_free(&arena);
+    return err;
+}
+
+/* --- Emergencies --------------------------------------------------------- */
+
+static enum err insert_emergency(const struct acting *a,
+    const struct policy_emergency *emergency, int64_t previous,
+    enum policy_state state)
+{
+    struct db_statement *s;
+    enum err err = db_prepare(a->db,
+        "INSERT INTO emergency (id, kind, version, previous, state, actor,"
+        " reason, started, expires)"
+        " VALUES (?1, 'policy', ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
+        &s, a->info);
+    if (err != ERR_OK)
+        return err;
+    db_bind_text(s, 1, emergency->id);
+    db_bind_int(s, 2, emergency->version);
+    if (previous > 0)
+        db_bind_int(s, 3, previous);
+    else
+        db_bind_null(s, 3);
+    db_bind_text(s, 4, state_names[state]);
+    db_bind_text(s, 5, a->actor->id);
+    db_bind_text(s, 6, emergency->reason);
+    db_bind_int(s, 7, a->now_us);
+    db_bind_int(s, 8, emergency->expires_us);
+    return db_run(s, a->info);
+}
+
+static enum err none_is_on(const struct acting *a)
+{
+    struct db_statement *s;
+    enum err err = db_prepare(a->db,
+        "SELECT id FROM emergency WHERE kind = 'policy' AND ended IS NULL", &s,
+        a->info);
+    if (err != ERR_OK)
+        return err;
+    err = db_step(s, a->info);
+    if (err == ERR_OK)
+        err = errinfo_set(a->info, ERR_WRONG_STATE,
+            "the emergency %.*s is on already; `bailiff emergency end %.*s` "
+            "comes first",
+            STR_ARG(db_column_text(s, 0)), STR_ARG(db_column_text(s, 0)));
+    else if (err == ERR_NOTFOUND)
+        err = ERR_OK;
+    db_reset(s);
+    return err;
+}
+
+enum err policy_store_emergency(struct db *db,
+    const struct policy_emergency *emergency, const struct policy_actor *actor,
+    int64_t now_us, struct buf *findings, struct policy_activation *out,
+    struct errinfo *info)
+{
+    struct acting a = {db, actor, now_us, info};
+    struct policy_version row;
+    struct arena *arena = arena_new(4096, TEXTS_MAX);
+    if (arena == NULL)
+        return errinfo_set(info, ERR_NOMEM, "out of memory");
+    *out = (struct policy_activation){.version = emergency->version};
+    enum err err = policy_store_get(db, emergency->version, arena, &row, info);
+    if (err == ERR_OK &&
+        (row.state == POLICY_ACTIVE || row.state == POLICY_RETIRED))
+        err = errinfo_set(info, ERR_WRONG_STATE,
+            "policy version %lld is %s; an emergency puts one in force that "
+            "has not been yet",
+            (long long)row.version, policy_state_name(row.state));
+    if (err == ERR_OK)
+        err = none_is_on(&a);
+    if (err == ERR_OK)
+        err = check_again(&a, &row, findings);
+    if (err == ERR_OK)
+        err = retire_active(&a, &out->previous);
+    if (err == ERR_OK)
+        err = insert_emergency(&a, emergency, out->previous, row.state);
+    if (err == ERR_OK)
+        err = move(&a, row.version, row.state, POLICY_ACTIVE, "activate",
+            emergency->reason);
+    arena_free(&arena);
+    return err;
+}
+
+enum err policy_store_emergency_end(struct db *db, const char *cause,
+    const struct policy_actor *actor, int64_t now_us,
+    struct policy_activation *out, struct errinfo *info)
+{
+    struct acting a = {db, actor, now_us, info};
+    int64_t back = 0;
+    *out = (struct policy_activation){0};
+    enum err err = leave_emergency(&a, cause, &out->previous, &back);
+    if (err == ERR_OK && out->previous == 0)
+        return errinfo_set(
+            info, ERR_NOTFOUND, "no emergency has put rules in force");
+    if (err == ERR_OK && back > 0)
+        err = move(&a, back, POLICY_RETIRED, POLICY_ACTIVE, "rollback",
+            str_from(cause));
+    if (err == ERR_OK)
+        out->version = back;
     return err;
 }

@@ -104,4 +104,26 @@ enum err policy_store_rollback(struct db *db, int64_t version, struct str note,
     const struct policy_actor *actor, int64_t now_us, struct buf *findings,
     struct policy_activation *out, struct errinfo *info) MUSTCHECK;
 
+/* --- Emergencies ---------------------------------------------------------- */
+
+/* Puts a version in force without its approvals until it is ended (by
+ * policy_store_emergency_end, by another activation, or a rollback), when it
+ * goes back to the state it had; one at a time. */
+struct policy_emergency {
+    struct str id; /* eme_... */
+    int64_t version, expires_us;
+    struct str reason;
+};
+/* ERR_WRONG_STATE: active or retired, or an emergency is on already. */
+enum err policy_store_emergency(struct db *db,
+    const struct policy_emergency *emergency, const struct policy_actor *actor,
+    int64_t now_us, struct buf *findings, struct policy_activation *out,
+    struct errinfo *info) MUSTCHECK;
+/* cause: "expired", "ended". out->previous: the version that was in force by
+ * emergency, out->version: the one that is back, 0: none was before.
+ * ERR_NOTFOUND: none is on. */
+enum err policy_store_emergency_end(struct db *db, const char *cause,
+    const struct policy_actor *actor, int64_t now_us,
+    struct policy_activation *out, struct errinfo *info) MUSTCHECK;
+
 #endif

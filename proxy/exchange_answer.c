@@ -244,6 +244,8 @@ void exchange_write_head(struct exchange *x, struct buf *out, int status,
     if (x->verdict.status == status && status >= 400)
         write_verdict_fields(x, out);
     write_stripped(x, out);
+    if (x->emergency != NULL)
+        buf_printf(out, "x-bailiff-emergency: %s\r\n", x->emergency);
     write_quota_fields(x, out);
     if (!keep)
         buf_append_str(out, STR("Connection: close\r\n"));

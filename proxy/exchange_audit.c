@@ -118,7 +118,7 @@ static bool add_candidates(struct exchange *x, struct audit_request *request)
             .engine = str_from(c->target->engine->name),
             .model = str_from(x->model->name),
             .upstream = str_from(c->target->upstream),
-            .permitted = d->permitted,
+            .permitted = d->permitted && !c->let_through,
             .reason = reason_words(d),
             .policies = rule_ids(x, d->policies, d->policy_count),
             .policy_count = d->policy_count,
@@ -126,7 +126,9 @@ static bool add_candidates(struct exchange *x, struct audit_request *request)
             .error_count = d->error_count,
             .advice = rule_ids(x, d->advice, d->advice_count),
             .advice_count = d->advice_count,
-            .max_tokens = d->permitted ? d->obligations.max_tokens : -1,
+            .max_tokens = d->permitted && !c->let_through
+                              ? d->obligations.max_tokens
+                              : -1,
             .priority = str_from(
                 d->permitted ? policy_priority_name(d->obligations.priority)
                              : ""),
@@ -223,6 +225,7 @@ static bool describe_request(struct exchange *x, struct audit_request *out)
         .route = str_from(x->match.route->path),
         .dialect = str_from(dialect_name(x->match.route->api)),
         .action = str_from(x->match.route->action),
+        .emergency = str_from(x->emergency),
         .model_asked = d->model.len > 0 ? d->model : x->match.model,
         .model = str_from(x->model ? x->model->name : ""),
         .context = x->context.ptr != NULL ? x->context : STR("{}"),

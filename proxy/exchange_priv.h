@@ -67,6 +67,7 @@ struct exchange_candidate {
     struct pool_engine *live;
     struct policy_decision decision;
     bool tried;
+    bool let_through; /* not by the rules: by an emergency */
 };
 
 enum relay_mode { RELAY_NONE, RELAY_STREAM, RELAY_WHOLE, RELAY_ERROR };
@@ -115,7 +116,8 @@ struct exchange {
     unsigned candidate_count;
     struct dialect_model_entry *models; /* GET /v1/models */
     size_t model_count;
-    struct str context; /* Cedar's, canonical JSON */
+    struct str context;    /* Cedar's, canonical JSON */
+    const char *emergency; /* what let it through; NULL: the rules did */
 
     /* where */
     struct exchange_candidate *place; /* held; NULL: none, or the attempt's */

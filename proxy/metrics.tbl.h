@@ -21,6 +21,8 @@ METRIC(REFUSED, "bailiff_refused_total", "counter",
     "Requests refused before the caller was known")
 METRIC(OVERLOAD, "bailiff_overload_refused_total", "counter",
     "Of these, refused because more had come than could be answered in time")
+METRIC(EMERGENCY_REQUESTS, "bailiff_emergency_requests_total", "counter",
+    "Requests that an emergency let through, against the rules")
 METRIC(OUTCOME_OK, "bailiff_outcomes_total{outcome=\"ok\"}", "counter",
     "How permitted requests ended")
 METRIC(OUTCOME_CUT, "bailiff_outcomes_total{outcome=\"cut\"}", "counter", "")

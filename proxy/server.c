@@ -16,6 +16,7 @@
 #include "proxy/admin/admin.h"
 #include "proxy/admin/listener.h"
 #include "proxy/log_budget.h"
+#include "proxy/emergency.h"
 #include "proxy/server_priv.h"
 
 #include <errno.h>
@@ -332,6 +333,9 @@ static enum err open_state(struct server *s, struct errinfo *info)
     if (err != ERR_OK)
         return err;
     s->shared.journal = audit_log_journal(control_log(s->control));
+    err = emergency_expire(s->control, clock_now(), info);
+    if (err != ERR_OK)
+        return err;
     control_lock(s->control);
     err = rebuild(s, CHANGED_ALL, info);
     control_unlock(s->control);
@@ -447,6 +451,20 @@ static void look_at_lists(struct server *s)
     control_unlock(s->control);
 }
 
+/* Most of the time a look at the snapshot is all it takes. */
+static void look_at_emergencies(struct server *s)
+{
+    struct snapshot *snapshot = current_snapshot(s);
+    struct errinfo info = {0};
+    int64_t now = clock_now();
+    bool due = false;
+    for (size_t i = 0; i < snapshot_emergency_count(snapshot); i++)
+        due |= snapshot_emergency(snapshot, i)->expires_us <= now;
+    snapshot_unref(&snapshot);
+    if (due && emergency_expire(s->control, now, &info) != ERR_OK)
+        log_error("emergency_not_ended", "reason=\"%s\"", info.text);
+}
+
 static void save_key_usage(struct server *s)
 {
     struct errinfo info = {0};
@@ -476,6 +494,7 @@ static void wait_for_end(struct server *s)
             retention_due += RETENTION_EVERY_US;
             admin_run_retention(s->admin);
         }
+        look_at_emergencies(s);
         if (clock_monotonic() >= usage_due) {
             usage_due += MINUTE_US;
             save_key_usage(s);

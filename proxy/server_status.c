@@ -151,6 +151,28 @@ void server_write_status(void *context, struct buf *out)
     snapshot_unref(&snapshot);
 }
 
+static void write_emergency_metrics(
+    const struct snapshot *snapshot, struct buf *out)
+{
+    int64_t now = clock_now();
+    size_t on[2] = {0, 0};
+    for (size_t i = 0; i < snapshot_emergency_count(snapshot); i++) {
+        const struct snapshot_emergency *e = snapshot_emergency(snapshot, i);
+        if (e->expires_us > now)
+            on[e->policy]++;
+    }
+    buf_printf(out,
+        "# HELP bailiff_emergencies Emergencies (break-glass) that are on\n"
+        "# TYPE bailiff_emergencies gauge\n"
+        "bailiff_emergencies{kind=\"access\"} %zu\n"
+        "bailiff_emergencies{kind=\"policy\"} %zu\n"
+        "# HELP bailiff_emergency_reviews_open Emergencies that nobody else "
+        "has reviewed\n"
+        "# TYPE bailiff_emergency_reviews_open gauge\n"
+        "bailiff_emergency_reviews_open %lld\n",
+        on[0], on[1], (long long)snapshot_reviews_open(snapshot));
+}
+
 void server_write_metrics(void *context, struct buf *out)
 {
     struct server *s = context;
@@ -196,6 +218,7 @@ void server_write_metrics(void *context, struct buf *out)
             buf_printf(out, "bailiff_engine_up{engine=\"%s\"} %d\n", name,
                 atomic_load(&engine->health) == POOL_UP);
     }
+    write_emergency_metrics(snapshot, out);
     snapshot_unref(&snapshot);
 }
 

@@ -17,6 +17,7 @@ struct snapshot {
     struct models_part *models;
     struct directory_part *directory;
     struct issuers_part *issuers;
+    struct emergencies_part *emergencies;
     struct trust_part *trust;
     struct entities_part *entities;
     struct rules_part *rules;
@@ -74,6 +75,7 @@ void snapshot_unref(struct snapshot **snapshot)
     snapshot_part_unref(s->models ? &s->models->part : NULL);
     snapshot_part_unref(s->directory ? &s->directory->part : NULL);
     snapshot_part_unref(s->issuers ? &s->issuers->part : NULL);
+    snapshot_part_unref(s->emergencies ? &s->emergencies->part : NULL);
     snapshot_part_unref(s->trust ? &s->trust->part : NULL);
     snapshot_part_unref(s->entities ? &s->entities->part : NULL);
     snapshot_part_unref(s->rules ? &s->rules->part : NULL);
@@ -115,6 +117,8 @@ enum err snapshot_build(const struct snapshot_sources *sources,
         CHANGED_KEYS | CHANGED_DIRECTORY | CHANGED_QUOTAS | CHANGED_SEALING |
             CHANGED_SETTINGS,
         snapshot_load_directory(sources, s->settings, &s->directory, info));
+    FIT(emergencies, CHANGED_EMERGENCIES | CHANGED_POLICY,
+        snapshot_load_emergencies(sources, &s->emergencies, info));
     FIT(issuers, CHANGED_ISSUERS,
         snapshot_load_issuers(sources, &s->issuers, info));
     FIT(trust, CHANGED_TRUST,
@@ -206,6 +210,48 @@ const struct seal_key *snapshot_caller_seal(
     const struct snapshot_caller *caller, int64_t time_us)
 {
     return caller->has_seal ? key_of_month(caller->seal, time_us) : NULL;
+}
+
+/* --- Emergencies ---------------------------------------------------------- */
+
+size_t snapshot_emergency_count(const struct snapshot *s)
+{
+    return s->emergencies->count;
+}
+
+const struct snapshot_emergency *snapshot_emergency(
+    const struct snapshot *s, size_t at)
+{
+    return &s->emergencies->emergencies[at];
+}
+
+int64_t snapshot_reviews_open(const struct snapshot *s)
+{
+    return s->emergencies->reviews_open;
+}
+
+const struct snapshot_emergency *snapshot_find_access(const struct snapshot *s,
+    struct str caller, struct str model, int64_t time_us)
+{
+    for (size_t i = 0; i < s->emergencies->count; i++) {
+        const struct snapshot_emergency *e = &s->emergencies->emergencies[i];
+        if (e->policy || time_us >= e->expires_us ||
+            (e->model[0] && !str_equal(str_from(e->model), model)))
+            continue;
+        for (size_t k = 0; k < e->caller_count; k++)
+            if (str_equal(e->callers[k], caller))
+                return e;
+    }
+    return NULL;
+}
+
+bool snapshot_rules_are_over(const struct snapshot *s, int64_t time_us)
+{
+    for (size_t i = 0; i < s->emergencies->count; i++)
+        if (s->emergencies->emergencies[i].policy &&
+            time_us >= s->emergencies->emergencies[i].expires_us)
+            return true;
+    return false;
 }
 
 /* --- Issuers ------------------------------------------------------------- */

@@ -35,6 +35,7 @@ enum {
     CHANGED_SINKS = 4096,     /* sink; not in the snapshot */
     CHANGED_TRUST = 16384,    /* trust_domain, certificate_* */
     CHANGED_WITNESSES = 8192, /* witness, witness_policy; not in the snapshot */
+    CHANGED_EMERGENCIES = 32768, /* emergency, emergency_caller */
     CHANGED_ALL = 65535
 };
 
@@ -183,6 +184,29 @@ const struct snapshot_model *snapshot_model(
 size_t snapshot_engine_count(const struct snapshot *snapshot);
 const struct engine_target *snapshot_engine(
     const struct snapshot *snapshot, size_t at);
+
+/* --- Emergencies ---------------------------------------------------------- */
+struct snapshot_emergency {
+    const char *id;    /* eme_... */
+    bool policy;       /* rules in force without approvals; else access */
+    const char *model; /* access: "" for every model */
+    int64_t expires_us;
+    const struct str *callers; /* access: ids */
+    size_t caller_count;
+};
+/* Those that are on. What has expired is among them until it is ended. */
+size_t snapshot_emergency_count(const struct snapshot *snapshot);
+const struct snapshot_emergency *snapshot_emergency(
+    const struct snapshot *snapshot, size_t at);
+/* One that lets the caller use the model at that time; NULL: none does. */
+const struct snapshot_emergency *snapshot_find_access(
+    const struct snapshot *snapshot, struct str caller, struct str model,
+    int64_t time_us);
+/* Of all that are over or on, how many nobody else has reviewed yet. */
+int64_t snapshot_reviews_open(const struct snapshot *snapshot);
+/* Rules that an emergency has put in force, past their end: nobody may be
+ * served by them. */
+bool snapshot_rules_are_over(const struct snapshot *snapshot, int64_t time_us);
 
 /* --- Rules --------------------------------------------------------------- */
 const struct policy_set *snapshot_policy(const struct snapshot *snapshot);

@@ -96,6 +96,14 @@ struct trust_part {
     size_t mode_count;
 };
 
+/* emergency, emergency_caller */
+struct emergencies_part {
+    struct part part;
+    struct snapshot_emergency *emergencies;
+    size_t count;
+    int64_t reviews_open;
+};
+
 struct entities_part {
     struct part part;
     struct policy_entities *entities;
@@ -131,6 +139,8 @@ enum err snapshot_load_issuers(const struct snapshot_sources *sources,
 enum err snapshot_load_trust(const struct snapshot_sources *sources,
     uint64_t generation, struct trust_part **out,
     struct errinfo *info) MUSTCHECK;
+enum err snapshot_load_emergencies(const struct snapshot_sources *sources,
+    struct emergencies_part **out, struct errinfo *info) MUSTCHECK;
 enum err snapshot_load_entities(const struct snapshot_sources *sources,
     struct entities_part **out, struct errinfo *info) MUSTCHECK;
 enum err snapshot_load_rules(const struct snapshot_sources *sources,

@@ -92,6 +92,17 @@ const struct admin_operation admin_operations[] = {
     {"POST", "/v1/prices", "setPrice", 0, handle_price_set},
     {"GET", "/v1/prices/{version}", "getPrice", 0, handle_price_show},
 
+    {"POST", "/v1/policies/{version}/emergency", "activateInEmergency", 0,
+        handle_emergency_policy},
+    {"GET", "/v1/emergencies", "listEmergencies", 0, handle_emergency_list},
+    {"POST", "/v1/emergencies", "letThrough", 0, handle_emergency_access},
+    {"GET", "/v1/emergencies/{emergency}", "getEmergency", 0,
+        handle_emergency_show},
+    {"POST", "/v1/emergencies/{emergency}/end", "endEmergency", 0,
+        handle_emergency_end},
+    {"POST", "/v1/emergencies/{emergency}/review", "reviewEmergency", 0,
+        handle_emergency_review},
+
     {"GET", "/v1/proposals", "listProposals", 0, handle_proposal_list},
     {"GET", "/v1/proposals/{proposal}", "getProposal", 0, handle_proposal_show},
     {"POST", "/v1/proposals/{proposal}/approve", "approveProposal", 0,

@@ -6,6 +6,7 @@
 
 #include "lib/clock.h"
 #include "policy/store.h"
+#include "proxy/emergency.h"
 #include "proxy/rules/cases.h"
 
 #define FINDINGS_MAX (1u << 20)
@@ -332,13 +333,45 @@ static json_t *activation_detail(const struct policy_activation *activation)
     return detail;
 }
 
+/* Another activation ends rules that were in force by emergency. */
+static enum err emergency_of(struct admin_call *call, struct str *id)
+{
+    struct db_statement *s;
+    enum err err = db_prepare(call->db,
+        "SELECT id FROM emergency WHERE kind = 'policy' AND ended IS NULL", &s,
+        &call->info);
+
+    *id = STR("");
+    if (err)
+        return err;
+    err = db_step(s, &call->info);
+    if (!err)
+        *id = admin_column(call, s, 0);
+    db_reset(s);
+    return err == ERR_NOTFOUND ? ERR_OK : err;
+}
+
+static enum err record_superseded(struct admin_call *call, struct str id)
+{
+    const struct emergency_end end = {
+        .id = id, .policy = true, .cause = "superseded"};
+
+    return id.len == 0 ? ERR_OK
+                       : emergency_record_end(call->control, &call->actor, &end,
+                             STR(""), &call->info);
+}
+
 enum err admin_activate_policy(
     struct admin_call *call, int64_t version, struct str reason)
 {
     const struct policy_actor actor = actor_of(call);
     struct policy_activation activation;
+    struct str emergency;
     struct buf findings;
     enum err err = policy_tests_must_pass(call, version);
+
+    if (!err)
+        err = emergency_of(call, &emergency);
 
     if (err)
         return err;
@@ -347,6 +380,8 @@ enum err admin_activate_policy(
         &findings, &activation, &call->info);
     err = refuse_if_found(call, err, &findings);
     buf_fini(&findings);
+    if (!err)
+        err = record_superseded(call, emergency);
     return err ? err
                : record(call, "policy.activated", version, activation.previous,
                      activation_detail(&activation), reason);
@@ -463,8 +498,11 @@ enum err handle_policy_rollback(struct admin_call *call)
     struct rollback_body body = {.reason = STR("")};
     struct policy_activation activation;
     struct buf findings;
+    struct str emergency;
     enum err err = admin_read_body(call, fields, FIELD_COUNT(fields), &body);
 
+    if (!err)
+        err = emergency_of(call, &emergency);
     if (err || (err = admin_begin(call)))
         return err;
     buf_init(&findings, FINDINGS_MAX);
@@ -472,6 +510,8 @@ enum err handle_policy_rollback(struct admin_call *call)
         clock_now(), &findings, &activation, &call->info);
     err = refuse_if_found(call, err, &findings);
     buf_fini(&findings);
+    if (!err)
+        err = record_superseded(call, emergency);
     if (!err)
         err = record(call, "policy.rolled_back", activation.version,
             activation.previous, NULL, body.reason);

@@ -234,7 +234,10 @@ static void check_decision(struct redecision *r)
     const json_t *denied = json_object_get(r->entry, "denied");
     const json_t *list = json_object_get(r->entry, "candidates");
     struct str stage = redecide_text(denied, "stage");
-    bool any = false, recorded = !denied || str_equal(stage, STR("reserve"));
+    /* What an emergency let through, the rules had denied. */
+    bool past = json_object_get(r->entry, "emergency") != NULL;
+    bool any = false,
+         recorded = !past && (!denied || str_equal(stage, STR("reserve")));
 
     for (size_t i = 0; i < json_array_size(list); i++) {
         json_t *one = repeat_candidate(r, json_array_get(list, i));

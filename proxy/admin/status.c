@@ -127,6 +127,27 @@ static void warn_of_certificate(struct admin_call *call, json_t *warnings)
     buf_fini(&findings);
 }
 
+/* Loud as long as one is on, or nobody else has looked at it. */
+static enum err warn_of_emergencies(struct admin_call *call, json_t *warnings)
+{
+    struct db_statement *s;
+    enum err err = db_prepare(call->db,
+        "SELECT id, kind, ended IS NULL FROM emergency "
+        "WHERE reviewed IS NULL ORDER BY started",
+        &s, &call->info);
+
+    while (!err && (err = db_step(s, &call->info)) == ERR_OK) {
+        bool policy = str_equal(db_column_text(s, 1), STR("policy"));
+        json_array_append_new(warnings,
+            json_sprintf("EMERGENCY %.*s: %s", STR_ARG(db_column_text(s, 0)),
+                !db_column_int(s, 2) ? "it is over, and its review is open "
+                                       "(bailiff emergency review)"
+                : policy             ? "rules without approvals are in force"
+                         : "callers are let through against the rules"));
+    }
+    return err == ERR_NOTFOUND ? ERR_OK : err;
+}
+
 enum err handle_status(struct admin_call *call)
 {
     const struct admin_server *server = call->admin->server;
@@ -152,6 +173,13 @@ enum err handle_status(struct admin_call *call)
         warn(warnings,
             "require_approvals is 0: one administrator alone can change what "
             "is allowed (bailiff policy require-approvals N)");
+    err = warn_of_emergencies(call, warnings);
+    if (err) {
+        json_decref(answer);
+        json_decref(warnings);
+        json_decref(state);
+        return err;
+    }
     if (version == 0)
         warn(warnings, "no policy version is active: every request is denied");
     warn_of_certificate(call, warnings);

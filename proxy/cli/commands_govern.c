@@ -144,6 +144,46 @@ static const struct cli_rest proposal_withdraw = {.method = "POST",
     .path = "/v1/proposals/{0}/withdraw",
     .done = "proposal {id} is {state}"};
 
+/* --- Emergencies ---------------------------------------------------------- */
+
+static const struct cli_column emergency_columns[] = {
+    {"EMERGENCY", "id", CELL_TEXT},
+    {"KIND", "kind", CELL_TEXT},
+    {"STATE", "state", CELL_TEXT},
+    {"BY", "actorName", CELL_TEXT},
+    {"STARTED", "started", CELL_TIME},
+    {"EXPIRES", "expires", CELL_TIME},
+    {"VERSION", "version", CELL_TEXT},
+    {"REVIEWED BY", "reviewerName", CELL_TEXT},
+    {"REASON", "reason", CELL_TEXT},
+};
+static const struct cli_option open_options[] = {
+    {"caller", "HANDLE", CLI_LIST, "callers",
+        "who is let through (repeatable, at least one)"},
+    {"model", "MODEL", CLI_TEXT, "model", "only this one"},
+    {"reason", "TEXT", CLI_TEXT, "reason", "needed; the review begins with it"},
+    {"expires", "WHEN", CLI_TEXT, "expires", "4h, at most 7d; needed"},
+};
+static const struct cli_rest emergency_list = {.method = "GET",
+    .path = "/v1/emergencies",
+    .columns = emergency_columns,
+    .column_count = CLI_COUNT(emergency_columns),
+    .empty = "there has been no emergency"};
+static const struct cli_rest emergency_show = {.method = "GET",
+    .path = "/v1/emergencies/{0}",
+    .columns = emergency_columns,
+    .column_count = CLI_COUNT(emergency_columns)};
+static const struct cli_rest emergency_open = {.method = "POST",
+    .path = "/v1/emergencies",
+    .done = "EMERGENCY {id}: callers are let through against the rules until "
+            "{expires}"};
+static const struct cli_rest emergency_end = {.method = "POST",
+    .path = "/v1/emergencies/{0}/end",
+    .done = "emergency {id} is over; its review is open"};
+static const struct cli_rest emergency_review = {.method = "POST",
+    .path = "/v1/emergencies/{0}/review",
+    .done = "the review of emergency {id} is closed"};
+
 /* --- Settings ------------------------------------------------------------- */
 
 static const struct cli_column setting_columns[] = {
@@ -238,6 +278,23 @@ static const struct cli_command commands[] = {
         "require_approvals, two_person_for and approvals_need_certificate are "
         "taken back\nonly with the approval of others.",
         OPTIONS(reason_options), NULL, &setting_set, false, false},
+    {"emergency", "open", "", 0, 0,
+        "Let named callers through against the rules, until a time",
+        "Models have to be approved, and quotas hold. Each request that it "
+        "lets through\nsays so: in its record, beside what the rules said, and "
+        "in the header\nx-bailiff-emergency. Rules in an emergency: `bailiff "
+        "policy activate N --emergency`.",
+        OPTIONS(open_options), NULL, &emergency_open, false, false},
+    {"emergency", "list", "", 0, 0, "Emergencies (break-glass)", NULL, NULL, 0,
+        NULL, &emergency_list, false, false},
+    {"emergency", "show", "EMERGENCY", 1, 1, "One emergency", NULL, NULL, 0,
+        NULL, &emergency_show, false, false},
+    {"emergency", "end", "EMERGENCY", 1, 1, "End it before it expires", NULL,
+        OPTIONS(reason_options), NULL, &emergency_end, false, false},
+    {"emergency", "review", "EMERGENCY", 1, 1,
+        "Close the review of an emergency that somebody else called",
+        "It is open from the beginning, and `status` warns of it until this.",
+        OPTIONS(reason_options), NULL, &emergency_review, false, false},
     {"proposal", "list", "", 0, 0, "Changes that wait for a second person",
         NULL, OPTIONS(list_options), NULL, &proposal_list, false, false},
     {"proposal", "show", "PROPOSAL", 1, 1,

@@ -302,12 +302,45 @@ static int run_batch(struct cli *cli)
     return cedar_batch_run(stdin, stdout);
 }
 
+/* Without its approvals, until a time. */
+static int activate_in_emergency(struct cli *cli, int64_t version)
+{
+    json_t *answer = NULL, *body = cli_body(cli, NULL);
+    int result;
+
+    if (!body)
+        return 2;
+    if (!cli_value(cli, "reason") || !cli_value(cli, "expires")) {
+        json_decref(body);
+        return cli_usage(
+            cli, "--emergency needs --reason TEXT and --expires WHEN (4h)");
+    }
+    result = cli_call(cli, "POST",
+        arena_printf(
+            cli->arena, "/v1/policies/%lld/emergency", (long long)version),
+        body, &answer, NULL);
+    if (result)
+        return result;
+    if (cli->json)
+        cli_print_json(answer);
+    else
+        cli_print_done("EMERGENCY {id}: policy version {version} is in force "
+                       "until {expires}, then version {previous} again",
+            answer);
+    json_decref(answer);
+    return 0;
+}
+
 static int run_activate(struct cli *cli)
 {
     int64_t version;
 
     if (str_to_i64(str_from(cli->args[0]), &version) != ERR_OK || version < 1)
         return cli_usage(cli, "\"%s\" is no policy version", cli->args[0]);
+    if (cli_has(cli, "emergency"))
+        return activate_in_emergency(cli, version);
+    if (cli_has(cli, "expires"))
+        return cli_usage(cli, "--expires goes with --emergency");
     return activate(cli, version, cli_value(cli, "reason"));
 }
 
@@ -371,6 +404,13 @@ static const struct cli_option note_options[] = {
 };
 static const struct cli_option reason_options[] = {
     {"reason", "TEXT", CLI_TEXT, "reason", "goes on record"},
+};
+static const struct cli_option activate_options[] = {
+    {"reason", "TEXT", CLI_TEXT, "reason", "goes on record"},
+    {"emergency", NULL, CLI_FLAG, NULL,
+        "without approvals, until --expires; a review stays open"},
+    {"expires", "WHEN", CLI_TEXT, "expires",
+        "4h, at most 7d: then the version before is back"},
 };
 static const struct cli_option rollback_options[] = {
     {"to", "VERSION", CLI_NUMBER, "version",
@@ -440,7 +480,7 @@ static const struct cli_command commands[] = {
     {"policy", "approve", "VERSION", 1, 1, "Approve what someone else wrote",
         NULL, OPTIONS(reason_options), NULL, &policy_approve, false, false},
     {"policy", "activate", "VERSION", 1, 1, "Put a version in force", NULL,
-        OPTIONS(reason_options), run_activate, NULL, false, false},
+        OPTIONS(activate_options), run_activate, NULL, false, false},
     {"policy", "rollback", "", 0, 0,
         "Put the version in force that was so before", NULL,
         OPTIONS(rollback_options), NULL, &policy_rollback, false, false},

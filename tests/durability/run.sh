@@ -6,12 +6,13 @@ set -u
 build=$(realpath "${1:?the build directory}")
 cd "$(dirname "$0")" || exit 1
 mkdir -p "$build/tests/durability"
-${CC:-gcc} -std=gnu11 -D_GNU_SOURCE -O2 -Wall -Wextra -Werror -fPIC -shared \
-    -o "$build/tests/durability/unsynced.so" unsynced.c -ldl || exit 1
-${CC:-gcc} -std=gnu11 -D_GNU_SOURCE -O2 -Wall -Wextra -Werror -fPIC -shared \
-    -o "$build/tests/durability/fault.so" fault.c -ldl || exit 1
+for shim in unsynced fault killed; do
+    ${CC:-gcc} -std=gnu11 -D_GNU_SOURCE -O2 -Wall -Wextra -Werror -fPIC -shared \
+        -o "$build/tests/durability/$shim.so" $shim.c -ldl || exit 1
+done
 export BAILIFF=$build/bailiff UNSYNCED=$build/tests/durability/unsynced.so
 export FAULT=$build/tests/durability/fault.so
+export KILLED=$build/tests/durability/killed.so
 PATH=$PWD/../e2e/node_modules/.bin:$PATH
 [ "${2:-}" = sweep ] && exec node sweep.mjs
 output=$(mktemp)

@@ -295,6 +295,20 @@ test('changes that wait, and tokens of administrators', async () => {
   await call('approveProposal', { ...other, params: { proposal: end.id } });
 });
 
+test('emergencies', async () => {
+  const author = { token: tokens.operator };
+  const { version } = await call('putPolicy', { body: { text: rule('emergency') }, status: 201 });
+  const one = await call('activateInEmergency', { ...author, params: { version }, body: { reason: 'x', expires: '1h' }, status: 201 });
+  await call('listEmergencies');
+  await call('endEmergency', { ...author, params: { emergency: one.id }, body: { reason: 'over' } });
+  await call('reviewEmergency', { token: tokens.approver, params: { emergency: one.id }, body: { reason: 'seen' } });
+  const two = await call('letThrough', { ...author, body: { callers: ['eve'], model: 'tiny', reason: 'x', expires: '1h' }, status: 201 });
+  assert.deepEqual((await call('getEmergency', { params: { emergency: two.id } })).callers.map((caller) => caller.handle), ['eve']);
+  await call('letThrough', { ...author, body: { callers: [], reason: 'x', expires: '1h' }, status: 400 });
+  await call('endEmergency', { ...author, params: { emergency: two.id } });
+  await call('reviewEmergency', { token: tokens.operator, params: { emergency: two.id }, body: { reason: 'seen' }, status: 403 });
+});
+
 test('issuers', async () => {
   const body = { name: 'corp', issuer: 'https://id.corp.example/', audiences: ['bailiff'], jwksUrl: 'https://127.0.0.1:9/keys',
     callerClaim: 'email', prefix: 'corp:', groupsClaim: 'groups', accessTokenType: true, skewSeconds: 5 };

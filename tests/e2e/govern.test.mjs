@@ -17,7 +17,7 @@ before(async () => { world = await World.make(); });
 after(async () => {
   await world.end();
   if (world.entries) for (const type of ['admin.proposal.opened', 'admin.proposal.approved', 'admin.proposal.applied', 'admin.proposal.rejected',
-    'admin.proposal.withdrawn', 'admin.refused', 'admin.token.issued'])
+    'admin.proposal.withdrawn', 'admin.refused', 'admin.token.issued', 'admin.emergency.called', 'admin.emergency.ended', 'admin.emergency.reviewed'])
     assert.ok(world.entries.some((one) => one.type === type), type);
 });
 
@@ -152,13 +152,83 @@ test('quotas, keys and models wait, with what stands there before and after', as
 });
 
 test('an author who has gone, or lost the role, makes nothing any more', () => {
-  const one = waits('ben', 'quota', 'set', '--organisation', '--limit', 'tokens/day=7');
+  const one = waits('ben', 'quota', 'set', '--organisation', '--limit', 'tokens/day=700000');
   must('ada', 'admin', 'disable', 'ben', '--reason', 'has left');
   refused('eve', /is no administrator any more/, 'proposal', 'approve', one.id);
   refused('ben', /not known here, or no longer in force/, 'proposal', 'list');
   const back = waits('ada', 'admin', 'enable', 'ben');
   assert.equal(json('eve', 'proposal', 'approve', back.id).state, 'applied');
   assert.equal(json('eve', 'proposal', 'approve', one.id).state, 'applied');
+});
+
+test('break-glass for rules: in force at once, loud, over by itself, reviewed by another', async () => {
+  const file = join(world.dir, 'open.cedar');
+  const active = () => json('ada', 'policy', 'show').version;
+  const before = active();
+  writeFileSync(file, '@id("all") @title("t") permit (principal, action, resource);\n');
+  const version = String(json('pia', 'policy', 'put', file).version);
+  refused('pia', /role "policy-author" may not/, 'policy', 'activate', version, '--emergency', '--reason', 'x', '--expires', '1h');
+  refused('olaf', /at most seven days/, 'policy', 'activate', version, '--emergency', '--reason', 'x', '--expires', '8d');
+  assert.equal(as('olaf', 'policy', 'activate', version, '--emergency').status, 2);
+  const one = json('olaf', 'policy', 'activate', version, '--emergency', '--reason', 'the rules lock the ward out', '--expires', '2s');
+  assert.deepEqual([active(), one.previous, one.state], [Number(version), before, 'on']);
+  refused('ada', /is on already/, 'policy', 'activate', String(json('pia', 'policy', 'put', file).version), '--emergency', '--reason', 'x', '--expires', '1h');
+  assert.match(must('vera', 'status'), /EMERGENCY .*rules without approvals are in force/);
+  refused('ada', /still on/, 'emergency', 'review', one.id, '--reason', 'x');
+  await until(() => active() === before, 'the rules of before');
+  assert.deepEqual([json('ada', 'policy', 'show', version).state, json('ada', 'emergency', 'show', one.id).cause], ['draft', 'expired']);
+  refused('ada', /is draft; rollback brings back a retired one/, 'policy', 'rollback', '--to', version);
+  assert.match(must('vera', 'status'), /its review is open/);
+  refused('olaf', /may not/, 'emergency', 'review', one.id, '--reason', 'x');
+  must('ada', 'emergency', 'review', one.id, '--reason', 'it was right, the rule is being changed');
+  refused('ada', /closed already/, 'emergency', 'review', one.id, '--reason', 'x');
+  // Who called it does not review it; an activation in good order ends it.
+  const two = json('ada', 'policy', 'activate', version, '--emergency', '--reason', 'again', '--expires', '1h');
+  must('ada', 'policy', 'rollback');
+  assert.deepEqual([active(), json('ada', 'emergency', 'show', two.id).cause, json('ada', 'policy', 'show', version).state], [before, 'superseded', 'draft']);
+  refused('ada', /you called this emergency/, 'emergency', 'review', two.id, '--reason', 'x');
+  must('ben', 'emergency', 'review', two.id, '--reason', 'seen');
+});
+
+test('break-glass for a ward at three in the morning', async () => {
+  const file = join(world.dir, 'closed.cedar');
+  writeFileSync(file, '@id("shut") @title("t") forbid (principal, action, resource);\n@id("all") @title("t") permit (principal, action, resource);\n');
+  const nurse = world.keep(must('ada', 'caller', 'add', 'nurse', '--team', 'everyone') &&
+    JSON.stringify(json('ben', 'proposal', 'approve', waits('ada', 'key', 'issue', 'nurse').id)) &&
+    must('ada', 'proposal', 'apply', json('ada', 'proposal', 'list').items.find((one) => one.action === 'issueKey').id));
+  world.handles.push('nurse');
+  const version = String(json('pia', 'policy', 'put', file).version);
+  must('pia', 'policy', 'submit', version);
+  must('ben', 'policy', 'approve', version);
+  must('pia', 'policy', 'activate', version);
+  const denied = await world.chat(nurse);
+  assert.deepEqual([denied.status, denied.headers['x-bailiff-emergency']], [403, undefined]);
+  refused('olaf', /--caller: is missing/, 'emergency', 'open', '--reason', 'x', '--expires', '1h');
+  refused('olaf', /no caller "nobody"/, 'emergency', 'open', '--caller', 'nobody', '--reason', 'x', '--expires', '1h');
+  const one = json('olaf', 'emergency', 'open', '--caller', 'nurse', '--model', 'tiny', '--reason', 'ward 7, a code blue', '--expires', '1h');
+  const through = await world.chat(nurse);
+  assert.deepEqual([through.status, through.headers['x-bailiff-emergency']], [200, one.id]);
+  assert.equal((await world.chat(nurse, { model: 'big' })).status, 403); // not that model
+  assert.equal((await world.chat(nurse, { model: 'draft' })).status, 403); // never
+  const id = through.headers['x-request-id'];
+  assert.equal((await world.record(id)).decision, 'permit');
+  const shown = must('vera', 'audit', 'show', id);
+  assert.match(shown, new RegExp(`let through by the emergency ${one.id}, against rule shut of policy version ${version}`));
+  assert.match(must('vera', 'audit', 'redecide', id), /rules permit|same|as (it is )?on record/i);
+  const metrics = await new Promise((done) => {
+    http.get({ socketPath: join(world.state, 'admin.sock'), path: '/metrics' }, (answer) => {
+      let text = ''; answer.on('data', (piece) => { text += piece; }); answer.on('end', () => done(text)); });
+  });
+  assert.match(metrics, /bailiff_emergencies\{kind="access"\} 1\n[^]*bailiff_emergency_reviews_open 1\n/);
+  assert.match(metrics, /bailiff_emergency_requests_total 1\n/);
+  must('olaf', 'emergency', 'end', one.id, '--reason', 'the code is over');
+  assert.equal((await world.chat(nurse)).status, 403);
+  must('ada', 'emergency', 'review', one.id, '--reason', 'right');
+  // One that nobody ends, ends.
+  const two = json('olaf', 'emergency', 'open', '--caller', 'nurse', '--reason', 'again', '--expires', '1s');
+  await until(async () => (await world.chat(nurse)).status === 403, 'the end of an emergency');
+  await until(() => json('ada', 'emergency', 'show', two.id).cause === 'expired', 'its end on record');
+  must('pia', 'policy', 'rollback');
 });
 
 test('the last admin stays, an auditor changes nothing', () => {
