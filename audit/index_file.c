@@ -4,6 +4,7 @@
  * transactions. The rows are in audit/index_rows.c. */
 #include "audit/index_file.h"
 #include "audit/index_priv.h"
+#include "audit/index_tally.h"
 
 #include "lib/file.h"
 #include "lib/log.h"
@@ -249,6 +250,12 @@ enum err index_file_open(const char *dir, uint64_t first, uint64_t span,
     if (err == ERR_OK)
         err = load_state(file, first, span, create, info);
     if (err == ERR_OK)
+        err = index_tally_prepare(file->db, info);
+    if (err == ERR_OK)
+        err = index_tally_end(file->db, file->state.first >> TALLY_SHIFT,
+            &file->tally_from, info);
+    file->tally_lost = true; /* perhaps */
+    if (err == ERR_OK)
         err = mark(file, false, info);
     if (err == ERR_OK) {
         *out = file;
@@ -259,6 +266,19 @@ out:
     return err;
 }
 
+/* Blocks whose sums were taken away get them again. Without them, counting
+ * reads rows: a failure costs time, no more. */
+static void restore_sums(struct index_file *file)
+{
+    uint64_t from = file->state.first >> TALLY_SHIFT;
+    struct errinfo why;
+    if (db_begin(file->db, &why) != ERR_OK)
+        return;
+    if (index_tally_until(file->db, &from, file->tally_from, &why) != ERR_OK ||
+        db_commit(file->db, &why) != ERR_OK)
+        db_rollback(file->db);
+}
+
 void index_file_close(struct index_file **file_ref, bool clean)
 {
     struct index_file *file = *file_ref;
@@ -266,6 +286,8 @@ void index_file_close(struct index_file **file_ref, bool clean)
         return;
     if (file->db) {
         index_file_rollback(file);
+        if (clean)
+            restore_sums(file);
         /* First the rows, then the mark: each synced. The folder too, or a
          * rollback journal might come back from the dead. */
         if (clean && sync_file(file->path, NULL) == ERR_OK &&
@@ -349,6 +371,25 @@ enum err index_file_begin(struct index_file *file, struct errinfo *info)
     return err;
 }
 
+/* The blocks that are two behind, and all of a file that is full. Whenever it
+ * comes to a new one, those that lost their sums get them again. */
+static enum err sum_up(
+    struct index_file *file, uint64_t next, struct errinfo *info)
+{
+    uint64_t end = file->state.first + file->state.span;
+    uint64_t block = next >> TALLY_SHIFT;
+    if (next >= end)
+        block = (end + (UINT64_C(1) << TALLY_SHIFT) - 1) >> TALLY_SHIFT;
+    else
+        block = block > 0 ? block - 1 : 0;
+    if (block <= file->tally_from)
+        return ERR_OK;
+    if (file->tally_lost)
+        file->tally_from = file->state.first >> TALLY_SHIFT;
+    file->tally_lost = false;
+    return index_tally_until(file->db, &file->tally_from, block, info);
+}
+
 enum err index_file_commit(struct index_file *file, uint64_t next,
     const uint8_t *last, struct errinfo *info)
 {
@@ -377,6 +418,8 @@ enum err index_file_commit(struct index_file *file, uint64_t next,
         else
             db_bind_null(update, 4);
         err = db_run(update, info);
+        if (err == ERR_OK)
+            err = sum_up(file, next, info);
         if (err != ERR_OK)
             return err;
     }

@@ -25,6 +25,8 @@ struct index_file {
     struct index_state state;
     struct buf scratch; /* texts put together for one row */
     bool in_transaction;
+    uint64_t tally_from; /* blocks below it were summed up (index_tally.h) */
+    bool tally_lost;     /* and one of them lost its sums since */
     int64_t batch_first_us, batch_last_us; /* of rows since begin; 0: none */
 };
 

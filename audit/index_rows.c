@@ -5,6 +5,7 @@
  * A row is written by steps that stop at the first failure: `struct row`
  * carries it, so that the columns read as a list. */
 #include "audit/index_priv.h"
+#include "audit/index_tally.h"
 
 #include "lib/json_write.h"
 
@@ -445,6 +446,10 @@ enum err index_file_end_request(struct index_file *file, uint64_t seq,
     put_end(&row, 2, seq, e);
     run(&row);
     add_end_places(&row, at, e);
+    if (row.err == ERR_OK && at >> TALLY_SHIFT < file->tally_from) {
+        file->tally_lost = true;
+        row.err = index_tally_forget(file->db, at, info);
+    }
     return row.err;
 }
 

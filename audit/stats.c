@@ -3,6 +3,7 @@
  * audit/stats.c - counting, file by file: SQLite groups by dictionary ids, and
  * the groups of the files are put together by their words. */
 #include "audit/stats.h"
+#include "audit/index_tally.h"
 #include "audit/query_priv.h"
 
 #include <stdlib.h>
@@ -223,8 +224,9 @@ static enum err take_row(
 /* --- One file --------------------------------------------------------------
  */
 
-static void build(
-    struct counting *c, struct str source, struct str where, struct buf *sql)
+/* from, to: only these entries; both 0: all. */
+static void build(struct counting *c, struct str source, struct str where,
+    uint64_t from, uint64_t to, struct buf *sql)
 {
     bool team = false, policy = false;
     for (size_t i = 0; i < c->by_count; i++) {
@@ -249,16 +251,30 @@ static void build(
         buf_append_str(sql, STR(" AND t.list = r.teams"));
     if (policy)
         buf_append_str(sql, STR(" AND o.list = r.policies"));
+    if (to > 0)
+        buf_printf(sql, " AND r.seq >= %llu AND r.seq < %llu",
+            (unsigned long long)from, (unsigned long long)to);
     buf_append_str(sql, STR(" GROUP BY "));
     for (size_t i = 0; i < c->by_count; i++)
         buf_printf(sql, "%s%zu", i ? ", " : "", i + 1);
 }
 
-static enum err count_file(
-    struct counting *c, struct db *db, const struct index_state *state)
+static enum err take_rows(struct counting *c, struct db *db, struct buf *sql)
+{
+    struct db_statement *s = NULL;
+    enum err err = sql->failed
+                       ? errinfo_set(c->info, ERR_NOMEM, "out of memory")
+                       : db_prepare_once(db, buf_str(sql), &s, c->info);
+    while (err == ERR_OK && (err = db_step(s, c->info)) == ERR_OK)
+        err = take_row(c, db, s);
+    db_finalize(&s);
+    return err == ERR_NOTFOUND ? ERR_OK : err;
+}
+
+static enum err count_rows(struct counting *c, struct db *db,
+    const struct index_state *state, uint64_t from, uint64_t to)
 {
     struct words_seen seen = {0};
-    struct db_statement *s = NULL;
     struct buf source, where, sql;
     bool none;
     buf_init(&source, 65536);
@@ -267,18 +283,111 @@ static enum err count_file(
     enum err err = query_source(db, state, &c->question, c->question.requests,
         &seen, &source, &where, &none, c->info);
     if (err == ERR_OK && !none) {
-        build(c, buf_str(&source), buf_str(&where), &sql);
-        err = sql.failed ? errinfo_set(c->info, ERR_NOMEM, "out of memory")
-                         : db_prepare_once(db, buf_str(&sql), &s, c->info);
-        while (err == ERR_OK && (err = db_step(s, c->info)) == ERR_OK)
-            err = take_row(c, db, s);
-        err = err == ERR_NOTFOUND ? ERR_OK : err;
+        build(c, buf_str(&source), buf_str(&where), from, to, &sql);
+        err = take_rows(c, db, &sql);
     }
-    db_finalize(&s);
     buf_fini(&source);
     buf_fini(&where);
     buf_fini(&sql);
     return err;
+}
+
+/* --- Sums instead of rows --------------------------------------------------
+ */
+
+/* Which table of sums (audit/index_tally.h) can answer; NULL: none. */
+static const char *table_of_sums(const struct counting *c)
+{
+    static const char *const by_hour[] = {"hour", "day", "month", "model",
+        "engine", "route", "action", "decision", "version", "stage", "code",
+        "status", "outcome", NULL};
+    static const char *const by_caller[] = {
+        "day", "month", "caller", "decision", NULL};
+    const struct audit_filter *f = c->question.filter;
+    const struct str *const narrow[] = {&f->id, &f->caller, &f->key, &f->team,
+        &f->model, &f->engine, &f->action, &f->route, &f->decision, &f->policy,
+        &f->status, &f->outcome, &f->actor, &f->object};
+    bool hourly = f->since_us % HOUR_US == 0 && f->until_us % HOUR_US == 0;
+    bool daily = f->since_us % DAY_US == 0 && f->until_us % DAY_US == 0;
+    if (!c->question.requests || f->has_after ||
+        (f->type.len > 0 && !str_equal(f->type, STR("request"))))
+        return NULL;
+    for (size_t i = 0; i < sizeof(narrow) / sizeof(narrow[0]); i++)
+        if (narrow[i]->len > 0)
+            return NULL;
+    for (size_t i = 0; i < c->by_count; i++) {
+        bool in_hourly = false, in_daily = false;
+        for (size_t k = 0; by_hour[k]; k++)
+            in_hourly |= strcmp(c->by[i]->name, by_hour[k]) == 0;
+        for (size_t k = 0; by_caller[k]; k++)
+            in_daily |= strcmp(c->by[i]->name, by_caller[k]) == 0;
+        hourly = hourly && in_hourly;
+        daily = daily && in_daily;
+    }
+    return hourly ? "tally" : daily ? "tally_caller" : NULL;
+}
+
+static enum err count_sums(struct counting *c, struct db *db, const char *table)
+{
+    const struct audit_filter *f = c->question.filter;
+    struct buf sql;
+    buf_init(&sql, 65536);
+    buf_append_str(&sql, STR("SELECT "));
+    for (size_t i = 0; i < c->by_count; i++)
+        buf_printf(&sql, "%s, ", c->by[i]->sql);
+    buf_printf(&sql,
+        "sum(r.n), sum(r.n * r.permitted), sum(r.n * (1 - r.permitted)), "
+        "sum(r.input), sum(r.output), sum(r.bytes_out) FROM %s AS r "
+        "WHERE r.time >= %lld",
+        table, (long long)f->since_us);
+    if (f->until_us != 0)
+        buf_printf(&sql, " AND r.time < %lld", (long long)f->until_us);
+    buf_append_str(&sql, STR(" GROUP BY "));
+    for (size_t i = 0; i < c->by_count; i++)
+        buf_printf(&sql, "%s%zu", i ? ", " : "", i + 1);
+    enum err err = take_rows(c, db, &sql);
+    buf_fini(&sql);
+    return err;
+}
+
+/* The rows of the blocks that have no sums: as few ranges as there are. */
+static enum err count_rest(
+    struct counting *c, struct db *db, const struct index_state *state)
+{
+    struct db_statement *s;
+    uint64_t from = state->first;
+    enum err err = db_prepare(
+        db, "SELECT block FROM tally_block ORDER BY block", &s, c->info);
+    if (err != ERR_OK)
+        return err;
+    while ((err = db_step(s, c->info)) == ERR_OK) {
+        uint64_t block = (uint64_t)db_column_int(s, 0);
+        uint64_t begin = block << TALLY_SHIFT;
+        if (begin > from &&
+            (err = count_rows(c, db, state, from, begin)) != ERR_OK) {
+            db_reset(s);
+            return err;
+        }
+        from = (block + 1) << TALLY_SHIFT;
+    }
+    if (err == ERR_NOTFOUND)
+        err = from < state->next ? count_rows(c, db, state, from, state->next)
+                                 : ERR_OK;
+    return err;
+}
+
+static enum err count_file(
+    struct counting *c, struct db *db, const struct index_state *state)
+{
+    const char *table = table_of_sums(c);
+    bool there = false;
+    enum err err = table ? index_tally_is_there(db, &there, c->info) : ERR_OK;
+    if (err != ERR_OK)
+        return err;
+    if (!there)
+        return count_rows(c, db, state, 0, 0);
+    err = count_sums(c, db, table);
+    return err == ERR_OK ? count_rest(c, db, state) : err;
 }
 
 /* --- All files -------------------------------------------------------------

@@ -3,6 +3,7 @@
  * Counts and gaps against a plain walk over all rows, over several files. */
 #include "tests/unit/audit/request_fixture.h"
 
+#include "audit/index_file.h"
 #include "audit/stats.h"
 #include "lib/arena.h"
 
@@ -105,6 +106,82 @@ static void test_counts_are_those_of_a_walk(void **state)
     }
     assert_int_equal(requests, REQUESTS);
     audit_stats_free(&stats);
+}
+
+/* What the files' tables of sums hold; dropped: only rows are left. */
+static int64_t each_index_file(struct world *w, const char *sql)
+{
+    char folder[512], name[INDEX_NAME_SIZE], path[600];
+    struct index_list list;
+    struct errinfo info = {0};
+    int64_t sum = 0;
+    snprintf(folder, sizeof(folder), "%s/index", w->fixture->dir);
+    if (index_list_load(folder, &list, &info) != ERR_OK)
+        fail_msg("%s", info.text);
+    assert_true(list.count >= 3);
+    for (size_t i = 0; i < list.count; i++) {
+        struct db *db;
+        struct db_statement *s;
+        index_file_name(name, list.firsts[i]);
+        snprintf(path, sizeof(path), "%s/%s", folder, name);
+        if (db_open(path, DB_INDEX, false, &db, &info) != ERR_OK ||
+            db_prepare_once(db, str_from(sql), &s, &info) != ERR_OK)
+            fail_msg("%s", info.text);
+        if (db_step(s, &info) == ERR_OK)
+            sum += db_column_int(s, 0);
+        db_finalize(&s);
+        db_close(&db);
+    }
+    index_list_fini(&list);
+    return sum;
+}
+
+static void test_sums_are_those_of_the_rows(void **state)
+{
+    struct world *w = *state;
+    static const char *const by[] = {"day", "hour,model", "model", "engine",
+        "month,decision,status", "outcome", "version,stage,code",
+        "route,action", "caller", "day,caller,decision"};
+    struct audit_filter filters[] = {{0},
+        {.since_us =
+                w->all->rows[w->all->count - 1].time_us / HOUR_US * HOUR_US}};
+    struct audit_stats *kept[2][10];
+    /* Closed in good order, all full files have sums for all of their rows. */
+    indexer_stop(&w->indexer);
+    assert_true(each_index_file(w, "SELECT count(*) FROM tally_block") >= 2);
+    int64_t summed = each_index_file(w, "SELECT sum(n) FROM tally");
+    assert_true(summed > REQUESTS / 3);
+    assert_int_equal(
+        summed, each_index_file(w, "SELECT sum(n) FROM tally_caller"));
+    for (size_t f = 0; f < 2; f++)
+        for (size_t i = 0; i < 10; i++)
+            kept[f][i] = count(w, &filters[f], by[i]);
+    each_index_file(w, "DROP TABLE tally_caller");
+    for (size_t f = 0; f < 2; f++) {
+        for (size_t i = 0; i < 10; i++) {
+            struct audit_stats *rows = count(w, &filters[f], by[i]);
+            assert_int_equal(rows->count, kept[f][i]->count);
+            assert_true(rows->count > 0);
+            for (size_t k = 0; k < rows->count; k++) {
+                const struct audit_group *a = &rows->groups[k], *b = NULL;
+                for (size_t m = 0; m < rows->count && !b; m++) {
+                    b = &kept[f][i]->groups[m];
+                    for (size_t n = 0; n < rows->by_count && b; n++)
+                        if (!str_equal(a->keys[n], b->keys[n]))
+                            b = NULL;
+                }
+                assert_non_null(b);
+                assert_int_equal(a->records, b->records);
+                assert_int_equal(a->permitted, b->permitted);
+                assert_int_equal(a->denied, b->denied);
+                assert_int_equal(a->input, b->input);
+                assert_int_equal(a->output, b->output);
+                assert_int_equal(a->bytes_out, b->bytes_out);
+            }
+            audit_stats_free(&rows);
+            audit_stats_free(&kept[f][i]);
+        }
+    }
 }
 
 static void test_every_word_of_by(void **state)
@@ -213,6 +290,7 @@ int main(void)
         cmocka_unit_test(test_filters_hold_for_counts),
         cmocka_unit_test(test_bad_words),
         cmocka_unit_test(test_gaps),
+        cmocka_unit_test(test_sums_are_those_of_the_rows),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
 }

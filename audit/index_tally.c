@@ -1,0 +1,135 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * audit/index_tally.c - see index_tally.h. */
+#include "audit/index_tally.h"
+
+/* Columns are named as those of `request`, so that the same expressions fit:
+ * time is the hour's start (of tally_caller: the day's). */
+enum err index_tally_prepare(struct db *db, struct errinfo *info)
+{
+    return db_execute(db,
+        "CREATE TABLE IF NOT EXISTS tally_block (block INTEGER PRIMARY KEY) "
+        "STRICT;"
+        "CREATE TABLE IF NOT EXISTS tally (block INTEGER NOT NULL, "
+        "time INTEGER NOT NULL, permitted INTEGER NOT NULL, "
+        "action INTEGER NOT NULL, route INTEGER NOT NULL, "
+        "model INTEGER NOT NULL, engine INTEGER, "
+        "policy_version INTEGER NOT NULL, stage INTEGER, code INTEGER, "
+        "status INTEGER, outcome INTEGER, n INTEGER NOT NULL, input INTEGER, "
+        "output INTEGER, bytes_out INTEGER) STRICT;"
+        "CREATE INDEX IF NOT EXISTS tally_of ON tally (block);"
+        "CREATE TABLE IF NOT EXISTS tally_caller (block INTEGER NOT NULL, "
+        "time INTEGER NOT NULL, permitted INTEGER NOT NULL, "
+        "caller INTEGER NOT NULL, n INTEGER NOT NULL, input INTEGER, "
+        "output INTEGER, bytes_out INTEGER) STRICT;"
+        "CREATE INDEX IF NOT EXISTS tally_caller_of ON tally_caller (block);",
+        info);
+}
+
+enum err index_tally_is_there(struct db *db, bool *out, struct errinfo *info)
+{
+    struct db_statement *s;
+    enum err err = db_prepare(db,
+        "SELECT 1 FROM sqlite_schema WHERE type = 'table' AND name = "
+        "'tally_caller'",
+        &s, info);
+    if (err != ERR_OK)
+        return err;
+    err = db_step(s, info);
+    *out = err == ERR_OK;
+    db_reset(s);
+    return err == ERR_NOTFOUND ? ERR_OK : err;
+}
+
+static enum err run_for(
+    struct db *db, const char *sql, uint64_t value, struct errinfo *info)
+{
+    struct db_statement *s;
+    enum err err = db_prepare(db, sql, &s, info);
+    if (err != ERR_OK)
+        return err;
+    db_bind_int(s, 1, (int64_t)value);
+    return db_run(s, info);
+}
+
+static enum err has_sums(
+    struct db *db, uint64_t block, bool *out, struct errinfo *info)
+{
+    struct db_statement *s;
+    enum err err =
+        db_prepare(db, "SELECT 1 FROM tally_block WHERE block = ?1", &s, info);
+    if (err != ERR_OK)
+        return err;
+    db_bind_int(s, 1, (int64_t)block);
+    err = db_step(s, info);
+    *out = err == ERR_OK;
+    db_reset(s);
+    return err == ERR_NOTFOUND ? ERR_OK : err;
+}
+
+enum err index_tally_end(
+    struct db *db, uint64_t first, uint64_t *out, struct errinfo *info)
+{
+    struct db_statement *s;
+    enum err err =
+        db_prepare(db, "SELECT max(block) + 1 FROM tally_block", &s, info);
+    *out = first;
+    if (err != ERR_OK)
+        return err;
+    err = db_step(s, info);
+    if (err == ERR_OK && !db_column_is_null(s, 0))
+        *out = (uint64_t)db_column_int(s, 0);
+    db_reset(s);
+    return err;
+}
+
+static enum err sum_block(struct db *db, uint64_t block, struct errinfo *info)
+{
+    static const char *const steps[] = {
+        "INSERT INTO tally SELECT ?1, time / 3600000000 * 3600000000, "
+        "permitted, action, route, model, engine, policy_version, stage, code, "
+        "status, outcome, count(*), sum(input), sum(output), sum(bytes_out) "
+        "FROM request WHERE seq >= ?1 << 16 AND seq < (?1 + 1) << 16 "
+        "GROUP BY 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12",
+        "INSERT INTO tally_caller SELECT ?1, "
+        "time / 86400000000 * 86400000000, permitted, caller, count(*), "
+        "sum(input), sum(output), sum(bytes_out) FROM request "
+        "WHERE seq >= ?1 << 16 AND seq < (?1 + 1) << 16 GROUP BY 2, 3, 4",
+        "INSERT INTO tally_block VALUES (?1)",
+    };
+    enum err err = ERR_OK;
+    for (size_t i = 0; i < sizeof(steps) / sizeof(steps[0]) && err == ERR_OK;
+         i++)
+        err = run_for(db, steps[i], block, info);
+    return err;
+}
+
+enum err index_tally_until(
+    struct db *db, uint64_t *from, uint64_t block, struct errinfo *info)
+{
+    enum err err = ERR_OK;
+    for (uint64_t at = *from; at < block && err == ERR_OK; at++) {
+        bool there;
+        err = has_sums(db, at, &there, info);
+        if (err == ERR_OK && !there)
+            err = sum_block(db, at, info);
+    }
+    if (err == ERR_OK && block > *from)
+        *from = block;
+    return err;
+}
+
+enum err index_tally_forget(struct db *db, uint64_t seq, struct errinfo *info)
+{
+    static const char *const steps[] = {
+        "DELETE FROM tally_block WHERE block = ?1",
+        "DELETE FROM tally WHERE block = ?1",
+        "DELETE FROM tally_caller WHERE block = ?1",
+    };
+    uint64_t block = seq >> TALLY_SHIFT;
+    bool there;
+    enum err err = has_sums(db, block, &there, info);
+    for (size_t i = 0; there && i < 3 && err == ERR_OK; i++)
+        err = run_for(db, steps[i], block, info);
+    return err;
+}
