@@ -10,7 +10,8 @@
  * Without --rate each connection sends its next request when the answer is
  * there (closed loop). With it requests are due at fixed instants whatever the
  * answers do, and a latency counts from the instant at which the request was
- * due: no coordinated omission. A refusal (429, 503) counts apart, and one
+ * due: no coordinated omission; "service" counts from when it was sent. A
+ * refusal (429, 503) counts apart, from when it was sent, and one
  * without Retry-After is said. In streams, pieces that carry the instant at
  * which they left (bench/engine.c) tell how long they were on their way. One
  * thread, epoll, HTTP/1.1 keep-alive. Prints one JSON object. Certificates are
@@ -89,6 +90,7 @@ struct connection {
     uint32_t wants; /* of epoll */
     size_t sent;
     int64_t due_us;  /* when the present request was due */
+    int64_t sent_us; /* and when it was sent */
     int64_t last_us; /* the piece of the stream before */
     /* the answer */
     bool head_done, chunked, bad, refused, closes;
@@ -107,7 +109,7 @@ struct load {
     struct connection *connections;
     int free_count; /* READY ones, open loop */
     int *free_ones;
-    struct histogram latency, gap, first, refusal, delay;
+    struct histogram latency, service, gap, first, refusal, delay;
     uint64_t answers, bad, errors, pieces, bytes, handshakes, resumed;
     uint64_t refused, unhelpful;
     int64_t start_us, end_us;
@@ -236,6 +238,7 @@ static void begin(struct load *l, struct connection *c, int64_t due_us)
     c->phase = SENDING;
     c->sent = 0;
     c->due_us = due_us;
+    c->sent_us = now_us();
     c->last_us = 0;
     c->head_done = c->chunked = c->bad = c->refused = c->closes = false;
     c->head_length = c->left = 0;
@@ -263,11 +266,12 @@ static void answered(struct load *l, struct connection *c)
 {
     if (c->refused) {
         l->refused++;
-        histogram_add(&l->refusal, now_us() - c->due_us);
+        histogram_add(&l->refusal, now_us() - c->sent_us);
     } else {
         l->answers++;
         l->bad += c->bad;
         histogram_add(&l->latency, now_us() - c->due_us);
+        histogram_add(&l->service, now_us() - c->sent_us);
     }
     if (c->closes)
         close_one(l, c);
@@ -556,6 +560,7 @@ static void print_result(const struct load *l)
         (unsigned long long)l->resumed, (unsigned long long)l->bytes, open,
         (unsigned long long)l->refused, (unsigned long long)l->unhelpful);
     print_histogram("latencyMicros", &l->latency);
+    print_histogram("serviceMicros", &l->service);
     print_histogram("firstByteMicros", &l->first);
     print_histogram("refusalMicros", &l->refusal);
     if (l->options.stream) {

@@ -302,26 +302,31 @@ static enum err migrate(struct control *control, struct errinfo *info)
 enum err control_sweep_persons(struct control *control, struct errinfo *info)
 {
     struct db_statement *persons, *known, *drop;
-    enum err err;
+    enum err err, more = ERR_OK;
 
-    err = db_prepare(control->persons, "SELECT id FROM person", &persons, info);
+    err = db_prepare(
+        control->persons, "SELECT id FROM person ORDER BY id", &persons, info);
     if (!err)
         err = db_prepare(control->db,
-            "SELECT 1 FROM caller WHERE id = ?1 UNION ALL "
-            "SELECT 1 FROM administrator WHERE id = ?1",
+            "SELECT id FROM caller UNION ALL SELECT id FROM administrator "
+            "ORDER BY id",
             &known, info);
     if (!err)
         err = db_prepare(
             control->persons, "DELETE FROM person WHERE id = ?1", &drop, info);
     if (err)
         return err;
+    more = db_step(known, info);
     while ((err = db_step(persons, info)) == ERR_OK) {
         struct str id = db_column_text(persons, 0);
 
-        db_bind_text(known, 1, id);
-        err = db_step(known, info);
-        db_reset(known);
-        if (err == ERR_NOTFOUND) {
+        /* Both come in order of their ids: what stands before is passed. */
+        while (more == ERR_OK && str_compare(db_column_text(known, 0), id) < 0)
+            more = db_step(known, info);
+        if (more != ERR_OK && more != ERR_NOTFOUND)
+            err = more;
+        else if (more == ERR_NOTFOUND ||
+                 !str_equal(db_column_text(known, 0), id)) {
             db_bind_text(drop, 1, id);
             err = db_run(drop, info);
         }
@@ -329,6 +334,7 @@ enum err control_sweep_persons(struct control *control, struct errinfo *info)
             break;
     }
     db_reset(persons);
+    db_reset(known);
     return err == ERR_NOTFOUND ? ERR_OK : err;
 }
 

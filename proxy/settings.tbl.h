@@ -99,7 +99,7 @@ SETTING_TIME(first_byte_timeout_ms, 300000, 100, 86400000,
     "From a forwarded request to the first byte of the engine's answer.")
 SETTING_TIME(stall_timeout_ms, 60000, 100, 86400000,
     "Between two pieces of an engine's answer.")
-SETTING_TIME(max_queue_ms, 100, 0, 60000,
+SETTING_TIME(max_queue_ms, 50, 0, 60000,
     "When a worker is this far behind, further requests get 503 with "
     "Retry-After at once, until it has caught up; 0: none does.")
 SETTING_TIME(tokeniser_timeout_ms, 5000, 10, 600000,

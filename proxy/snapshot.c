@@ -50,7 +50,7 @@ void snapshot_part_unref(struct part *part)
     free(part);
 }
 
-static void part_ref(struct part *part)
+void snapshot_part_ref(struct part *part)
 {
     atomic_fetch_add(&part->references, 1);
 }
@@ -88,7 +88,7 @@ void snapshot_unref(struct snapshot **snapshot)
         if (previous != NULL && previous->field != NULL &&                     \
             (changed & (bits)) == 0) {                                         \
             s->field = previous->field;                                        \
-            part_ref(&s->field->part);                                         \
+            snapshot_part_ref(&s->field->part);                                \
         } else {                                                               \
             err = load;                                                        \
             if (err != ERR_OK)                                                 \
@@ -116,7 +116,9 @@ enum err snapshot_build(const struct snapshot_sources *sources,
     FIT(directory,
         CHANGED_KEYS | CHANGED_DIRECTORY | CHANGED_QUOTAS | CHANGED_SEALING |
             CHANGED_SETTINGS,
-        snapshot_load_directory(sources, s->settings, &s->directory, info));
+        snapshot_load_directory(sources, s->settings,
+            previous != NULL ? previous->directory : NULL, changed,
+            &s->directory, info));
     FIT(emergencies, CHANGED_EMERGENCIES | CHANGED_POLICY,
         snapshot_load_emergencies(sources, &s->emergencies, info));
     FIT(issuers, CHANGED_ISSUERS,

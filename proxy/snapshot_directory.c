@@ -438,7 +438,7 @@ static enum err load_quotas(
     }
     if (err != ERR_NOTFOUND)
         return err;
-    for (size_t i = 0; i < p->caller_count; i++) {
+    for (size_t i = 0; p->base == NULL && i < p->caller_count; i++) {
         struct snapshot_caller *c = &p->callers[i];
         err = fit_quotas(
             l, scopes, c, NULL, &c->quotas, &c->quota_for, &c->quota_count);
@@ -457,6 +457,14 @@ static enum err load_quotas(
 
 /* --- Sealing keys -------------------------------------------------------- */
 
+static bool same_month(int64_t a_us, int64_t b_us)
+{
+    struct clock_civil a, b;
+    clock_civil_utc(a_us, &a);
+    clock_civil_utc(b_us, &b);
+    return a.year == b.year && a.month == b.month;
+}
+
 /* This month's key, and next month's once it is near: a worker never makes
  * one. A destroyed key leaves the caller without: nothing of theirs passes. */
 static enum err get_pair(
@@ -465,7 +473,9 @@ static enum err get_pair(
     int64_t now = l->sources->now_us;
     enum err err =
         keyring_get(l->sources->keyring, subject, now, &out[0], l->info);
-    if (err == ERR_OK)
+    if (err == ERR_OK && same_month(now, now + NEXT_KEY_AHEAD_US))
+        out[1] = out[0];
+    else if (err == ERR_OK)
         err = keyring_get(l->sources->keyring, subject, now + NEXT_KEY_AHEAD_US,
             &out[1], l->info);
     *has = err == ERR_OK;
@@ -528,24 +538,55 @@ static enum err index_callers(struct loading *l)
 static void destroy_directory(struct part *part)
 {
     struct directory_part *p = (struct directory_part *)part;
+    if (p->base != NULL) {
+        snapshot_part_unref(&p->base->part);
+        p->caller_count = 0; /* not ours */
+    }
     for (size_t i = 0; i < p->caller_count; i++)
         crypto_wipe(p->callers[i].seal, sizeof(p->callers[i].seal));
     crypto_wipe(p->anonymous, sizeof(p->anonymous));
     crypto_wipe(p->digest_key, sizeof(p->digest_key));
 }
 
+/* Who calls is as it was: callers with their teams, quotas and sealing keys
+ * stay where they stand. What is left to do grows with the keys alone. */
+static void take_over_callers(
+    struct directory_part *p, struct directory_part *previous)
+{
+    struct directory_part *base = previous->base ? previous->base : previous;
+    snapshot_part_ref(&base->part);
+    p->base = base;
+    p->callers = base->callers;
+    p->caller_count = base->caller_count;
+    p->caller_slots = base->caller_slots;
+    p->caller_slot_count = base->caller_slot_count;
+    memcpy(p->anonymous, base->anonymous, sizeof(p->anonymous));
+    p->has_anonymous = base->has_anonymous;
+    memcpy(p->digest_key, base->digest_key, sizeof(p->digest_key));
+    memcpy(
+        p->digest_key_name, base->digest_key_name, sizeof(p->digest_key_name));
+    p->has_digest = base->has_digest;
+}
+
 enum err snapshot_load_directory(const struct snapshot_sources *sources,
-    const struct settings_part *settings, struct directory_part **out,
-    struct errinfo *info)
+    const struct settings_part *settings, struct directory_part *previous,
+    unsigned changed, struct directory_part **out, struct errinfo *info)
 {
     struct directory_part *p = snapshot_part_new(sizeof(*p), destroy_directory);
     struct loading l = {.sources = sources, .p = p, .info = info};
+    enum err err = ERR_OK;
     if (p == NULL)
         return nomem(info);
-    enum err err = load_teams(&l);
-    if (err == ERR_OK)
+    bool keys_only = previous != NULL &&
+                     (changed & (CHANGED_DIRECTORY | CHANGED_QUOTAS |
+                                    CHANGED_SEALING | CHANGED_SETTINGS)) == 0;
+    if (keys_only)
+        take_over_callers(p, previous);
+    else
+        err = load_teams(&l);
+    if (err == ERR_OK && !keys_only)
         err = load_callers(&l);
-    if (err == ERR_OK)
+    if (err == ERR_OK && !keys_only)
         err = load_memberships(&l);
     if (err == ERR_OK)
         err = load_keys(&l);
@@ -553,9 +594,9 @@ enum err snapshot_load_directory(const struct snapshot_sources *sources,
         err = snapshot_load_key_limits(sources, p, info);
     if (err == ERR_OK)
         err = load_quotas(&l, settings);
-    if (err == ERR_OK)
+    if (err == ERR_OK && !keys_only)
         err = load_seals(&l);
-    if (err == ERR_OK)
+    if (err == ERR_OK && !keys_only)
         err = index_callers(&l);
     if (err != ERR_OK) {
         snapshot_part_unref(&p->part);

@@ -50,6 +50,9 @@ struct models_part {
 /* team, caller, caller_team, api_key, api_key_limit, quota, sealing keys */
 struct directory_part {
     struct part part;
+    /* Where only keys changed: the part that the callers stand in, with their
+     * quotas and sealing keys; NULL: they stand in this one. */
+    struct directory_part *base;
     struct quota_rule *quotas;
     size_t quota_count;
     struct snapshot_caller *callers;
@@ -128,8 +131,11 @@ enum err snapshot_load_models(const struct snapshot_sources *sources,
  * prices. */
 enum err snapshot_load_prices(const struct snapshot_sources *sources,
     struct models_part *part, struct errinfo *info) MUSTCHECK;
+/* previous may be NULL; where nothing but keys changed since, its callers are
+ * taken over. */
 enum err snapshot_load_directory(const struct snapshot_sources *sources,
-    const struct settings_part *settings, struct directory_part **out,
+    const struct settings_part *settings, struct directory_part *previous,
+    unsigned changed, struct directory_part **out,
     struct errinfo *info) MUSTCHECK;
 /* Inside snapshot_load_directory, once the keys are there. */
 enum err snapshot_load_key_limits(const struct snapshot_sources *sources,
@@ -148,6 +154,7 @@ enum err snapshot_load_rules(const struct snapshot_sources *sources,
 
 /* A zeroed part of `size` bytes with its arena; NULL: out of memory. */
 void *snapshot_part_new(size_t size, void (*destroy)(struct part *part));
+void snapshot_part_ref(struct part *part);
 void snapshot_part_unref(struct part *part); /* NULL ok */
 
 #endif

@@ -20,29 +20,54 @@
 
 #define SQL_MAX (1u << 20) /* of one generated SELECT */
 
-static void add_u64(struct crypto_hash *hash, char tag, uint64_t value)
+/* Values are short and many: they are hashed a block at a time. */
+struct digest {
+    struct crypto_hash *context;
+    size_t used;
+    uint8_t block[8192];
+};
+
+static void flush(struct digest *hash)
+{
+    crypto_hash_update(hash->context, hash->block, hash->used);
+    hash->used = 0;
+}
+
+static void add_bytes(struct digest *hash, const void *bytes, size_t n)
+{
+    if (n > sizeof(hash->block) - hash->used)
+        flush(hash);
+    if (n > sizeof(hash->block)) {
+        crypto_hash_update(hash->context, bytes, n);
+    } else if (n > 0) {
+        memcpy(hash->block + hash->used, bytes, n);
+        hash->used += n;
+    }
+}
+
+static void add_u64(struct digest *hash, char tag, uint64_t value)
 {
     uint8_t bytes[9] = {(uint8_t)tag};
     for (int i = 0; i < 8; i++)
         bytes[1 + i] = (uint8_t)(value >> (56 - 8 * i));
     /* A tag of 0 means none. */
-    crypto_hash_update(hash, tag ? bytes : bytes + 1, tag ? 9 : 8);
+    add_bytes(hash, tag ? bytes : bytes + 1, tag ? 9 : 8);
 }
 
-static void add_text(struct crypto_hash *hash, char tag, struct str text)
+static void add_text(struct digest *hash, char tag, struct str text)
 {
     add_u64(hash, tag, text.len);
-    crypto_hash_update(hash, text.ptr, text.len);
+    add_bytes(hash, text.ptr, text.len);
 }
 
-static void add_row(struct crypto_hash *hash, struct db_statement *row)
+static void add_row(struct digest *hash, struct db_statement *row)
 {
-    crypto_hash_update(hash, "R", 1);
+    add_bytes(hash, "R", 1);
     int count = db_column_count(row);
     for (int i = 0; i < count; i++) {
         switch (db_column_type(row, i)) {
         case DB_NULL:
-            crypto_hash_update(hash, "N", 1);
+            add_bytes(hash, "N", 1);
             break;
         case DB_INTEGER:
             add_u64(hash, 'I', (uint64_t)db_column_int(row, i));
@@ -72,7 +97,7 @@ static void append_identifier(struct buf *sql, struct str name)
 }
 
 /* SELECT of all columns by key; also hashes the table's head. */
-static enum err describe_table(struct db *db, struct crypto_hash *hash,
+static enum err describe_table(struct db *db, struct digest *hash,
     struct str table, struct buf *sql, struct errinfo *info)
 {
     struct db_statement *s;
@@ -122,8 +147,8 @@ static enum err describe_table(struct db *db, struct crypto_hash *hash,
     return err == ERR_NOTFOUND ? ERR_OK : err;
 }
 
-static enum err digest_table(struct db *db, struct crypto_hash *hash,
-    struct str table, struct errinfo *info)
+static enum err digest_table(
+    struct db *db, struct digest *hash, struct str table, struct errinfo *info)
 {
     struct buf sql;
     buf_init(&sql, SQL_MAX);
@@ -155,9 +180,15 @@ static bool is_excepted(const char *const *except, struct str table)
 enum err db_digest(struct db *db, const char *const *except, uint8_t out[32],
     struct errinfo *info)
 {
-    struct crypto_hash *hash = crypto_hash_new();
-    if (hash == NULL)
+    struct digest *hash = malloc(sizeof(*hash));
+    if (hash != NULL) {
+        hash->used = 0;
+        hash->context = crypto_hash_new();
+    }
+    if (hash == NULL || hash->context == NULL) {
+        free(hash);
         return errinfo_set(info, ERR_NOMEM, "out of memory");
+    }
     struct db_statement *tables;
     enum err err = db_prepare(db,
         "SELECT name FROM pragma_table_list WHERE schema = 'main'"
@@ -165,7 +196,7 @@ enum err db_digest(struct db *db, const char *const *except, uint8_t out[32],
         " ORDER BY name COLLATE BINARY",
         &tables, info);
     if (err == ERR_OK) {
-        crypto_hash_begin(hash);
+        crypto_hash_begin(hash->context);
         while ((err = db_step(tables, info)) == ERR_OK) {
             struct str table = db_column_text(tables, 0);
             if (is_excepted(except, table))
@@ -177,10 +208,12 @@ enum err db_digest(struct db *db, const char *const *except, uint8_t out[32],
             }
         }
         if (err == ERR_NOTFOUND) {
-            crypto_hash_end(hash, out);
+            flush(hash);
+            crypto_hash_end(hash->context, out);
             err = ERR_OK;
         }
     }
-    crypto_hash_free(&hash);
+    crypto_hash_free(&hash->context);
+    free(hash);
     return err;
 }
