@@ -63,12 +63,17 @@ static const struct dialect_route routes[] = {
         .method = "GET",
         .path = "/v1/models/{model}",
         .action = "listModels"},
+    {.api = DIALECT_OPENAI,
+        .endpoint = DIALECT_USAGE,
+        .method = "GET",
+        .path = "/v1/bailiff/usage",
+        .action = "showUsage"},
 };
 
 #define OPEN_ROUTES                                                            \
     "Open routes: POST /v1/chat/completions, POST /v1/completions, "           \
     "POST /v1/responses, POST /v1/embeddings, GET /v1/models, "                \
-    "GET /v1/models/{model}."
+    "GET /v1/models/{model}, GET /v1/bailiff/usage."
 
 const struct dialect_route *dialect_routes(size_t *count)
 {

@@ -41,7 +41,8 @@ enum dialect_endpoint {
     DIALECT_RESPONSES,
     DIALECT_EMBEDDINGS,
     DIALECT_MODELS, /* answered by us: dialect_models_body */
-    DIALECT_MODEL   /* answered by us: dialect_model_body */
+    DIALECT_MODEL,  /* answered by us: dialect_model_body */
+    DIALECT_USAGE   /* answered by us: the caller's own quotas */
 };
 
 struct dialect_route {

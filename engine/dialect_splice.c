@@ -33,6 +33,7 @@ static const char *const *cap_names(
     case DIALECT_EMBEDDINGS:
     case DIALECT_MODELS:
     case DIALECT_MODEL:
+    case DIALECT_USAGE:
         *count = 0;
         return NULL;
     }

@@ -42,6 +42,7 @@ bool tokeniser_exists(
         return kind == ENGINE_DEMO;
     case DIALECT_MODELS:
     case DIALECT_MODEL:
+    case DIALECT_USAGE:
         break;
     }
     return false;

@@ -376,6 +376,8 @@ static bool let_through(struct exchange *x)
 enum stage_result stage_decide(struct exchange *x)
 {
     struct worker *w = x->worker;
+    if (x->match.route->endpoint == DIALECT_USAGE)
+        return STAGE_PASS; /* of one's own: exchange_usage.c */
     if (x->match.route->engine_path == NULL)
         return decide_list(x);
     x->input_bound = bound_input(x);
@@ -589,6 +591,8 @@ static enum stage_result prepare_demand(struct exchange *x)
     }
     x->claim_count = 0;
     memset(x->claims, 0, sizeof(x->claims));
+    if (x->match.route->endpoint == DIALECT_USAGE)
+        return STAGE_PASS;
     claim(x, x->caller->quotas, x->caller->quota_for, x->caller->quota_count);
     claim(x, x->key->quotas, x->key->quota_for, x->key->quota_count);
     if (x->claim_count > QUOTA_CLAIMS_MAX) {

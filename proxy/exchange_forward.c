@@ -644,8 +644,8 @@ static void try_next(struct exchange *x)
     }
 }
 
-/* Model lists are answered from the decision itself. */
-static void answer_models(struct exchange *x)
+/* Model lists are answered from the decision itself, usage from the ledger. */
+static void answer_ourselves(struct exchange *x)
 {
     struct settlement s = {.outcome = "ok",
         .reason = "",
@@ -657,7 +657,9 @@ static void answer_models(struct exchange *x)
         .source = "none",
         .served = true};
     buf_clear(&x->answer);
-    if (x->match.route->endpoint == DIALECT_MODEL)
+    if (x->match.route->endpoint == DIALECT_USAGE)
+        exchange_write_usage(x, &x->answer);
+    else if (x->match.route->endpoint == DIALECT_MODEL)
         dialect_model_body(x->match.route->api, &x->models[0], &x->answer);
     else
         dialect_models_body(
@@ -673,7 +675,7 @@ enum stage_result stage_forward(struct exchange *x)
 {
     MUST(x->phase == FORWARDING); /* [PRX-2] durable first */
     if (x->match.route->engine_path == NULL)
-        answer_models(x);
+        answer_ourselves(x);
     else
         try_next(x);
     return STAGE_WAIT;

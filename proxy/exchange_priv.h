@@ -206,6 +206,10 @@ void exchange_place_leave(struct exchange *x); /* x->place, if any */
 void exchange_queue_gone(struct exchange *x);  /* the caller has gone */
 void exchange_queue_revoked(struct exchange *x);
 
+/* --- exchange_usage.c ---------------------------------------------------- */
+/* The caller's quotas as JSON. */
+void exchange_write_usage(struct exchange *x, struct buf *out);
+
 /* --- exchange_measure.c -------------------------------------------------- */
 /* Would the true count of the input help, and is there a tokeniser that has
  * it? Cheap. */

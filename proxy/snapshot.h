@@ -61,8 +61,10 @@ const char *snapshot_id(const struct snapshot *snapshot);
 uint64_t snapshot_generation(const struct snapshot *snapshot); /* grows */
 
 /* --- Callers ------------------------------------------------------------- */
-/* Which models a quota is for: one, those of a group, or (both empty) all. */
+/* Who a quota is of, and which models it is for: one, those of a group, or
+ * (both empty) all. */
 struct snapshot_quota_for {
+    struct str scope, subject; /* as table quota has them */
     struct str model, group;
 };
 struct snapshot_caller {

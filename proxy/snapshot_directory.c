@@ -309,14 +309,9 @@ static enum err load_keys(struct loading *l)
 
 /* --- Quotas -------------------------------------------------------------- */
 
-struct scoped { /* a quota with what it is for */
-    struct str scope, subject;
-    struct snapshot_quota_for models;
-};
-
 static enum err read_quota(struct loading *l, struct db_statement *s,
     const struct settings_part *settings, struct quota_rule *rule,
-    struct scoped *scoped)
+    struct snapshot_quota_for *scoped)
 {
     struct str id = db_column_text(s, 0);
     if (id.len >= sizeof(rule->id))
@@ -327,10 +322,10 @@ static enum err read_quota(struct loading *l, struct db_statement *s,
     rule->zone = settings->zone;
     scoped->scope = arena_copy(l->p->part.arena, db_column_text(s, 1));
     scoped->subject = arena_copy(l->p->part.arena, db_column_text(s, 2));
-    scoped->models.model = arena_copy(l->p->part.arena, db_column_text(s, 3));
-    scoped->models.group = arena_copy(l->p->part.arena, db_column_text(s, 7));
-    if (!scoped->scope.ptr || !scoped->subject.ptr ||
-        !scoped->models.model.ptr || !scoped->models.group.ptr)
+    scoped->model = arena_copy(l->p->part.arena, db_column_text(s, 3));
+    scoped->group = arena_copy(l->p->part.arena, db_column_text(s, 7));
+    if (!scoped->scope.ptr || !scoped->subject.ptr || !scoped->model.ptr ||
+        !scoped->group.ptr)
         return nomem(l->info);
     enum err err =
         quota_dimension_parse(db_column_text(s, 4), &rule->dimension);
@@ -344,7 +339,7 @@ static enum err read_quota(struct loading *l, struct db_statement *s,
 
 /* Is the quota for this key, or for one that it took over from? */
 static bool is_for_key(const struct directory_part *p,
-    const struct scoped *scope, const struct snapshot_key *key)
+    const struct snapshot_quota_for *scope, const struct snapshot_key *key)
 {
     if (!str_equal(scope->scope, STR("key")))
         return false;
@@ -363,43 +358,45 @@ static bool has_team(const struct snapshot_caller *c, struct str team)
                                     sizeof(team), compare_names) != NULL;
 }
 
-/* The rules for which `applies` says yes, as an array of pointers. */
-static enum err fit_quotas(struct loading *l, const struct scoped *scopes,
+static bool applies(const struct directory_part *p,
+    const struct snapshot_quota_for *s, const struct snapshot_caller *caller,
+    const struct snapshot_key *key)
+{
+    if (key != NULL)
+        return is_for_key(p, s, key);
+    if (str_equal(s->scope, STR("organisation")))
+        return true;
+    if (str_equal(s->scope, STR("team")))
+        return has_team(caller, s->subject);
+    return str_equal(s->scope, STR("caller")) &&
+           str_equal(s->subject, str_from(caller->id));
+}
+
+/* The rules that apply, as an array of pointers: all of them, however many. */
+static enum err fit_quotas(struct loading *l,
+    const struct snapshot_quota_for *scopes,
     const struct snapshot_caller *caller, const struct snapshot_key *key,
     const struct quota_rule *const **rules,
-    const struct snapshot_quota_for **models, size_t *count)
+    const struct snapshot_quota_for **what, size_t *count)
 {
     struct directory_part *p = l->p;
-    const struct quota_rule *found[256];
-    struct snapshot_quota_for for_models[256];
-    size_t n = 0;
-    for (size_t i = 0; i < p->quota_count && n < 256; i++) {
-        const struct scoped *s = &scopes[i];
-        bool applies;
-        if (key != NULL)
-            applies = is_for_key(p, s, key);
-        else if (str_equal(s->scope, STR("organisation")))
-            applies = true;
-        else if (str_equal(s->scope, STR("team")))
-            applies = has_team(caller, s->subject);
-        else
-            applies = str_equal(s->scope, STR("caller")) &&
-                      str_equal(s->subject, str_from(caller->id));
-        if (!applies)
-            continue;
-        found[n] = &p->quotas[i];
-        for_models[n++] = s->models;
-    }
+    size_t n = 0, at = 0;
+    for (size_t i = 0; i < p->quota_count; i++)
+        n += applies(p, &scopes[i], caller, key);
     const struct quota_rule **list =
         ARENA_ARRAY(p->part.arena, n + 1, const struct quota_rule *);
-    struct snapshot_quota_for *names =
+    struct snapshot_quota_for *copy =
         ARENA_ARRAY(p->part.arena, n + 1, struct snapshot_quota_for);
-    if (list == NULL || names == NULL)
+    if (list == NULL || copy == NULL)
         return nomem(l->info);
-    memcpy(list, found, n * sizeof(*list));
-    memcpy(names, for_models, n * sizeof(*names));
+    for (size_t i = 0; i < p->quota_count && at < n; i++) {
+        if (!applies(p, &scopes[i], caller, key))
+            continue;
+        list[at] = &p->quotas[i];
+        copy[at++] = scopes[i];
+    }
     *rules = list;
-    *models = names;
+    *what = copy;
     *count = n;
     return ERR_OK;
 }
@@ -417,8 +414,8 @@ static enum err load_quotas(
     if (err != ERR_OK)
         return err;
     p->quotas = arena_zalloc(p->part.arena, (count + 1) * sizeof(*p->quotas));
-    struct scoped *scopes =
-        ARENA_ARRAY(p->part.arena, count + 1, struct scoped);
+    struct snapshot_quota_for *scopes =
+        ARENA_ARRAY(p->part.arena, count + 1, struct snapshot_quota_for);
     if (p->quotas == NULL || scopes == NULL)
         return nomem(l->info);
     err = db_prepare(db,

@@ -117,6 +117,26 @@ test('so many at once: the next is told to come again, and a place is free when 
   assert.equal((await world.record(line.id())).outcome, 'interrupted');
 });
 
+test('a caller sees its own quotas and nobody else\'s, even when they are spent', async () => {
+  const key = world.onboard('vera'), other = world.onboard('walt');
+  limit('vera', 'requests/lifetime=1');
+  limit('vera', 'tokens/day=5k', '--model', 'free');
+  limit('walt', 'requests/day=77');
+  fake.answer = (response) => whole(response, 'fine', usage(10, 1));
+  assert.equal((await world.chat(key, { model: 'free', max_tokens: 5 })).status, 200);
+  assert.equal((await world.chat(key, { model: 'free', max_tokens: 5 })).status, 429);
+  const answer = await world.request('GET', '/v1/bailiff/usage', { key });
+  assert.equal(answer.status, 200, answer.body);
+  const own = JSON.parse(answer.body);
+  assert.deepEqual(own.data.map((one) => [one.scope, one.dimension, one.window, one.model, one.amount, one.used, one.reserved, one.remaining]).sort(),
+    [['caller', 'requests', 'lifetime', '', 1, 1, 0, 0], ['caller', 'tokens', 'day', 'free', 5000, 11, 0, 4989]]);
+  const record = await world.record(answer.headers['x-request-id']);
+  assert.deepEqual([record.outcome, record.action], ['ok', 'showUsage']);
+  assert.equal((await world.request('GET', '/v1/bailiff/usage', {})).status, 401);
+  assert.equal((await world.request('POST', '/v1/bailiff/usage', { key, body: {} })).status, 405);
+  assert.ok(!(await world.request('GET', '/v1/bailiff/usage', { key: other })).body.includes('5000'));
+});
+
 test('images, seconds of sound and bytes', async () => {
   const key = world.onboard('ines');
   limit('ines', 'images/day=3');

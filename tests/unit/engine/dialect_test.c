@@ -36,6 +36,7 @@ static void open_routes_are_found(void **state)
         {"POST", "/v1/embeddings", "embed", "", DIALECT_EMBEDDINGS},
         {"GET", "/v1/models", "listModels", "", DIALECT_MODELS},
         {"GET", "/v1/models/demo", "listModels", "demo", DIALECT_MODEL},
+        {"GET", "/v1/bailiff/usage", "showUsage", "", DIALECT_USAGE},
         {"GET", "/v1/models/org/name", "listModels", "org/name", DIALECT_MODEL},
         {"GET", "/v1/models/org%2Fna%c3%a9", "listModels", "org/na\xc3\xa9",
             DIALECT_MODEL},
