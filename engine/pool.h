@@ -23,6 +23,7 @@ struct pool_engine {
     _Atomic unsigned failures;     /* attempts failed in a row */
     _Atomic int64_t open_until_us; /* breaker: no attempts before (monotonic) */
     _Atomic uint64_t requests, errors;
+    _Atomic uint64_t answers, metered; /* good ones; of them with usage > 0 */
     _Atomic int64_t places; /* max_concurrent, as last watched; -1: never */
     struct pool_engine *next;
 };

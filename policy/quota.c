@@ -30,7 +30,8 @@ struct quota_bucket {
     /* Calendar and lifetime. end_us 0: not known yet (restored). */
     enum quota_window window;
     int64_t start_us, end_us;
-    int64_t used; /* reservations included */
+    int64_t used;      /* reservations included */
+    int64_t warned_us; /* start of the window in which was warned */
     struct rate rate;
     int64_t reserved; /* open reservations; calendar: of this window */
 };
@@ -202,6 +203,7 @@ static struct quota_bucket *get_locked(
     memcpy(b->id, id.ptr, id.len);
     rate_init(&b->rate, 0, 0);
     b->start_us = INT64_MIN; /* no window yet */
+    b->warned_us = INT64_MIN;
     *slot = b;
     ledger->count++;
     return b;
@@ -265,8 +267,11 @@ static void enter_window_locked(
     if (now_us < b->end_us && b->window == rule->window)
         return; /* also with a clock that was set back */
     int64_t start, end;
+    bool restored = b->end_us == 0;
     if (next_window(b, rule, now_us, &start, &end))
         b->used = b->reserved = 0;
+    else if (restored && quota_is_past_mark(rule, b->used))
+        b->warned_us = start; /* the run before has warned */
     b->start_us = start;
     b->end_us = end;
     b->window = rule->window;
@@ -407,6 +412,7 @@ static void take_locked(
     struct quota_bucket *b = claim->bucket;
     claim->reserved = units;
     claim->settled = 0;
+    claim->warned = false;
     b->reserved += units;
     if (claim->rule->window == QUOTA_MINUTE) {
         claim->used = rate_used(&b->rate, now_us);
@@ -489,6 +495,13 @@ enum err quota_reserve(struct quota_ledger *ledger, int64_t now_us,
 
 /* --- Settling ------------------------------------------------------------ */
 
+bool quota_is_past_mark(const struct quota_rule *rule, int64_t used)
+{
+    return rule->warn_percent > 0 &&
+           (rate_ticks)used * 100 >=
+               (rate_ticks)rule->amount * (unsigned)rule->warn_percent;
+}
+
 static void settle_locked(struct quota_claim *claim, int64_t actual)
 {
     struct quota_bucket *b = claim->bucket;
@@ -507,6 +520,12 @@ static void settle_locked(struct quota_claim *claim, int64_t actual)
     } else if (claim->window_start_us == b->start_us) {
         b->used -= back;
         b->reserved -= claim->reserved;
+        claim->used_settled = b->used - b->reserved;
+        if (b->warned_us != b->start_us && claim->rule->window != QUOTA_NOW &&
+            quota_is_past_mark(claim->rule, claim->used_settled)) {
+            b->warned_us = b->start_us;
+            claim->warned = true;
+        }
     }
 }
 

@@ -60,6 +60,7 @@ struct quota_rule {
     enum quota_window window;
     int64_t amount;
     const struct clock_zone *zone; /* for the calendar windows; borrowed */
+    int warn_percent; /* of the amount, at which to warn; 0: never */
 };
 
 struct quota_bucket; /* inside the ledger */
@@ -92,7 +93,13 @@ struct quota_claim {
     int64_t used;                  /* before this claim, reservations included
                                       (rates: what the burst lacks) */
     int64_t settled;               /* after quota_settle: what was charged */
+    bool warned; /* by quota_settle: passed the mark, for the first time
+                    in this window (calendar and lifetime only) */
+    int64_t used_settled; /* then: what was used, without reservations */
 };
+
+/* Is so much at or past the rule's mark? */
+bool quota_is_past_mark(const struct quota_rule *rule, int64_t used);
 
 struct quota_denial {
     const struct quota_rule *rule; /* the quota that did not fit */

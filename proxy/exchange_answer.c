@@ -124,6 +124,27 @@ static int64_t effective_seconds(const struct exchange *x,
                : (status->reset_us + SECOND_US - 1) / SECOND_US;
 }
 
+/* Of the quotas that are past their mark, by what has been settled. */
+static void write_warnings(struct exchange *x, struct buf *out,
+    const struct quota_status *status, size_t count)
+{
+    bool any = false;
+    for (size_t i = 0; i < count; i++) {
+        const struct quota_rule *rule = x->claims[i].rule;
+        int64_t used = status[i].used - status[i].reserved;
+        if (!quota_is_past_mark(rule, used))
+            continue;
+        if (!any)
+            buf_append_str(out, STR("x-bailiff-quota-warning: "));
+        write_quota_item(out, !any, rule, STR("\";used="), used);
+        buf_append_str(out, STR(";limit="));
+        buf_append_i64(out, rule->amount);
+        any = true;
+    }
+    if (any)
+        buf_append_str(out, STR("\r\n"));
+}
+
 /* x-ratelimit-* for the quota with the least left in each dimension, and the
  * IETF fields (draft-ietf-httpapi-ratelimit-headers) for all of them. */
 static void write_quota_fields(struct exchange *x, struct buf *out)
@@ -146,6 +167,7 @@ static void write_quota_fields(struct exchange *x, struct buf *out)
             (*tightest == NULL || status[i].remaining < (*tightest)->remaining))
             *tightest = &status[i];
     }
+    write_warnings(x, out, status, count);
     if (requests != NULL)
         write_tightest(out, "requests", requests);
     if (tokens != NULL)

@@ -9,6 +9,8 @@
 #include "lib/must.h"
 #include "proxy/log_budget.h"
 
+#include <stdio.h>
+
 #define PERSONAL_TEXT_MAX 512
 
 static struct str cut(struct str s, size_t max)
@@ -439,6 +441,54 @@ static int64_t cost_of(const struct exchange *x, const struct settlement *s)
                                                        : 0;
 }
 
+static void copy_text(char *out, size_t size, struct str text)
+{
+    snprintf(out, size, "%.*s", STR_ARG(text));
+}
+
+static void warn(struct exchange *x, const struct quota_claim *claim,
+    const struct snapshot_quota_for *what)
+{
+    const struct quota_rule *rule = claim->rule;
+    struct watch_warning note = {.dimension = rule->dimension,
+        .window = rule->window,
+        .amount = rule->amount,
+        .used = claim->used_settled,
+        .percent = rule->warn_percent};
+    copy_text(note.quota, sizeof(note.quota), str_from(rule->id));
+    copy_text(note.scope, sizeof(note.scope), what->scope);
+    copy_text(note.subject, sizeof(note.subject), what->subject);
+    copy_text(note.models, sizeof(note.models),
+        what->model.len > 0 ? what->model : what->group);
+    watch_warn(x->worker->shared->watch, &note);
+}
+
+/* What proxy/watch.h compares: should it have moved, and did it? */
+static void look_at_meters(
+    struct exchange *x, const struct settlement *s, const struct quota_use *use)
+{
+    struct worker *w = x->worker;
+    if (x->current != NULL && strcmp(s->outcome, "ok") == 0) {
+        atomic_fetch_add_explicit(
+            &x->current->live->answers, 1, memory_order_relaxed);
+        if (strcmp(s->source, "engine") == 0 && s->input > 0 &&
+            (s->output > 0 || !x->match.route->has_cap))
+            atomic_fetch_add_explicit(
+                &x->current->live->metered, 1, memory_order_relaxed);
+    }
+    if (use->input <= 0 || !use->served)
+        return;
+    for (size_t i = 0; i < x->claim_count; i++) {
+        const struct quota_claim *c = &x->claims[i];
+        if (c->reserved == 0 || (c->rule->dimension != QUOTA_REQUESTS &&
+                                    c->rule->dimension != QUOTA_TOKENS &&
+                                    c->rule->dimension != QUOTA_INPUT_TOKENS))
+            continue;
+        metrics_add(&w->metrics, METRIC_CHARGES_DUE, 1);
+        metrics_add(&w->metrics, METRIC_CHARGES, c->settled > 0);
+    }
+}
+
 void exchange_settle(struct exchange *x, const struct settlement *s)
 {
     if (x->content == NULL || !exchange_content_settle(x, s))
@@ -473,6 +523,11 @@ void exchange_settle_now(struct exchange *x, const struct settlement *s)
         .served = s->served};
     quota_settle(w->shared->ledger, now, x->claims, x->claim_count, &use);
     x->reserved = false;
+    look_at_meters(x, s, &use);
+    for (size_t i = 0; i < x->claim_count; i++) {
+        if (x->claims[i].warned)
+            warn(x, &x->claims[i], x->claims_for[i]);
+    }
     struct audit_completed completed = {.id = str_make(x->id, ULID_LENGTH),
         .time_us = now,
         .outcome = str_from(s->outcome),

@@ -419,6 +419,7 @@ static void claim(struct exchange *x, const struct quota_rule *const *rules,
             x->claim_count++; /* one too many: refused below */
             return;
         }
+        x->claims_for[x->claim_count] = &models[i];
         x->claims[x->claim_count++].rule = rules[i];
     }
 }

@@ -139,6 +139,7 @@ struct exchange {
     int64_t answers;  /* per cap */
     bool cap_injected;
     struct quota_claim claims[QUOTA_CLAIMS_MAX];
+    const struct snapshot_quota_for *claims_for[QUOTA_CLAIMS_MAX];
     size_t claim_count;
     bool reserved;
 

@@ -44,6 +44,10 @@ METRIC(QUEUE_PUSHED, "bailiff_queue_waits_total{end=\"pushed\"}", "counter", "")
 METRIC(QUEUE_GONE, "bailiff_queue_waits_total{end=\"gone\"}", "counter", "")
 METRIC(QUEUE_FULL, "bailiff_queue_full_total", "counter",
     "Requests that found the queue full")
+METRIC(CHARGES_DUE, "bailiff_quota_charges_due_total", "counter",
+    "Settlements of quotas where something had been used")
+METRIC(CHARGES, "bailiff_quota_charges_total", "counter",
+    "Settlements of quotas that charged something")
 METRIC(OVER_RESERVATION, "bailiff_engine_over_reservation_total", "counter",
     "Answers of engines that went past the cap that they were given")
 METRIC(GOVERNANCE_UNAVAILABLE, "bailiff_governance_unavailable_total",

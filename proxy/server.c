@@ -378,7 +378,9 @@ static enum err start(struct server *s, struct errinfo *info)
     if (err != ERR_OK)
         return err;
     s->worker_count = workers;
-    err = start_workers(s, info);
+    err = server_watch_make(s, info);
+    if (err == ERR_OK)
+        err = start_workers(s, info);
     if (err == ERR_OK)
         err = pool_start(s->shared.pool, info);
     if (err == ERR_OK)
@@ -387,6 +389,8 @@ static enum err start(struct server *s, struct errinfo *info)
         err = server_sinks_start(s, info);
     if (err == ERR_OK)
         err = server_witnesses_start(s, info);
+    if (err == ERR_OK)
+        err = watch_start(s->shared.watch, info);
     if (err == ERR_OK)
         err = admin_new(s->control, &s->admin_server, &s->admin, info);
     if (err == ERR_OK)
@@ -557,8 +561,11 @@ static void stop(struct server *s)
 {
     atomic_store(&s->stopping, true);
     listener_stop(&s->listener);
+    watch_halt(s->shared.watch);
     if (s->settings != NULL) /* else nothing was started */
         stop_workers(s);
+    if (s->control != NULL)
+        watch_free(&s->shared.watch);
     pool_free(&s->shared.pool);
     issuers_stop(&s->shared.issuers);
     admin_free(&s->admin);

@@ -34,6 +34,7 @@ struct server {
     struct sinks *sinks;
     struct witnesses *witnesses;
     char *log_dir;
+    uint64_t canary_due, canary_moved; /* the watch's thread */
     int signal_fd, event_fd;
     int64_t disk_due_us;    /* main thread */
     _Atomic int disk_state; /* enum disk_state */
@@ -68,6 +69,10 @@ enum err server_witnesses_load(
     struct server *s, struct errinfo *info) MUSTCHECK;
 void server_witnesses_write(struct server *s, struct json_writer *w);
 void server_witnesses_metrics(struct server *s, struct buf *out);
+/* server_watch.c: budgets' warnings and meters. */
+enum err server_watch_make(struct server *s, struct errinfo *info) MUSTCHECK;
+void server_watch_write(struct server *s, struct json_writer *w);
+void server_watch_metrics(struct server *s, struct buf *out);
 /* How many anchors failed at their last attempt. */
 size_t server_anchors_failing(struct server *s);
 

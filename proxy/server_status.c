@@ -117,6 +117,7 @@ void server_write_status(void *context, struct buf *out)
         json_write_string(&w, str_from(s->settings->listen[i]));
     json_write_array_end(&w);
     write_log(&w, s);
+    server_watch_write(s, &w);
     json_write_key(&w, STR("policy"));
     json_write_object(&w);
     json_write_member_string(
@@ -207,6 +208,7 @@ void server_write_metrics(void *context, struct buf *out)
         server_anchors_failing(s));
     server_sinks_metrics(s, out);
     server_witnesses_metrics(s, out);
+    server_watch_metrics(s, out);
     struct snapshot *snapshot = snapshot_of(s);
     buf_append_str(
         out, STR("# HELP bailiff_engine_up Whether the engine's health check "

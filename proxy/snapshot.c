@@ -470,6 +470,11 @@ const struct snapshot_retention *snapshot_team_retention(
     return longest;
 }
 
+const char *snapshot_quota_webhook(const struct snapshot *s)
+{
+    return s->settings->quota_webhook;
+}
+
 size_t snapshot_quota_count(const struct snapshot *s)
 {
     return s->directory->quota_count;

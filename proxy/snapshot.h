@@ -218,6 +218,8 @@ const struct policy_entities *snapshot_entities(
     const struct snapshot *snapshot);
 const struct clock_zone *snapshot_zone(const struct snapshot *snapshot);
 bool snapshot_is_holiday(const struct snapshot *snapshot, int64_t time_us);
+/* Where warnings of quotas are posted; "": nowhere. */
+const char *snapshot_quota_webhook(const struct snapshot *snapshot);
 const char *snapshot_contact(const struct snapshot *snapshot); /* whom to ask */
 /* How long records stay readable (retention_class). */
 struct snapshot_retention {

@@ -309,6 +309,32 @@ static enum err load_keys(struct loading *l)
 
 /* --- Quotas -------------------------------------------------------------- */
 
+/* Loaded once for all quotas that name it. */
+static enum err zone_of(
+    struct loading *l, struct str name, const struct clock_zone **out)
+{
+    struct directory_part *p = l->p;
+    struct directory_zone *z;
+    for (z = p->zones; z != NULL; z = z->next) {
+        if (str_equal(z->name, name)) {
+            *out = z->zone;
+            return ERR_OK;
+        }
+    }
+    z = arena_zalloc(p->part.arena, sizeof(*z));
+    const char *text = arena_cstr(p->part.arena, name);
+    if (z == NULL || text == NULL)
+        return nomem(l->info);
+    enum err err = clock_zone_load(text, &z->zone, l->info);
+    if (err != ERR_OK)
+        return err;
+    z->name = str_from(text);
+    z->next = p->zones;
+    p->zones = z;
+    *out = z->zone;
+    return ERR_OK;
+}
+
 static enum err read_quota(struct loading *l, struct db_statement *s,
     const struct settings_part *settings, struct quota_rule *rule,
     struct snapshot_quota_for *scoped)
@@ -320,6 +346,12 @@ static enum err read_quota(struct loading *l, struct db_statement *s,
     memcpy(rule->id, id.ptr, id.len);
     rule->amount = db_column_int(s, 6);
     rule->zone = settings->zone;
+    rule->warn_percent = (int)db_column_int(s, 8);
+    if (db_column_text(s, 9).len > 0) {
+        enum err bad = zone_of(l, db_column_text(s, 9), &rule->zone);
+        if (bad != ERR_OK)
+            return errinfo_prefix(l->info, bad, "quota %s", rule->id);
+    }
     scoped->scope = arena_copy(l->p->part.arena, db_column_text(s, 1));
     scoped->subject = arena_copy(l->p->part.arena, db_column_text(s, 2));
     scoped->model = arena_copy(l->p->part.arena, db_column_text(s, 3));
@@ -420,7 +452,7 @@ static enum err load_quotas(
         return nomem(l->info);
     err = db_prepare(db,
         "SELECT id, scope, subject, model, dimension, window, amount, "
-        "model_group FROM quota ORDER BY id",
+        "model_group, warn_percent, zone FROM quota ORDER BY id",
         &s, l->info);
     while (err == ERR_OK && (err = db_step(s, l->info)) == ERR_OK) {
         err = read_quota(l, s, settings, &p->quotas[p->quota_count],
@@ -541,6 +573,8 @@ static void destroy_directory(struct part *part)
     }
     for (size_t i = 0; i < p->caller_count; i++)
         crypto_wipe(p->callers[i].seal, sizeof(p->callers[i].seal));
+    for (struct directory_zone *z = p->zones; z != NULL; z = z->next)
+        clock_zone_free(&z->zone);
     crypto_wipe(p->anonymous, sizeof(p->anonymous));
     crypto_wipe(p->digest_key, sizeof(p->digest_key));
 }

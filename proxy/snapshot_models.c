@@ -61,6 +61,7 @@ enum err snapshot_load_settings(const struct snapshot_sources *sources,
     if (p == NULL)
         return nomem(info);
     p->contact = "your administrator";
+    p->quota_webhook = "";
     enum err err = db_prepare(sources->control,
         "SELECT key, value FROM organisation_setting", &s, info);
     while (err == ERR_OK && (err = db_step(s, info)) == ERR_OK) {
@@ -69,9 +70,11 @@ enum err snapshot_load_settings(const struct snapshot_sources *sources,
             zone = arena_cstr(p->part.arena, value);
         else if (str_equal(key, STR("contact")) && value.len > 0)
             p->contact = arena_cstr(p->part.arena, value);
+        else if (str_equal(key, STR("quota_webhook")))
+            p->quota_webhook = arena_cstr(p->part.arena, value);
         else if (str_equal(key, STR("holidays")))
             err = read_holidays(p, value, info);
-        if (zone == NULL || p->contact == NULL)
+        if (zone == NULL || p->contact == NULL || p->quota_webhook == NULL)
             err = nomem(info);
         if (err != ERR_OK) {
             db_reset(s);

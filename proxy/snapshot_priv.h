@@ -21,6 +21,7 @@ struct settings_part {
     struct part part;
     struct clock_zone *zone;
     const char *contact;
+    const char *quota_webhook;
     const int64_t *holidays; /* days since 1970, sorted as read */
     size_t holiday_count;
     const struct snapshot_retention *retention; /* by name */
@@ -55,6 +56,11 @@ struct directory_part {
     struct directory_part *base;
     struct quota_rule *quotas;
     size_t quota_count;
+    struct directory_zone { /* of quotas that have one of their own */
+        struct directory_zone *next;
+        struct str name;
+        struct clock_zone *zone;
+    } * zones;
     struct snapshot_caller *callers;
     size_t caller_count;
     struct caller_slot {

@@ -20,6 +20,7 @@
 #include "proxy/snapshot.h"
 #include "proxy/tls.h"
 #include "proxy/visitors.h"
+#include "proxy/watch.h"
 
 #include <netinet/in.h>
 #include <pthread.h>
@@ -35,6 +36,7 @@ struct worker_shared {
     const struct settings *settings;
     struct pool *pool;
     struct queue *queue;
+    struct watch *watch;
     struct quota_ledger *ledger;
     struct journal *journal;
     struct issuers *issuers;

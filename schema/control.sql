@@ -194,6 +194,8 @@ CREATE TABLE quota (
     amount      INTEGER NOT NULL CHECK (amount BETWEEN 0 AND 9007199254740991), -- cost: micro-units of money
     created     INTEGER NOT NULL,
     model_group TEXT NOT NULL DEFAULT '',    -- '' or the models of this group together
+    warn_percent INTEGER NOT NULL DEFAULT 0 CHECK (warn_percent BETWEEN 0 AND 100), -- 0: no warning
+    zone        TEXT NOT NULL DEFAULT '',    -- of its calendar windows; '': the organisation's
     UNIQUE (scope, subject, model, model_group, dimension, window),
     CHECK (model = '' OR model_group = ''),
     CHECK ((dimension = 'concurrent_requests') = (window = 'now'))

@@ -248,6 +248,8 @@ enum err admin_issue_key(struct admin_call *call,
 struct admin_new_quota {
     struct str scope, subject, model, model_group, dimension, window;
     int64_t amount;
+    int64_t warn_percent; /* -1: as it is, or none */
+    struct str zone;      /* ptr NULL: as it is, or the organisation's */
 };
 /* Sets or changes; *id in the arena. */
 enum err admin_set_quota(struct admin_call *call,

@@ -200,6 +200,7 @@ static enum err set_quota(struct onboarding *o, const char *dimension,
         .dimension = str_from(dimension),
         .window = str_from(window),
         .amount = amount,
+        .warn_percent = -1,
     };
     struct str ignored;
     enum err err;

@@ -94,6 +94,17 @@ static enum err check_holidays(struct admin_call *call, struct str value)
     return ERR_OK;
 }
 
+static enum err check_webhook(struct admin_call *call, struct str value)
+{
+    if (value.len == 0 ||
+        (value.len < 2000 && (str_starts(value, STR("https://")) ||
+                                 str_starts(value, STR("http://")))))
+        return ERR_OK;
+    return FAIL(call, ERR_INVALID,
+        "quota_webhook: \"%.*s\" is no URL; write https://HOST/PATH",
+        STR_ARG(value));
+}
+
 static const struct setting_row rows[] = {
     {"require_approvals", "0",
         "approvals by others that a policy version needs before it can be "
@@ -110,6 +121,9 @@ static const struct setting_row rows[] = {
         check_zone},
     {"contact", "", "whom a denied caller is told to ask", NULL},
     {"organisation", "", "the organisation's name", NULL},
+    {"quota_webhook", "",
+        "URL to which warnings of quotas are posted as JSON; empty: none",
+        check_webhook},
     {"holidays", "", "dates on which context.time.isHoliday is true",
         check_holidays},
 };

@@ -15,7 +15,7 @@
 
 #define QUOTA_COLUMNS                                                          \
     "SELECT id, scope, subject, model, dimension, window, amount, created, "   \
-    "model_group FROM quota "
+    "model_group, warn_percent, zone FROM quota "
 
 /* Who or what it is for, in words a person typed once. */
 static struct str subject_shown(
@@ -45,6 +45,8 @@ static json_t *quota_json(struct admin_call *call, struct db_statement *s)
     admin_set_text(quota, "window", db_column_text(s, 5));
     admin_set_int(quota, "amount", db_column_int(s, 6));
     admin_set_time(quota, "created", db_column_int(s, 7));
+    admin_set_int(quota, "warnPercent", db_column_int(s, 9));
+    admin_set_text(quota, "zone", db_column_text(s, 10));
     return quota;
 }
 
@@ -144,7 +146,7 @@ static enum err read_quota(struct admin_call *call, struct str id, json_t **out)
 }
 
 /* For the log: without the handle of a person. */
-static json_t *quota_event(const struct admin_new_quota *quota, int64_t amount)
+static json_t *quota_event(const struct admin_new_quota *quota)
 {
     json_t *event = json_object();
 
@@ -155,17 +157,24 @@ static json_t *quota_event(const struct admin_new_quota *quota, int64_t amount)
         admin_set_text(event, "modelGroup", quota->model_group);
     admin_set_text(event, "dimension", quota->dimension);
     admin_set_text(event, "window", quota->window);
-    admin_set_int(event, "amount", amount);
+    admin_set_int(event, "amount", quota->amount);
+    if (quota->warn_percent > 0)
+        admin_set_int(event, "warnPercent", quota->warn_percent);
+    if (quota->zone.len > 0)
+        admin_set_text(event, "zone", quota->zone);
     return event;
 }
 
+/* The row of the same key: its id, and in *row what it says now. */
 static enum err find_quota(struct admin_call *call,
-    const struct admin_new_quota *quota, struct str *id, int64_t *amount)
+    const struct admin_new_quota *quota, struct str *id,
+    struct admin_new_quota *row)
 {
     struct db_statement *s;
     enum err err = db_prepare(call->db,
-        "SELECT id, amount FROM quota WHERE scope = ?1 AND subject = ?2 AND "
-        "model = ?3 AND dimension = ?4 AND window = ?5 AND model_group = ?6",
+        "SELECT id, amount, warn_percent, zone FROM quota WHERE scope = ?1 AND "
+        "subject = ?2 AND model = ?3 AND dimension = ?4 AND window = ?5 AND "
+        "model_group = ?6",
         &s, &call->info);
 
     if (err)
@@ -179,60 +188,89 @@ static enum err find_quota(struct admin_call *call,
     err = db_step(s, &call->info);
     if (!err) {
         *id = admin_column(call, s, 0);
-        *amount = db_column_int(s, 1);
+        row->amount = db_column_int(s, 1);
+        row->warn_percent = db_column_int(s, 2);
+        row->zone = admin_column(call, s, 3);
     }
     db_reset(s);
     return err;
 }
 
-enum err admin_set_quota(struct admin_call *call,
-    const struct admin_new_quota *quota, struct str *out)
+static enum err change_quota(
+    struct admin_call *call, struct str id, const struct admin_new_quota *quota)
+{
+    struct db_statement *s;
+    enum err err = db_prepare(call->db,
+        "UPDATE quota SET amount = ?2, warn_percent = ?3, zone = ?4 "
+        "WHERE id = ?1",
+        &s, &call->info);
+
+    if (err)
+        return err;
+    db_bind_text(s, 1, id);
+    db_bind_int(s, 2, quota->amount);
+    db_bind_int(s, 3, quota->warn_percent);
+    db_bind_text(s, 4, quota->zone);
+    return db_run(s, &call->info);
+}
+
+static enum err add_quota(struct admin_call *call,
+    const struct admin_new_quota *quota, struct str *id)
 {
     char text[ID_LENGTH + 1];
     struct db_statement *s;
-    struct str id;
-    int64_t before = 0;
-    bool changes;
-    enum err err = find_quota(call, quota, &id, &before);
+    enum err err = id_make("quo_", text, &call->info);
 
+    if (err)
+        return err;
+    *id = arena_copy(call->arena, str_from(text));
+    err = db_prepare(call->db,
+        "INSERT INTO quota (id, scope, subject, model, dimension, window, "
+        "amount, created, model_group, warn_percent, zone) "
+        "VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)",
+        &s, &call->info);
+    if (err)
+        return err;
+    db_bind_text(s, 1, *id);
+    db_bind_text(s, 2, quota->scope);
+    db_bind_text(s, 3, quota->subject);
+    db_bind_text(s, 4, quota->model);
+    db_bind_text(s, 5, quota->dimension);
+    db_bind_text(s, 6, quota->window);
+    db_bind_int(s, 7, quota->amount);
+    db_bind_int(s, 8, clock_now());
+    db_bind_text(s, 9, quota->model_group);
+    db_bind_int(s, 10, quota->warn_percent);
+    db_bind_text(s, 11, quota->zone);
+    return db_run(s, &call->info);
+}
+
+enum err admin_set_quota(struct admin_call *call,
+    const struct admin_new_quota *quota, struct str *out)
+{
+    struct admin_new_quota before = *quota, after = *quota;
+    struct str id;
+    bool changes;
+    enum err err;
+
+    before.warn_percent = 0;
+    before.zone = STR("");
+    err = find_quota(call, quota, &id, &before);
     if (err && err != ERR_NOTFOUND)
         return err;
     changes = err == ERR_OK;
-    if (changes) {
-        err = db_prepare(call->db, "UPDATE quota SET amount = ?2 WHERE id = ?1",
-            &s, &call->info);
-        if (err)
-            return err;
-        db_bind_text(s, 1, id);
-        db_bind_int(s, 2, quota->amount);
-    } else {
-        err = id_make("quo_", text, &call->info);
-        if (err)
-            return err;
-        id = arena_copy(call->arena, str_from(text));
-        err = db_prepare(call->db,
-            "INSERT INTO quota (id, scope, subject, model, dimension, window, "
-            "amount, created, model_group) "
-            "VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
-            &s, &call->info);
-        if (err)
-            return err;
-        db_bind_text(s, 1, id);
-        db_bind_text(s, 2, quota->scope);
-        db_bind_text(s, 3, quota->subject);
-        db_bind_text(s, 4, quota->model);
-        db_bind_text(s, 5, quota->dimension);
-        db_bind_text(s, 6, quota->window);
-        db_bind_int(s, 7, quota->amount);
-        db_bind_int(s, 8, clock_now());
-        db_bind_text(s, 9, quota->model_group);
-    }
-    err = db_run(s, &call->info);
+    /* What was not said stays. */
+    if (quota->warn_percent < 0)
+        after.warn_percent = before.warn_percent;
+    if (quota->zone.ptr == NULL)
+        after.zone = before.zone;
+    err =
+        changes ? change_quota(call, id, &after) : add_quota(call, &after, &id);
     if (!err)
         err = admin_record(call,
             changes ? "admin.quota.changed" : "admin.quota.added", "quota", id,
-            changes ? quota_event(quota, before) : NULL,
-            quota_event(quota, quota->amount), NULL, STR(""));
+            changes ? quota_event(&before) : NULL, quota_event(&after), NULL,
+            STR(""));
     if (!err)
         *out = id;
     return err;
@@ -251,6 +289,16 @@ static enum err check_what(
         return FAIL(call, ERR_INVALID,
             "window: \"now\" goes with concurrent_requests, and "
             "concurrent_requests with no other window");
+    if (quota->zone.len > 0) {
+        struct clock_zone *zone = NULL;
+        enum err err = clock_zone_load(
+            arena_cstr(call->arena, quota->zone), &zone, &call->info);
+        clock_zone_free(&zone);
+        if (err) {
+            errinfo_prefix(&call->info, err, "zone");
+            return ERR_INVALID;
+        }
+    }
     if (quota->model_group.len > 0)
         return admin_need_group(call, quota->model_group);
     return quota->model.len > 0
@@ -272,9 +320,13 @@ enum err handle_quota_put(struct admin_call *call)
         {"window", FIELD_WORD, true, AT(window), 0, 0,
             "minute hour day week month lifetime now"},
         {"amount", FIELD_INT, true, AT(amount), 0, JSON_INTEGER_MAX, NULL},
+        {"warnPercent", FIELD_INT, false, AT(warn_percent), 0, 100, NULL},
+        {"zone", FIELD_TEXT, false, AT(zone), 0, 64, NULL},
     };
-    struct admin_new_quota body = {
-        .subject = STR(""), .model = STR(""), .model_group = STR("")};
+    struct admin_new_quota body = {.subject = STR(""),
+        .model = STR(""),
+        .model_group = STR(""),
+        .warn_percent = -1};
     struct str id;
     json_t *quota;
     enum err err = admin_read_body(call, fields, FIELD_COUNT(fields), &body);
@@ -380,16 +432,27 @@ static enum err add_usage(struct admin_call *call, struct quota_ledger *ledger,
 {
     struct quota_rule rule = {.zone = zone, .amount = db_column_int(s, 6)};
     struct quota_status status;
+    struct clock_zone *own = NULL;
     int64_t now = clock_now();
     json_t *quota;
 
+    if (db_column_text(s, 10).len > 0) {
+        enum err err = clock_zone_load(
+            arena_cstr(call->arena, db_column_text(s, 10)), &own, &call->info);
+        if (err)
+            return err;
+        rule.zone = own;
+    }
     snprintf(rule.id, sizeof rule.id, "%.*s", STR_ARG(db_column_text(s, 0)));
     if (quota_dimension_parse(db_column_text(s, 4), &rule.dimension) ||
-        quota_window_parse(db_column_text(s, 5), &rule.window))
+        quota_window_parse(db_column_text(s, 5), &rule.window)) {
+        clock_zone_free(&own);
         return FAIL(call, ERR_CORRUPT,
             "control.db: quota %s has a dimension or window that is not known",
             rule.id);
+    }
     quota_peek(ledger, now, &rule, &status);
+    clock_zone_free(&own);
     quota = quota_json(call, s);
     set_time_or_null(quota, "since", status.window_start_us);
     set_time_or_null(quota, "forecast",

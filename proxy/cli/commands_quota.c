@@ -84,6 +84,8 @@ static const struct cli_column quota_columns[] = {
     {"DIMENSION", "dimension", CELL_TEXT},
     {"WINDOW", "window", CELL_TEXT},
     {"AMOUNT", "amount", CELL_COUNT},
+    {"WARN AT %", "warnPercent", CELL_COUNT},
+    {"ZONE", "zone", CELL_TEXT},
 };
 static const struct cli_column usage_columns[] = {
     {"SCOPE", "scope", CELL_TEXT},
@@ -111,6 +113,10 @@ static const struct cli_option quota_set_options[] = {
     {"model", "MODEL", CLI_TEXT, NULL, "only for this model"},
     {"model-group", "GROUP", CLI_TEXT, NULL,
         "only for the models of this group, together"},
+    {"warn-at", "PERCENT", CLI_NUMBER, NULL,
+        "warn from there on: a header, and an event once in a window (0: no)"},
+    {"zone", "ZONE", CLI_TEXT, NULL,
+        "of its days, weeks and months (the organisation's)"},
     {"limit", "DIMENSION/WINDOW=N", CLI_LIST, NULL,
         "for instance tokens/month=2M (repeatable)"},
     {"tokens-per-day", "N", CLI_NUMBER, NULL, "the same as tokens/day=N"},
@@ -221,7 +227,8 @@ static int run_quota_usage(struct cli *cli)
 }
 
 struct quota_target {
-    const char *scope, *subject, *model, *group;
+    const char *scope, *subject, *model, *group, *zone;
+    int64_t warn_percent; /* -1: not given */
     json_t *results;
 };
 
@@ -246,6 +253,12 @@ static int put_quota(struct cli *cli, const struct quota_target *target,
         body, "dimension", json_stringn(dimension.ptr, dimension.len));
     json_object_set_new(body, "window", json_stringn(window.ptr, window.len));
     json_object_set_new(body, "amount", json_integer(amount));
+    if (target->warn_percent >= 0)
+        json_object_set_new(
+            body, "warnPercent", json_integer(target->warn_percent));
+    if (target->zone)
+        json_object_set_new(
+            body, "zone", json_stringn(target->zone, strlen(target->zone)));
     result = cli_call(cli, "PUT", "/v1/quotas", body, &answer, NULL);
     if (!result)
         json_array_append_new(target->results, answer);
@@ -280,7 +293,8 @@ static int put_limit(
 
 static int run_quota_set(struct cli *cli)
 {
-    struct quota_target target = {.results = json_array()};
+    struct quota_target target = {.results = json_array(), .warn_percent = -1};
+    const char *warn_at = cli_value(cli, "warn-at");
     int result = 0;
 
     if (!read_scope(cli, &target.scope, &target.subject)) {
@@ -289,6 +303,11 @@ static int run_quota_set(struct cli *cli)
     }
     target.model = cli_value(cli, "model");
     target.group = cli_value(cli, "model-group");
+    target.zone = cli_value(cli, "zone");
+    if (warn_at && !cli_number("warn-at", warn_at, &target.warn_percent)) {
+        result = 2;
+        goto out;
+    }
     if (!target.scope) {
         result = cli_usage(
             cli, "whose quota? --team, --caller, --key or --organisation");

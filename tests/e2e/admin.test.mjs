@@ -218,7 +218,7 @@ test('policies', async () => {
 });
 
 test('quotas', async () => {
-  const quota = await call('setQuota', { body: { scope: 'caller', subject: 'eve', model: 'tiny', dimension: 'output_tokens', window: 'month', amount: 7 } });
+  const quota = await call('setQuota', { body: { scope: 'caller', subject: 'eve', model: 'tiny', dimension: 'output_tokens', window: 'month', amount: 7, warnPercent: 80, zone: 'Asia/Tokyo' } });
   await call('setQuota', { body: { scope: 'organisation', dimension: 'requests', window: 'day', amount: 100000 } });
   await call('setQuota', { body: { scope: 'organisation', modelGroup: 'large', dimension: 'cost', window: 'month', amount: 100000 } });
   assert.ok((await call('listQuotas', { query: { scope: 'caller', subject: 'eve' } })).items.length >= 1);

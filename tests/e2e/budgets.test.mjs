@@ -4,6 +4,8 @@
 // bytes, requests at once; and the models of a group together.
 import { test, before, after } from 'node:test';
 import assert from 'node:assert/strict';
+import http from 'node:http';
+import { join } from 'node:path';
 import { World, messages, until } from './harness.mjs';
 import { FakeEngine, whole, refuse, usage, begin, say, finish } from './fake-engine.mjs';
 
@@ -21,6 +23,18 @@ after(async () => { await world.end(); await fake.end(); });
 const limit = (handle, text, ...more) => world.cli('quota', 'set', '--caller', handle, '--limit', text, ...more);
 const rows = (handle) => world.json('quota', 'usage', '--caller', handle).items;
 const entries = (id) => world.json('audit', 'show', id).entries.map((one) => one.entry ?? one);
+// The admin API itself.
+const admin = (method, path, body) => new Promise((done, fail) => {
+  const text = JSON.stringify(body);
+  const request = http.request({ socketPath: join(world.state, 'admin.sock'), method, path, agent: false,
+    headers: { 'content-type': 'application/json', 'content-length': Buffer.byteLength(text) } }, async (answer) => {
+    let got = '';
+    for await (const piece of answer) got += piece;
+    if (answer.statusCode < 300) done(got); else fail(new Error(got));
+  });
+  request.on('error', fail);
+  request.end(text);
+});
 const error = (answer) => JSON.parse(answer.body).error;
 
 test('money: reserved by the bound, settled by what the engine says, cached tokens cheaper; the row stands in the records', async () => {
@@ -115,6 +129,82 @@ test('so many at once: the next is told to come again, and a place is free when 
   assert.equal(rows('cora')[0].remaining, 2);
   assert.equal(entries(line.id())[0].quotas[0].window, 'now');
   assert.equal((await world.record(line.id())).outcome, 'interrupted');
+});
+
+test('past its mark a quota warns: each answer by a header, the log and the webhook once in a window', async () => {
+  const posted = [];
+  const hook = http.createServer(async (request, response) => {
+    let text = '';
+    for await (const piece of request) text += piece;
+    posted.push(JSON.parse(text));
+    response.end('{}');
+  });
+  await new Promise((resolve) => { hook.listen(0, '127.0.0.1', resolve); });
+  hook.unref();
+  await admin('PUT', '/v1/settings/quota_webhook', { value: `http://127.0.0.1:${hook.address().port}/warn` });
+  await assert.rejects(admin('PUT', '/v1/settings/quota_webhook', { value: 'ftp://x' }), /is no URL/);
+  const key = world.onboard('sven');
+  const quota = world.json('quota', 'set', '--caller', 'sven', '--limit', 'tokens/lifetime=300', '--warn-at', '50')[0];
+  assert.deepEqual([quota.warnPercent, quota.zone], [50, '']);
+  fake.answer = (response) => whole(response, 'fine', usage(40, 5));
+  const ask = () => world.chat(key, { model: 'free', max_tokens: 5, messages: [{ role: 'user', content: 'x' }] });
+  const warned = async () => world.json('audit', 'query', '--type', 'system.quota.warned').rows.filter((one) => one.object === quota.id);
+  const first = await ask();
+  assert.equal(first.headers['x-bailiff-quota-warning'], undefined);
+  for (let i = 0; i < 2; i++) assert.equal((await ask()).status, 200);
+  assert.equal((await warned()).length, 0); // 135 of 300
+  await ask();
+  await until(async () => (await warned()).length === 1, 'the event');
+  await until(() => posted.length === 1, 'the webhook');
+  const caller = world.json('caller', 'show', 'sven').id;
+  assert.deepEqual(posted[0], { amount: 300, dimension: 'tokens', percent: 50, quota: quota.id, scope: 'caller', subject: caller, used: 180, window: 'lifetime' });
+  assert.equal((await ask()).headers['x-bailiff-quota-warning'], `"${quota.id}";used=180;limit=300`);
+  // The next run knows that it has been said; a new amount does not repeat it.
+  await world.stop();
+  await world.serve();
+  const again = world.json('quota', 'set', '--caller', 'sven', '--limit', 'tokens/lifetime=400')[0];
+  assert.deepEqual([again.id, again.warnPercent], [quota.id, 50]);
+  assert.ok((await ask()).headers['x-bailiff-quota-warning']);
+  assert.equal((await warned()).length, 1);
+  assert.equal(posted.length, 1);
+  await admin('PUT', '/v1/settings/quota_webhook', { value: '' });
+  hook.close();
+  hook.closeAllConnections();
+});
+
+test('a quota may have a zone of its own', async () => {
+  const key = world.onboard('zora');
+  world.cli('quota', 'set', '--caller', 'zora', '--limit', 'requests/day=5', '--zone', 'Pacific/Kiritimati');
+  world.cli('quota', 'set', '--caller', 'zora', '--limit', 'tokens/day=5000', '--zone', 'Pacific/Pago_Pago');
+  fake.answer = (response) => whole(response, 'fine', usage(10, 5));
+  assert.equal((await world.chat(key, { model: 'free', max_tokens: 5 })).status, 200);
+  const since = Object.fromEntries(rows('zora').map((one) => [one.zone, one.since]));
+  assert.match(since['Pacific/Kiritimati'], /T10:00:00\.000000Z$/); // UTC+14
+  assert.match(since['Pacific/Pago_Pago'], /T11:00:00\.000000Z$/);  // UTC-11
+  assert.throws(() => limit('zora', 'requests/day=5', '--zone', 'Europe/Berlyn'), /zone/);
+  world.cli('quota', 'set', '--caller', 'zora', '--limit', 'requests/day=5', '--zone', '');
+  assert.equal(rows('zora').find((one) => one.dimension === 'requests').zone, '');
+});
+
+test('a meter that should move and stands still raises an alarm, and takes it back', async () => {
+  const key = world.onboard('mike');
+  const stalled = () => world.json('status').server.meters.filter((one) => one.stalled).map((one) => one.name);
+  await until(() => world.json('status').server.meters.some((one) => one.name === 'usage by engine plain'), 'the meters', 20000);
+  assert.deepEqual(stalled(), []);
+  fake.answer = (response) => whole(response, 'fine', null); // it has stopped to say what it used
+  await until(async () => {
+    assert.equal((await world.chat(key, { model: 'free', max_tokens: 5 })).status, 200);
+    return stalled().length > 0;
+  }, 'the alarm', 20000);
+  assert.deepEqual(stalled(), ['usage by engine plain']);
+  const events = (type) => world.json('audit', 'query', '--type', type).rows.map((one) => one.object);
+  assert.deepEqual(await until(() => { const all = events('system.meter.stalled'); return all.length > 0 && all; }, 'the event'), ['usage by engine plain']);
+  fake.answer = (response) => whole(response, 'fine', usage(10, 1));
+  assert.equal((await world.chat(key, { model: 'free', max_tokens: 5 })).status, 200);
+  await until(() => stalled().length === 0, 'its end', 20000);
+  assert.deepEqual(events('system.meter.moving'), ['usage by engine plain']);
+  const names = world.json('status').server.meters.map((one) => one.name);
+  for (const one of ['ledger', 'entries on record', 'charges of quotas']) assert.ok(names.includes(one), names.join());
 });
 
 test('a caller sees its own quotas and nobody else\'s, even when they are spent', async () => {

@@ -776,6 +776,51 @@ static void test_refuses_only_what_does_not_fit(void **state)
     }
 }
 
+/* Once in a window, by what has been settled; not again after a restart. */
+static void test_warning(void **state)
+{
+    (void)state;
+    struct clock_zone *zone = zone_of("UTC");
+    struct quota_rule rule = rule_of("w", QUOTA_INPUT_TOKENS, QUOTA_DAY, 100);
+    rule.zone = zone;
+    rule.warn_percent = 80;
+    for (int restart = 0; restart < 2; restart++) {
+        struct quota_ledger *ledger = quota_ledger_new();
+        int64_t now = at("2026-11-23T10:00:00Z");
+        static const int64_t uses[] = {79, 1, 1};
+        for (int day = 0; day < 2; day++) {
+            for (size_t i = 0; i < 3; i++) {
+                struct quota_claim claim;
+                struct quota_denial denial;
+                assert_int_equal(
+                    take(ledger, now, &rule, uses[i], &claim, &denial), ERR_OK);
+                assert_false(claim.warned); /* reserving is not using */
+                quota_settle(ledger, now, &claim, 1,
+                    &(struct quota_use){.input = uses[i], .served = true});
+                assert_int_equal(claim.warned, i == 1);
+                if (i == 1)
+                    assert_int_equal(claim.used_settled, 80);
+                if (i == 1 && restart == 1) {
+                    quota_ledger_free(&ledger);
+                    ledger = quota_ledger_new();
+                    assert_int_equal(quota_restore_window(ledger, STR("w"),
+                                         at(day == 0 ? "2026-11-23T00:00:00Z"
+                                                     : "2026-11-24T00:00:00Z"),
+                                         80),
+                        ERR_OK);
+                }
+            }
+            now += DAY_US;
+        }
+        quota_ledger_free(&ledger);
+    }
+    assert_true(
+        quota_is_past_mark(&rule, 80) && !quota_is_past_mark(&rule, 79));
+    rule.warn_percent = 0;
+    assert_false(quota_is_past_mark(&rule, 1000));
+    clock_zone_free(&zone);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -790,6 +835,7 @@ int main(void)
         cmocka_unit_test(test_zone_changes),
         cmocka_unit_test(test_restore),
         cmocka_unit_test(test_foresee_and_open_reservations),
+        cmocka_unit_test(test_warning),
         cmocka_unit_test(test_refuses_only_what_does_not_fit),
         cmocka_unit_test(test_threads),
     };
