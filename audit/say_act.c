@@ -33,6 +33,8 @@ static const struct phrase phrases[] = {
     {"admin.retention_team.removed",
         "took the retention class of the team # away"},
     {"admin.retention_team.set", "set the retention class of the team #"},
+    {"admin.digest_key.rotated", "made a new key for content digests (#)"},
+    {"audit.digest_key_destroyed", "destroyed the digest key #"},
     {"audit.erasure_begun", "began to erase the person #"},
     {"audit.erasure_completed", "erased the person #"},
     {"audit.erasure_refused", "was refused to erase the person #"},

@@ -14,9 +14,11 @@
 #include "lib/log.h"
 #include "lib/must.h"
 
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #define KEYRING_MAGIC 0x6b657972u
 #define KEY_CLASS STR("default")
@@ -98,8 +100,30 @@ enum err keyring_create(const char *state_dir, struct errinfo *info)
     return err;
 }
 
+/* What stands in the file of a digest key that was destroyed. */
+#define DESTROYED "destroyed\n"
+
+static bool is_destroyed_file(const char *path)
+{
+    struct buf text;
+    buf_init(&text, 256);
+    bool destroyed = file_read(path, &text, NULL) == ERR_OK &&
+                     str_equal(buf_str(&text), STR(DESTROYED));
+    if (text.ptr)
+        crypto_wipe(text.ptr, text.cap);
+    buf_fini(&text);
+    return destroyed;
+}
+
+static char *digest_path(const char *state_dir, int64_t number)
+{
+    char name[48];
+    snprintf(name, sizeof(name), "keys/digest-%lld.key", (long long)number);
+    return file_join(state_dir, name);
+}
+
 /* The digest key with the highest number is the current one; older ones stay
- * so that earlier digests can be compared. */
+ * so that earlier digests can be compared, until they are destroyed. */
 static enum err load_digest_key(
     struct keyring *keyring, const char *dir, struct errinfo *info)
 {
@@ -424,6 +448,69 @@ void keyring_digest_key(
     memcpy(name, keyring->digest_name, sizeof(keyring->digest_name));
 }
 
+enum err keyring_rotate_digest(struct keyring *keyring, const char *state_dir,
+    int64_t *replaced, struct errinfo *info)
+{
+    CHECK_MAGIC(keyring, KEYRING_MAGIC);
+    int64_t now = 0;
+    char name[32];
+    if (str_to_i64(str_from(keyring->digest_name), &now) != ERR_OK ||
+        now >= DIGEST_KEYS_MAX)
+        return errinfo_set(info, ERR_LIMIT, "there are %d digest keys already",
+            DIGEST_KEYS_MAX);
+    char *dir = file_join(state_dir, "keys");
+    if (dir == NULL)
+        return errinfo_set(info, ERR_NOMEM, "out of memory");
+    snprintf(name, sizeof(name), "digest-%lld.key", (long long)now + 1);
+    enum err err = write_key_file(dir, name, info);
+    if (err == ERR_OK)
+        err = load_digest_key(keyring, dir, info);
+    free(dir);
+    if (err == ERR_OK)
+        *replaced = now;
+    return err;
+}
+
+/* In place first, so that the old bytes do not stay in a file that nothing
+ * names any more. */
+static enum err overwrite(const char *path, struct errinfo *info)
+{
+    uint8_t noise[2 * 32 + 1];
+    int fd = open(path, O_WRONLY | O_CLOEXEC | O_NOFOLLOW);
+    if (fd < 0)
+        return errinfo_errno(info, ERR_IO, "%s", path);
+    crypto_random(noise, sizeof(noise));
+    enum err err = file_pwrite(fd, noise, sizeof(noise), 0);
+    if (err == ERR_OK && fdatasync(fd) != 0)
+        err = ERR_IO;
+    if (err != ERR_OK)
+        errinfo_errno(info, err, "%s", path);
+    close(fd);
+    return err;
+}
+
+enum err keyring_destroy_digest(struct keyring *keyring, const char *state_dir,
+    int64_t number, struct errinfo *info)
+{
+    CHECK_MAGIC(keyring, KEYRING_MAGIC);
+    int64_t now = 0;
+    if (str_to_i64(str_from(keyring->digest_name), &now) != ERR_OK ||
+        number >= now || number < 1)
+        return errinfo_set(info, ERR_INVALID,
+            "digest key %lld is the current one, or none", (long long)number);
+    char *path = digest_path(state_dir, number);
+    if (path == NULL)
+        return errinfo_set(info, ERR_NOMEM, "out of memory");
+    enum err err = ERR_OK;
+    if (!is_destroyed_file(path)) {
+        err = overwrite(path, info);
+        if (err == ERR_OK)
+            err = file_replace(path, STR(DESTROYED), 0600, info);
+    }
+    free(path);
+    return err;
+}
+
 /* --- Boxes -------------------------------------------------------------------
  */
 
@@ -470,19 +557,19 @@ enum err keyring_digests(const char *state_dir, struct str text,
     *count = 0;
     for (size_t n = 0; err == ERR_OK && n < room; n++) {
         uint8_t key[32];
-        char name[48];
-        snprintf(name, sizeof(name), "keys/digest-%zu.key", n + 1);
-        char *path = file_join(state_dir, name);
+        char *path = digest_path(state_dir, (int64_t)n + 1);
         if (!path)
             return errinfo_set(info, ERR_NOMEM, "out of memory");
         bool there = file_exists(path);
-        if (there)
+        bool destroyed = there && is_destroyed_file(path);
+        if (there && !destroyed)
             err = read_key_file(path, key, info);
         free(path);
         if (!there)
             break;
-        if (err == ERR_OK) {
-            crypto_hmac_sha256(out[n], key, sizeof(key), text.ptr, text.len);
+        if (err == ERR_OK && !destroyed) {
+            crypto_hmac_sha256(
+                out[*count], key, sizeof(key), text.ptr, text.len);
             ++*count;
         }
         crypto_wipe(key, sizeof(key));

@@ -57,6 +57,15 @@ enum err keyring_find(struct keyring *keyring, struct str key_id,
 void keyring_digest_key(
     const struct keyring *keyring, uint8_t key[32], char name[8]);
 
+/* A new digest key, durable; the current one from now on. *replaced: the number
+ * of the one before. */
+enum err keyring_rotate_digest(struct keyring *keyring, const char *state_dir,
+    int64_t *replaced, struct errinfo *info) MUSTCHECK;
+/* Overwrites a digest key that is not the current one. Its file stays and says
+ * so. One that is destroyed already is none to complain of. */
+enum err keyring_destroy_digest(struct keyring *keyring, const char *state_dir,
+    int64_t number, struct errinfo *info) MUSTCHECK;
+
 /* The digest of a text under every digest key there is, the oldest first; for
  * the question whether exactly this text was sent. At most DIGEST_KEYS_MAX. */
 #define DIGEST_KEYS_MAX 9999

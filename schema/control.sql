@@ -366,6 +366,13 @@ CREATE TABLE disposal_key (            -- of those that have not ended
     PRIMARY KEY (disposal, key)
 ) STRICT, WITHOUT ROWID;
 
+-- Keys of content digests (DIR/keys/digest-N.key) that a newer one replaced.
+CREATE TABLE digest_key (
+    number    INTEGER PRIMARY KEY,
+    replaced  INTEGER NOT NULL,
+    destroyed INTEGER            -- NULL: it is still there
+) STRICT;
+
 CREATE TABLE anchor (
     name          TEXT PRIMARY KEY,
     kind          TEXT NOT NULL CHECK (kind IN ('file', 'command')),

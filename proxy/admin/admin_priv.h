@@ -333,7 +333,7 @@ admin_handler handle_subject_export, handle_subject_erase, handle_hold_list,
     handle_hold_show, handle_hold_add, handle_hold_release,
     handle_retention_show, handle_retention_run, handle_retention_lock,
     handle_retention_class_put, handle_retention_team_put,
-    handle_retention_team_remove;
+    handle_retention_team_remove, handle_digest_key_rotate;
 admin_handler handle_anchor_list, handle_anchor_add, handle_anchor_remove;
 admin_handler handle_trust_domain_list, handle_trust_domain_add,
     handle_trust_domain_change, handle_trust_domain_remove, handle_mapping_list,

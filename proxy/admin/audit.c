@@ -7,7 +7,7 @@
  * These operations run without the control's lock, which is taken only to
  * turn handles into ids and ids into handles: a long search holds no change
  * up. */
-#include "proxy/admin/audit_priv.h"
+#include "proxy/admin/content.h"
 
 #include "audit/indexer.h"
 #include "audit/prove.h"
@@ -15,6 +15,7 @@
 
 #define INDEX_WAIT_US (5 * SECOND_US)
 #define TAIL_DEFAULT 100
+#define SHOWN_MAX 256 /* entries of one record */
 #define TAIL_MAX 1000
 /* Following is recorded once in this time, not with each look. */
 #define FOLLOWED_US (5 * MINUTE_US)
@@ -246,6 +247,38 @@ out:
 
 /* --- One record ------------------------------------------------------ */
 
+/* Puts what became of its personal fields and content in front: {"content":
+ * {...}, and what audit_show has written. */
+static enum err add_states(struct admin_call *call, struct audit_reader *reader,
+    struct audit_index *index, uint64_t size, struct buf *out,
+    uint64_t *damaged)
+{
+    uint64_t places[SHOWN_MAX], number;
+    size_t count = 0;
+    json_t *states = NULL;
+    struct str text;
+    struct buf whole;
+    enum err err = ERR_OK;
+
+    if (str_to_u64(call->params[0], &number) == ERR_OK)
+        return ERR_OK; /* one entry, by its index */
+    err = audit_places(reader, index, size, call->params[0], places, SHOWN_MAX,
+        &count, damaged, &call->info);
+    if (!err)
+        err = content_states(call, reader, size, places,
+            count < SHOWN_MAX ? count : SHOWN_MAX, &states);
+    if (err)
+        return err;
+    text = admin_canonical(call->arena, states);
+    json_decref(states);
+    buf_init(&whole, ADMIN_ANSWER_MAX);
+    buf_printf(&whole, "{\"content\":%.*s,", STR_ARG(text));
+    buf_append(&whole, buf_str(out).ptr + 1, out->len - 1);
+    buf_fini(out);
+    *out = whole;
+    return ERR_OK;
+}
+
 enum err handle_audit_show(struct admin_call *call)
 {
     struct audit_names names = {audit_find_name, call};
@@ -265,6 +298,8 @@ enum err handle_audit_show(struct admin_call *call)
     if (!err)
         err = audit_show(reader, index, size, call->params[0], &names, &out,
             &damaged, &call->info);
+    if (!err)
+        err = add_states(call, reader, index, size, &out, &damaged);
     if (err == ERR_NOTFOUND && behind) {
         admin_problem(call, 503, "index-behind",
             "the index is behind the log, and \"%.*s\" is not in it yet; ask "

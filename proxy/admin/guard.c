@@ -16,7 +16,7 @@ static const char *const never[] = {"disableCaller", "revokeKey",
     "disableAdministrator", "revokeToken", "retireModel", "removeIssuer",
     "approveProposal", "rejectProposal", "withdrawProposal", "applyProposal",
     "rebuildIndex", "beginBackup", "endBackup", "testSink", "eraseSubject",
-    "runRetention", NULL};
+    "runRetention", "rotateDigestKey", NULL};
 
 /* Where the path's first word is not what the operation is about. */
 static const struct {

@@ -171,6 +171,8 @@ const struct admin_operation admin_operations[] = {
     {"POST", "/v1/retention/run", "runRetention", 0, handle_retention_run},
     {"POST", "/v1/retention/lock", "raiseRetentionLock", 0,
         handle_retention_lock},
+    {"POST", "/v1/retention/digest-key", "rotateDigestKey", 0,
+        handle_digest_key_rotate},
     {"PUT", "/v1/retention/classes/{class}", "setRetentionClass", 0,
         handle_retention_class_put},
     {"PUT", "/v1/retention/teams/{team}", "setTeamRetention", 0,

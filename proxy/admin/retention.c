@@ -116,7 +116,8 @@ struct sorted_out {
     struct disposal_key *expired;
     size_t expired_count;
     int64_t held, unknown;
-    json_t *holds; /* name -> keys */
+    size_t digest_keys; /* destroyed */
+    json_t *holds;      /* name -> keys */
 };
 
 static enum err sort_out(struct admin_call *call, struct sorted_out *out)
@@ -133,6 +134,9 @@ static enum err sort_out(struct admin_call *call, struct sorted_out *out)
         err = holds_load(call, &holds);
     if (!err)
         err = disposal_keys(call, STR(""), &keys, &count);
+    if (err)
+        return err;
+    err = digest_keys_expire(call, &retention, &holds, &out->digest_keys);
     if (err)
         return err;
     out->expired = keys;
@@ -208,6 +212,7 @@ enum err retention_run(struct admin_call *call, json_t **out)
     }
     *out = json_object();
     admin_set_int(*out, "destroyed", (int64_t)sorted.expired_count);
+    admin_set_int(*out, "digestKeys", (int64_t)sorted.digest_keys);
     admin_set_int(*out, "held", sorted.held);
     admin_set(*out, "holds", sorted.holds);
     admin_set_int(*out, "resumed", (int64_t)resumed);

@@ -94,6 +94,12 @@ json_t *disposal_json(const struct disposal *disposal);
 enum err disposal_keys(struct admin_call *call, struct str subject,
     struct disposal_key **out, size_t *count) MUSTCHECK;
 
+/* Destroys digest keys that were replaced longer ago than the longest period;
+ * none while a hold stands. *count of them. (digest_keys.c) */
+enum err digest_keys_expire(struct admin_call *call,
+    const struct retention *retention, const struct holds *holds,
+    size_t *count) MUSTCHECK;
+
 /* Destroys what has expired; *out (given) says what and what not. */
 enum err retention_run(struct admin_call *call, json_t **out) MUSTCHECK;
 

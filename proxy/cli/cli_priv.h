@@ -179,6 +179,9 @@ int cli_run_report(struct cli *cli);
 int cli_run_find_text(struct cli *cli);
 int cli_run_reindex(struct cli *cli);
 int cli_run_content(struct cli *cli);
+/* What of a record can be opened, or not any more; a line where there is
+ * something to say. */
+void cli_say_content(const json_t *states);
 int cli_run_retention(struct cli *cli);
 int cli_run_hold(struct cli *cli);
 int cli_report_retention(struct cli *cli);

@@ -277,6 +277,7 @@ static int run_show(struct cli *cli)
     }
     cli_print_safe(stdout, first_text(answer, "sentence", "id", ""));
     putchar('\n');
+    cli_say_content(json_object_get(answer, "content"));
     entries = json_object_get(answer, "entries");
     for (size_t i = 0; i < json_array_size(entries); i++) {
         const json_t *entry = json_array_get(entries, i);
@@ -388,13 +389,15 @@ static const struct cli_command commands[] = {
         "their records, kept content, the name\nand the API keys, for ever. "
         "Refused while a legal hold is on them.",
         OPTIONS(cli_subject_options), cli_run_subject, NULL, false, false},
-    {"audit", "retention", "show|run|class|team|lock [NAME] [CLASS]", 1, 3,
-        "How long records stay readable",
+    {"audit", "retention", "show|run|class|team|lock|digest-key [NAME] [CLASS]",
+        1, 3, "How long records stay readable",
         "show: classes, periods, what was destroyed. run: destroys what has "
         "expired, now (the\nserver does so once a day). class NAME --days N "
         "or --profile P: a class. team TEAM CLASS:\nthe class of a team's "
         "records; without CLASS, the default. lock DAYS: nothing goes\n"
-        "earlier, and nobody can lower that.",
+        "earlier, and nobody can lower that. digest-key: a new key for "
+        "content\ndigests; the one before is destroyed when the longest period "
+        "is over.",
         OPTIONS(cli_retention_options), cli_run_retention, NULL, false, false},
     {"audit", "hold", "list|show|add|release [NAME]", 1, 2,
         "Legal holds: records that must stay readable",

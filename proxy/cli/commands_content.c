@@ -126,6 +126,24 @@ static bool write_part(
     return good;
 }
 
+void cli_say_content(const json_t *states)
+{
+    static const char *const names[] = {"personal", "request", "answer"};
+    static const char *const words[] = {"personal fields", "request", "answer"};
+
+    for (size_t i = 0; i < CLI_COUNT(names); i++) {
+        const json_t *part = json_object_get(states, names[i]);
+        const char *state = json_string_value(json_object_get(part, "state"));
+
+        if (!state || strcmp(state, "none") == 0)
+            continue;
+        printf("%s: %s\n", words[i],
+            strcmp(state, "kept") == 0
+                ? "sealed; `bailiff audit content ID` opens it"
+                : words_of(state));
+    }
+}
+
 int cli_run_content(struct cli *cli)
 {
     const char *folder = cli_value(cli, "out");

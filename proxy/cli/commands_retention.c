@@ -187,9 +187,13 @@ int cli_run_retention(struct cli *cli)
         return run_team(cli);
     if (is(cli, "lock", 2))
         return run_lock(cli);
-    return cli_usage(cli,
-        "it is: show | run | class NAME --days N | team TEAM [CLASS] | lock "
-        "DAYS");
+    if (is(cli, "digest-key", 1))
+        return call_and_say(cli, "POST", "/v1/retention/digest-key", NULL,
+            "digest key {number} is used from now on; {replaced} is kept until "
+            "its period is over");
+    return cli_usage(cli, "it is: show | run | digest-key | class NAME --days "
+                          "N | team TEAM [CLASS] | lock "
+                          "DAYS");
 }
 
 /* --- audit hold ---------------------------------------------------------- */

@@ -426,6 +426,7 @@ test('retention, holds, and what persons may ask for', async () => {
   await call('raiseRetentionLock', { body: { days: 100, reason: 'r' } });
   await call('raiseRetentionLock', { body: { days: 99 }, status: 409 });
   await call('setRetentionClass', { params: { class: 'default' }, body: { days: 99 }, status: 409 });
+  assert.equal((await call('rotateDigestKey')).number, 2);
   assert.equal((await call('runRetention')).destroyed, 0);
   const hold = { name: 'case-1', caller: 'eve', team: 'lab', since: '2020-01-01', until: '2099-01-01', reason: 'r', basis: 'b' };
   await call('addHold', { body: hold, status: 201 });

@@ -78,7 +78,8 @@ test('under a legal hold erasure is refused, on record', async () => {
 test('erasure: keys, content and name are gone, a running stream is cut, proofs hold', async () => {
   const id = idOf(NAME);
   const before = await ask(key);
-  const kept = world.json('audit', 'show', before).entries[0].entry.content.key;
+  const shown = world.json('audit', 'show', before), kept = shown.entries[0].entry.content.key;
+  assert.deepEqual([shown.content.personal.state, shown.content.request.state], ['kept', 'kept']);
   assert.ok(existsSync(join(world.state, 'blobs', kept)));
   assert.ok(grep(NAME).some((path) => /persons\.db$/.test(path)));
   const line = await world.open();
@@ -95,6 +96,7 @@ test('erasure: keys, content and name are gone, a running stream is cut, proofs 
   assert.notEqual(run('caller', 'enable', id).status, 0);
   const content = world.json('audit', 'content', before);
   assert.deepEqual([content.personal.state, content.request.state, content.answer.state], ['erased', 'erased', 'erased']);
+  assert.match(world.cli('audit', 'show', before), /request: erased: its key was destroyed, on record/);
   const folder = join(world.dir, 'afterwards');
   world.cli('audit', 'subject', 'export', id, folder);
   const requests = lines(folder, 'requests.jsonl');

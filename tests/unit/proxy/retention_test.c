@@ -435,6 +435,76 @@ static void test_rules_name_classes(void **context)
     done(s, "POST", "/v1/policies", body, 201);
 }
 
+static size_t digests_of_a_text(struct state *s)
+{
+    static uint8_t out[DIGEST_KEYS_MAX][SHA256_SIZE];
+    struct errinfo info = {0};
+    size_t count = 0;
+
+    if (keyring_digests(s->dir, STR("a text"), out, DIGEST_KEYS_MAX, &count,
+            &info) != ERR_OK)
+        fail_msg("%s", info.text);
+    return count;
+}
+
+static json_int_t digest_keys_destroyed(struct state *s)
+{
+    json_t *answer = ask(s, "POST", "/v1/retention/run", "", 200);
+    json_int_t count = number(answer, "digestKeys");
+
+    json_decref(answer);
+    return count;
+}
+
+static void test_digest_keys(void **context)
+{
+    struct state *s = *context;
+    struct control_actor actor = {.method = "offline"};
+    struct audit_act act = {.type = STR("admin.test")};
+    struct errinfo info = {0};
+    struct buf file;
+    char path[200], name[8];
+    uint8_t key[32], next[32];
+
+    keyring_digest_key(control_keyring(s->control), key, name);
+    assert_string_equal(name, "1");
+    done(s, "POST", "/v1/retention/digest-key", "", 200);
+    keyring_digest_key(control_keyring(s->control), next, name);
+    assert_string_equal(name, "2");
+    assert_memory_not_equal(key, next, sizeof key);
+    assert_int_equal(digests_of_a_text(s), 2); /* old ones are kept */
+    assert_int_equal(digest_keys_destroyed(s), 0);
+    /* As if it had been replaced long ago. */
+    assert_int_equal(control_begin(s->control, &info), ERR_OK);
+    assert_int_equal(db_execute(control_db(s->control),
+                         "UPDATE digest_key SET replaced = 1", &info),
+        ERR_OK);
+    assert_int_equal(control_record(s->control, &actor, &act, &info), ERR_OK);
+    assert_int_equal(control_commit(s->control, 0, &info), ERR_OK);
+    done(s, "POST", "/v1/holds",
+        "{\"name\":\"h\",\"reason\":\"r\",\"basis\":\"b\"}", 201);
+    assert_int_equal(digest_keys_destroyed(s), 0);
+    done(s, "POST", "/v1/holds/h/release", "{\"reason\":\"r\"}", 200);
+    assert_int_equal(digest_keys_destroyed(s), 1);
+    assert_int_equal(digest_keys_destroyed(s), 0);
+    assert_int_equal(digests_of_a_text(s), 1);
+    assert_int_equal(recorded(s, "audit.digest_key_destroyed"), 1);
+    snprintf(path, sizeof path, "%s/keys/digest-1.key", s->dir);
+    buf_init(&file, 4096);
+    assert_int_equal(file_read(path, &file, NULL), ERR_OK);
+    assert_string_equal(buf_cstr(&file), "destroyed\n");
+    buf_fini(&file);
+    /* The current one is not destroyed, and is found at the next start. */
+    assert_int_equal(
+        keyring_destroy_digest(control_keyring(s->control), s->dir, 2, &info),
+        ERR_INVALID);
+    state_close(s);
+    state_open(s);
+    keyring_digest_key(control_keyring(s->control), key, name);
+    assert_string_equal(name, "2");
+    assert_memory_equal(key, next, sizeof key);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -457,6 +527,8 @@ int main(void)
             test_teams, state_setup, state_teardown),
         cmocka_unit_test_setup_teardown(
             test_rules_name_classes, state_setup, state_teardown),
+        cmocka_unit_test_setup_teardown(
+            test_digest_keys, state_setup, state_teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
