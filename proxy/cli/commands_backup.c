@@ -179,6 +179,8 @@ static enum err add_all(struct copying *c, const json_t *moment)
             err = add_folder(c, "tls", is_no_key);
         if (!err)
             err = add_folder(c, "blobs", any);
+        if (!err)
+            err = add_folder(c, "certificates", any);
     }
     if (!err && c->with_keys)
         err = add_folder(c, "keys", any);
