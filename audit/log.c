@@ -194,7 +194,9 @@ enum err audit_log_create_sized(const char *state_dir, const char *origin,
 /* The signing key, and the verifier key that must belong to it. */
 static enum err load_keys(struct audit_log *log, struct errinfo *info)
 {
-    char *secret = file_join(log->state_dir, "keys/log.key");
+    char *secret = log->options.key_file != NULL
+                       ? strdup(log->options.key_file)
+                       : file_join(log->state_dir, "keys/log.key");
     char *public = file_join(log->state_dir, "log.vkey");
     struct buf text;
     struct note_key key;
@@ -267,6 +269,7 @@ enum err audit_log_open(const struct audit_log_options *options,
     enum err err = set_paths(log, options->state_dir)
                        ? load_keys(log, info)
                        : errinfo_set(info, ERR_NOMEM, "out of memory");
+    log->options.key_file = NULL; /* the caller's, for this call */
     if (err == ERR_OK) {
         segment_clean(log->segments_dir);
         struct recovery_options recovery = {

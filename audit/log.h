@@ -16,6 +16,7 @@ struct audit_log;
 
 struct audit_log_options {
     const char *state_dir;  /* DIR */
+    const char *key_file;   /* NULL: DIR/keys/log.key */
     uint64_t segment_bytes; /* 0: 64 MiB */
     bool without_index;     /* offline commands that only append */
     int64_t publish_us;     /* between checkpoints; 0: one second */

@@ -132,6 +132,30 @@ static void check_mode(
         path);
 }
 
+/* Whoever copies the directory should not be able to sign in the log's name. */
+static void check_log_key(struct check *c, const char *given)
+{
+    char *path =
+        given ? strdup(given) : file_join(c->options->dir, "keys/log.key");
+    char *dir = realpath(c->options->dir, NULL);
+    char *key = path ? realpath(path, NULL) : NULL;
+
+    if (!key)
+        ERROR(c, "log_key_file: %s: %s", path ? path : "", strerror(errno));
+    else
+        check_mode(c, path, 077, true);
+    if (given && dir && key && str_starts(str_from(key), str_from(dir)) &&
+        key[strlen(dir)] == '/')
+        WARN(c,
+            "the log's signing key is inside the state directory (%s): who "
+            "copies that can sign another history. Put it elsewhere "
+            "(log_key_file in bailiff.conf)",
+            path);
+    free(path);
+    free(dir);
+    free(key);
+}
+
 static void check_modes(struct check *c)
 {
     static const struct {
@@ -141,7 +165,6 @@ static void check_modes(struct check *c)
     } files[] = {
         {"keys", 077, true},
         {"keys/master.key", 077, true},
-        {"keys/log.key", 077, true},
         {"persons.db", 077, true},
         {"control.db", 022, true},
         {"control.db", 044, false},
@@ -156,6 +179,7 @@ static void check_modes(struct check *c)
             check_mode(c, path, files[i].forbidden, files[i].is_error);
         free(path);
     }
+    check_log_key(c, settings ? settings->log_key_file : NULL);
     if (settings && file_exists(settings->certificate_key))
         check_mode(c, settings->certificate_key, 007, true);
 }

@@ -112,14 +112,24 @@ static void report_recovery(const struct audit_replayed *replayed)
 static enum err open_log(struct control *control,
     const struct control_options *options, struct errinfo *info)
 {
-    const struct audit_log_options log_options = {
+    struct settings *settings = NULL;
+    struct audit_log_options log_options = {
         .state_dir = control->dir,
         .segment_bytes = options->segment_bytes,
         .without_index = options->without_index,
     };
     const struct audit_replayed *replayed;
-    enum err err = audit_log_open(&log_options, &control->log, info);
+    struct buf findings;
+    enum err err;
 
+    /* The settings say where the signing key is; who starts a server has told
+     * of what is wrong with them. */
+    buf_init(&findings, 65536);
+    if (settings_load(control->dir, &settings, &findings) == ERR_OK)
+        log_options.key_file = settings->log_key_file;
+    buf_fini(&findings);
+    err = audit_log_open(&log_options, &control->log, info);
+    settings_free(&settings);
     if (err)
         return err;
     replayed = audit_log_replayed(control->log);

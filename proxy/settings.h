@@ -43,6 +43,7 @@ struct settings {
     int64_t drain_timeout_ms; /* at shutdown */
     int64_t engine_idle_ms;   /* pooled engine connections */
     int64_t segment_bytes;    /* of the journal */
+    char *log_key_file;       /* signs checkpoints; default DIR/keys/log.key */
     char *log_level;          /* debug info warn error */
     char *log_format;         /* auto text json */
 };

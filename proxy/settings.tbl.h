@@ -127,6 +127,10 @@ SETTING_BYTES(disk_low_bytes, 4294967296, 0, 1125899906842624,
     "that it is low; 0: never.")
 SETTING_BYTES(disk_critical_bytes, 536870912, 0, 1125899906842624,
     "The same for: critical. When nothing is left, nothing is admitted.")
+SETTING_PATH(log_key_file, "keys/log.key",
+    "The key that signs the log's checkpoints. On another file system (a token "
+    "that is taken out, a share that backups do not reach) a copy of DIR alone "
+    "cannot sign another history.")
 SETTING_CHOICE(log_level, "info", "debug info warn error",
     "The least severity that is written to standard error.")
 SETTING_CHOICE(log_format, "auto", "auto text json",

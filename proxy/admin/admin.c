@@ -13,7 +13,7 @@
 #include <stdlib.h>
 
 #define ADMIN_MAGIC 0x61646d69u
-#define SEGMENTS_MAX 8
+#define SEGMENTS_MAX 16 /* "/v1/audit/log/tile/L/" and a number in groups */
 
 static enum err make_rights(struct admin *admin, struct errinfo *info)
 {
@@ -201,16 +201,22 @@ static bool matches(struct admin_call *call,
     struct str wanted[SEGMENTS_MAX];
     size_t params = 0;
 
-    if (split_path(str_from(operation->path), wanted) != count)
+    size_t wanted_count = split_path(str_from(operation->path), wanted);
+    bool rest = (operation->flags & OPERATION_REST) != 0;
+    if (rest ? count < wanted_count : count != wanted_count)
         return false;
-    for (size_t i = 0; i < count; i++) {
+    for (size_t i = 0; i < wanted_count; i++) {
+        struct str segment = segments[i];
+        if (rest && i + 1 == wanted_count) /* all that is left */
+            segment.len = (size_t)(call->request->path.ptr +
+                                   call->request->path.len - segment.ptr);
         if (wanted[i].len > 0 && wanted[i].ptr[0] == '{') {
-            struct str value = admin_decode(call->arena, segments[i], false);
+            struct str value = admin_decode(call->arena, segment, false);
             MUST(params < ADMIN_PARAMS_MAX);
             if (!value.ptr || value.len == 0)
                 return false;
             call->params[params++] = value;
-        } else if (!str_equal(wanted[i], segments[i])) {
+        } else if (!str_equal(wanted[i], segment)) {
             return false;
         }
     }

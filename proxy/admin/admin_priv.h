@@ -28,7 +28,8 @@ struct admin_call;
 typedef enum err admin_handler(struct admin_call *call);
 
 enum {
-    OPERATION_UNLOCKED = 1 /* takes the control's lock itself, if at all */
+    OPERATION_UNLOCKED = 1, /* takes the control's lock itself, if at all */
+    OPERATION_REST = 2      /* the last parameter takes slashes, too */
 };
 struct admin_operation {
     const char *method;
@@ -49,6 +50,9 @@ struct admin {
     int64_t refused_more;
     int64_t followed_us; /* when following was last recorded, and whose */
     char follower[40];
+    int64_t served_us; /* the same of reading files of the log */
+    int64_t served_more;
+    char served[40];
 };
 
 struct admin_call {
@@ -327,6 +331,7 @@ admin_handler handle_audit_redecide, handle_audit_state;
 admin_handler handle_backup_begin, handle_backup_end;
 admin_handler handle_witness_list, handle_witness_add, handle_witness_remove,
     handle_witness_policy, handle_witness_policy_put;
+admin_handler handle_audit_log_file;
 admin_handler handle_sink_list, handle_sink_add, handle_sink_remove,
     handle_sink_test;
 admin_handler handle_subject_export, handle_subject_erase, handle_hold_list,

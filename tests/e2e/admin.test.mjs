@@ -389,6 +389,8 @@ test('audit and anchors', async () => {
   await until(async () => (await call('getStatus')).server.witnesses.items.some((one) => one.failing && one.why), 'the failing witness in the status');
   await call('setWitnessPolicy', { body: { quorum: 0 } });
   await call('removeWitness', { params: { witness: 'w1' } });
+  assert.match(await call('getLogFile', { params: { file: 'checkpoint' } }), /\n\d+\n/);
+  await call('getLogFile', { params: { file: 'tile/x/000' }, status: 404 });
   // Every filter that the document names is one.
   const filters = { since: '1d', until: '2099-01-01', caller: 'eve', key: request.key, team: 'lab', model: 'big', engine: 'local', decision: 'permit',
     policy: 'x', status: '2xx', outcome: 'ok', type: 'request', route: '/v1/chat/completions', action: 'chat', id: request.id, actor: 'a-admin',
@@ -463,7 +465,7 @@ test('every operation of the document was called, and did what it is for', () =>
 // The program names the members that it knows; so does the document.
 test('bodies and queries have the members of the document, no more and no fewer', async () => {
   const params = { key: 'contact', team: 'lab', caller: 'eve', engine: 'local', model: 'tiny', alias: 'gpt-4o-mini', group: 'large',
-    version: '1', hold: 'case-1', class: 'six-years', quota: 'quo_x', anchor: 'x', sink: 'x', witness: 'x', issuer: 'x', domain: 'x', mapping: 'map_x', administrator: 'a-auditor', record: '0' };
+    version: '1', hold: 'case-1', class: 'six-years', quota: 'quo_x', anchor: 'x', sink: 'x', witness: 'x', file: 'x', issuer: 'x', domain: 'x', mapping: 'map_x', administrator: 'a-auditor', record: '0' };
   params.key = 'contact';
   const knownOf = (answer) => answer.errors?.find((one) => one.field === 'qqqqqqqqqqqq')?.message.match(/known: (.*)$/)?.[1].split(', ').sort();
   for (const [id, operation] of operations) {

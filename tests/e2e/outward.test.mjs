@@ -1,11 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The log as others take it in: OCSF events, live delivery.
+// The log as others take it in: OCSF events, live delivery, the
+// files of the log for any tlog-tiles client; its signing key elsewhere.
 import { test, before, after } from 'node:test';
 import assert from 'node:assert/strict';
 import { spawn, spawnSync } from 'node:child_process';
-import { existsSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
-import { join } from 'node:path';
+import { appendFileSync, existsSync, mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import http from 'node:http';
+import { dirname, join } from 'node:path';
 import { World, until } from './harness.mjs';
 import { checkOcsf } from './ocsf.mjs';
 
@@ -162,4 +164,82 @@ test('a sink whose certificate nobody vouches for, and URLs that cannot be', asy
   stranger.kill('SIGKILL');
   for (const [kind, url] of [['syslog', 'udp://127.0.0.1:514'], ['https', 'http://siem.example.com/in'], ['syslog', 'tcp://siem'], ['https', 'https://a:b@c/']])
     assert.equal(attempt(['sink', 'add', 'x', kind, url]).code, 1, url);
+});
+
+// --- The log, file by file -----------------------------------------------------
+
+function get(path, token) {
+  return new Promise((done, fail) => {
+    const request = http.request({ socketPath: join(world.state, 'admin.sock'), path,
+      headers: token ? { authorization: `Bearer ${token}` } : {} }, (answer) => {
+      const pieces = [];
+      answer.on('data', (piece) => pieces.push(piece));
+      answer.on('end', () => done({ status: answer.statusCode, type: answer.headers['content-type'], body: Buffer.concat(pieces) }));
+    });
+    request.on('error', fail);
+    request.end();
+  });
+}
+
+const tile = (n, width) => {
+  const parts = [];
+  do { parts.unshift(String(n % 1000).padStart(3, '0')); n = Math.floor(n / 1000); } while (n > 0);
+  return parts.map((part, i) => (i < parts.length - 1 ? `x${part}` : part)).join('/') + (width < 256 ? `.p/${width}` : '');
+};
+
+test('an auditor mirrors the log with nothing but the tlog-tiles layout, and verifies the mirror', async () => {
+  const auditor = world.json('admin', 'add', 'a-mirror', '--role', 'auditor').secret;
+  world.keys.push(auditor);
+  world.handles.push('a-mirror');
+  const prefix = '/v1/audit/log', mirror = join(world.dir, 'mirror');
+  const keep = async (name, type) => {
+    const answer = await get(`${prefix}/${name}`, auditor);
+    assert.equal(answer.status, 200, `${name}: ${answer.body}`);
+    assert.equal(answer.type, type);
+    mkdirSync(dirname(join(mirror, name)), { recursive: true });
+    writeFileSync(join(mirror, name), answer.body);
+    return answer.body;
+  };
+  // Reading is itself on record, and moves the log on: take the checkpoint again.
+  await get(`${prefix}/checkpoint`, auditor);
+  world.cli('audit', 'checkpoint');
+  const size = Number((await keep('checkpoint', 'text/plain; charset=utf-8')).toString().split('\n')[1]);
+  for (let n = 0; n * 256 < size; n++) {
+    const width = Math.min(256, size - n * 256);
+    await keep(`tile/0/${tile(n, width)}`, 'application/octet-stream');
+    await keep(`tile/entries/${tile(n, width)}`, 'application/octet-stream');
+  }
+  const verifier = new URL('../../schema/verify.py', import.meta.url).pathname;
+  const said = spawnSync('python3', [verifier, join(world.state, 'log.vkey'), 'log', mirror], { encoding: 'utf8' });
+  assert.match(said.stdout, /^whole: \d+ entries/, said.stderr);
+  const rows = world.json('audit', 'query', '--type', 'audit.log_read', '--actor', 'a-mirror').rows;
+  assert.equal(rows.length, 1, 'one record for many files');
+  for (const name of ['', 'tile/0', 'tile/0/000.p/0', 'tile/0/000.p/1000', 'tile/0/1', 'tile/0/x000', '../log.vkey', '..%2flog.vkey', 'tile/..%2f..%2f..%2fkeys/log.key',
+    'tile/entries/000.p/1/2', 'checkpoint/', 'tile/0/000%00'])
+    assert.equal((await get(`${prefix}/${name}`, auditor)).status, 404, name);
+  assert.equal((await get(`${prefix}/checkpoint`, 'bla_wrong')).status, 401);
+  const operator = world.json('admin', 'add', 'a-operator', '--role', 'operator').secret;
+  world.keys.push(operator);
+  world.handles.push('a-operator');
+  assert.equal((await get(`${prefix}/checkpoint`, operator)).status, 403);
+});
+
+test('the signing key may live outside the state directory', async () => {
+  assert.match(attempt(['check']).text, /the log's signing key is inside the state directory/);
+  await world.stop();
+  const key = join(world.dir, 'signing.key');
+  renameSync(join(world.state, 'keys/log.key'), key);
+  assert.equal(attempt(['audit', 'verify']).code, 0, 'verifying needs no secret');
+  const missing = attempt(['serve', world.state]);
+  assert.equal(missing.code, 1);
+  assert.match(missing.text, /log\.key/);
+  appendFileSync(world.settings, `\nlog_key_file = "${key}";\n`);
+  await world.serve();
+  assert.equal((await world.chat(alice)).status, 200);
+  world.cli('audit', 'checkpoint');
+  assert.equal(attempt(['audit', 'verify']).code, 0);
+  assert.doesNotMatch(attempt(['check']).text, /signing key is inside/);
+  await world.stop();
+  assert.equal(attempt(['team', 'add', 'offline']).code, 0, 'commands without a server find it too');
+  await world.serve();
 });
