@@ -321,6 +321,8 @@ static enum err open_state(struct server *s, struct errinfo *info)
         .dir = s->dir, .segment_bytes = (uint64_t)s->settings->segment_bytes};
     enum err err = control_open(&options, &s->control, info);
     if (err == ERR_OK)
+        err = server_anchors_compare(s, info);
+    if (err == ERR_OK)
         err = restore_ledger(s, info);
     if (err == ERR_OK)
         err = pool_new(engine_changed, s, &s->shared.pool, info);

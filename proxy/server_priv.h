@@ -53,6 +53,11 @@ const char *server_disk_word(enum disk_state state);
 /* server_anchors.c: starts the thread; reads the rows anew (inside the
  * control's lock); writes "anchors":[...] with how each is doing. */
 enum err server_anchors_start(struct server *s, struct errinfo *info) MUSTCHECK;
+/* Before anything is signed: do the files of anchors hold more of this log, or
+ * another history of it? Then an old copy was put back, and nothing is served
+ * (ERR_CORRUPT). What cannot be read within seconds is passed over. */
+enum err server_anchors_compare(
+    struct server *s, struct errinfo *info) MUSTCHECK;
 enum err server_anchors_load(struct server *s, struct errinfo *info) MUSTCHECK;
 struct json_writer;
 void server_anchors_write(struct server *s, struct json_writer *w);

@@ -39,11 +39,12 @@ void backup_sink_close(struct backup_sink **sink);
 
 /* --- Reading --------------------------------------------------------- */
 
-/* Takes a folder, a tar archive or ("-") standard input apart into `folder`,
- * which exists and is empty, and holds everything against the manifest.
- * `expected`, where not NULL, is the SHA-256 that the manifest must have, as
- * hex. *manifest (given) is its content. ERR_SYNTAX: no backup; ERR_CORRUPT: a
- * file is missing, other, or not named. */
+/* A stopped state directory is taken as it is (there is no manifest then).
+ * Else: takes a folder, a tar archive or ("-") standard input apart into
+ * `folder`, which exists and is empty, and holds everything against the
+ * manifest. `expected`, where not NULL, is the SHA-256 that the manifest must
+ * have, as hex. *manifest (given) is its content. ERR_SYNTAX: no backup;
+ * ERR_CORRUPT: a file is missing, other, or not named. */
 enum err backup_unpack(const char *source, const char *folder,
     const char *expected, json_t **manifest, struct errinfo *info) MUSTCHECK;
 

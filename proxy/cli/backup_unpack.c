@@ -5,15 +5,18 @@
 #include "proxy/cli/backup_set.h"
 
 #include "lib/buf.h"
+#include "lib/clock.h"
 #include "lib/encode.h"
 #include "lib/file.h"
 #include "lib/tar.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <ftw.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -329,6 +332,115 @@ static enum err check_all(
     return err;
 }
 
+/* --- A state directory ----------------------------------------------- */
+
+/* Everything that is not derived, as `backup` would take it. The directory
+ * belongs to nobody who runs (its lock is held meanwhile). */
+static enum err take_tree(const char *source, const char *name,
+    const char *folder, uint8_t *chunk, struct errinfo *info)
+{
+    char *path = file_join(source, name);
+    DIR *list = path ? opendir(path) : NULL;
+    const struct dirent *entry;
+    enum err err = ERR_OK;
+
+    while (!err && list && (entry = readdir(list))) {
+        struct stat status;
+        char *inner =
+            entry->d_name[0] == '.' ? NULL : file_join(name, entry->d_name);
+        char *full = inner ? file_join(source, inner) : NULL;
+        if (full && lstat(full, &status) == 0) {
+            if (S_ISDIR(status.st_mode))
+                err = take_tree(source, inner, folder, chunk, info);
+            else if (S_ISREG(status.st_mode))
+                err = copy_named(source, inner, folder, chunk, info);
+        }
+        free(inner);
+        free(full);
+    }
+    if (list)
+        closedir(list);
+    free(path);
+    return err;
+}
+
+static enum err hold_lock(const char *source, int *fd, struct errinfo *info)
+{
+    char *path = file_join(source, "lock");
+
+    *fd =
+        path ? open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600) : -1;
+    free(path);
+    if (*fd < 0)
+        return errinfo_errno(info, ERR_IO, "%s/lock", source);
+    if (flock(*fd, LOCK_EX | LOCK_NB) == 0)
+        return ERR_OK;
+    close(*fd);
+    *fd = -1;
+    return errinfo_set(info, ERR_AGAIN,
+        "%s is a state directory that a process uses: stop it, or make a "
+        "backup of it and restore that",
+        source);
+}
+
+static enum err take_state(const char *source, const char *folder,
+    uint8_t *chunk, json_t **manifest, struct errinfo *info)
+{
+    static const char *const files[] = {"control.db", "control.db-journal",
+        "persons.db", "persons.db-journal", "bailiff.conf", "log.vkey",
+        "key-usage"};
+    static const char *const trees[] = {
+        "tls", "keys", "blobs", "journal/segments"};
+    struct buf note;
+    char made[CLOCK_TEXT_LENGTH];
+    char *checkpoint = file_join(source, "log/checkpoint");
+    int lock = -1;
+    enum err err = checkpoint ? hold_lock(source, &lock, info)
+                              : errinfo_set(info, ERR_NOMEM, "out of memory");
+
+    buf_init(&note, 1u << 20);
+    for (size_t i = 0; !err && i < sizeof files / sizeof files[0]; i++) {
+        char *path = file_join(source, files[i]);
+        if (path && file_exists(path))
+            err = copy_named(source, files[i], folder, chunk, info);
+        free(path);
+    }
+    for (size_t i = 0; !err && i < sizeof trees / sizeof trees[0]; i++)
+        err = take_tree(source, trees[i], folder, chunk, info);
+    if (!err)
+        err = file_read(checkpoint, &note, info);
+    if (!err) {
+        clock_format(made, clock_now());
+        *manifest = json_pack("{s:s, s:s%, s:s, s:s}", "format", BACKUP_FORMAT,
+            "made", made, sizeof made, "keys", "with", "checkpoint",
+            buf_cstr(&note));
+        if (!*manifest)
+            err = errinfo_set(info, ERR_NOMEM, "out of memory");
+    }
+    if (lock >= 0)
+        close(lock);
+    buf_fini(&note);
+    free(checkpoint);
+    return err;
+}
+
+static bool is_state(const char *source)
+{
+    char *manifest = file_join(source, BACKUP_MANIFEST);
+    char *control = file_join(source, "control.db");
+    char *segments = file_join(source, "journal/segments");
+    char *derived = file_join(source, "journal/state");
+    bool is = manifest && control && segments && derived &&
+              !file_exists(manifest) && file_exists(control) &&
+              file_exists(segments) && file_exists(derived);
+
+    free(manifest);
+    free(control);
+    free(segments);
+    free(derived);
+    return is;
+}
+
 /* --- All of it ------------------------------------------------------- */
 
 static enum err take_folder(const char *source, const char *folder,
@@ -385,6 +497,14 @@ enum err backup_unpack(const char *source, const char *folder,
     *manifest = NULL;
     if (!chunk)
         return errinfo_set(info, ERR_NOMEM, "out of memory");
+    if (is_folder && is_state(source)) {
+        err = expected
+                  ? errinfo_set(info, ERR_INVALID,
+                        "%s is a state directory and has no manifest", source)
+                  : take_state(source, folder, chunk, manifest, info);
+        free(chunk);
+        return err; /* no manifest says what it was */
+    }
     if (is_folder) {
         err = take_folder(source, folder, expected, chunk, manifest, info);
     } else {

@@ -5,7 +5,7 @@
 import { test, before, after } from 'node:test';
 import assert from 'node:assert/strict';
 import { spawnSync, execFileSync } from 'node:child_process';
-import { cpSync, mkdirSync, readFileSync, rmSync, statSync, writeFileSync, existsSync, readdirSync } from 'node:fs';
+import { appendFileSync, cpSync, mkdirSync, readFileSync, rmSync, statSync, writeFileSync, existsSync, readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { World, until, CANARY } from './harness.mjs';
 import { readLog } from './log.mjs';
@@ -169,4 +169,45 @@ test('a log that went on after the backup is not signed again below what is kept
   assert.match(good('-C', to, 'caller', 'list'), /alice/);
   const log = world.cli('audit', 'tail', '--json');
   for (const type of ['system.backup_begun', 'system.backup_made']) assert.ok(log.includes(type) || readLog(world.state).join('').includes(type), type);
+});
+
+test('an old copy that is put back is not served while an anchor holds more', { timeout: 60000 }, async () => {
+  const other = await World.make({ settings: 'segment_bytes = 1048576;\n' });
+  try {
+    const bob = other.onboard('bob');
+    const vault = join(other.dir, 'vault');
+    other.cli('anchor', 'add', 'vault', 'file', vault);
+    await until(() => existsSync(vault), 'the first checkpoint at the anchor');
+    assert.equal((await other.chat(bob)).status, 200);
+    await other.stop();
+    const old = join(other.dir, 'old');
+    execFileSync('cp', ['-a', '--sparse=always', other.state, old]);
+    // With an anchor that holds less, or the same, it is served.
+    await other.serve();
+    for (let i = 0; i < 5; i++) assert.equal((await other.chat(bob)).status, 200);
+    appendFileSync(vault, `${JSON.parse(other.cli('audit', 'checkpoint', '--json')).checkpoint}\n`);
+    bad(/that a process uses/, 'restore', other.state, join(other.dir, 'never'));
+    await other.stop();
+    await other.serve();
+    await other.stop();
+    const refused = spawnSync(program, ['serve', old], { encoding: 'utf8', timeout: 20000 });
+    assert.equal(refused.status, 1, refused.stderr);
+    assert.match(refused.stderr, /the anchor "vault" .* holds a checkpoint of \d+ entries, and the log has \d+: an old copy was put back/);
+    const signed = size(old);
+    assert.ok(signed < Number(readFileSync(vault, 'utf8').trimEnd().split('\n').at(-4)), 'nothing was signed by the old copy');
+    const fresh = join(other.dir, 'fresh');
+    bad(/a second history.*--new-log/, 'restore', old, fresh);
+    good('restore', old, fresh, '--new-log', 'third.example/log');
+    good('audit', 'verify', '-C', fresh);
+    good('audit', 'verify', '-C', join(fresh, 'former'));
+    // Another history of the same length: two copies that went on apart.
+    const apart = join(other.dir, 'apart');
+    execFileSync('cp', ['-a', '--sparse=always', old, apart]);
+    good('-C', apart, 'anchor', 'list');
+    for (let i = 0; i < 40 && size(apart) <= size(other.state); i++) good('-C', apart, 'team', 'add', `t${i}`);
+    const forked = spawnSync(program, ['serve', apart], { encoding: 'utf8', timeout: 20000 });
+    assert.equal(forked.status, 1, forked.stderr);
+    assert.match(forked.stderr, /holds another history of this log/);
+    await other.serve();
+  } finally { await other.end(); }
 });
