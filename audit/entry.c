@@ -16,8 +16,8 @@
 
 /* Budgets in bytes of written JSON. Their sum, with the longest object of
  * each fixed member, stays below ENTRY_MAX:
- *   18432 context + 15800 candidates + 6000 teams + 9216 quotas + 5500 box
- *   + 2000 stripped + 2100 message + 6000 of short members = 65,048. */
+ *   20480 context + 13750 candidates + 6000 teams + 9216 quotas + 5500 box
+ *   + 2000 stripped + 2100 message + 6000 of short members = 65,046. */
 #define NAME_MAX_BYTES 256
 #define ID_MAX_BYTES 64
 #define WORD_MAX_BYTES 64
@@ -25,7 +25,7 @@
 #define REASON_MAX_BYTES 512
 #define TEAMS_BUDGET 6000
 #define STRIPPED_BUDGET 2000
-#define CANDIDATES_BUDGET 15800
+#define CANDIDATES_BUDGET 13750
 #define CANDIDATE_LIST_BUDGET 2400
 /* what one more candidate can add beside its lists */
 #define CANDIDATE_REST (4 * NAME_MAX_BYTES + 256)

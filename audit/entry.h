@@ -50,7 +50,7 @@
 
 /* Past these a value is left out or cut; who builds the inputs keeps within
  * them, so that a record says everything that was decided on. */
-#define AUDIT_CONTEXT_MAX 18432 /* bytes of the Cedar context's JSON */
+#define AUDIT_CONTEXT_MAX 20480 /* bytes of the Cedar context's JSON */
 #define AUDIT_BOX_MAX 4096      /* bytes of a sealed box; past it: left out */
 #define AUDIT_OBJECT_MAX 16384  /* each of before, after, detail of an act */
 #define AUDIT_QUOTAS_MAX 32     /* figures in one entry */

@@ -30,6 +30,7 @@
 enum record_id {
     AUTH,
     CERTIFICATE,
+    END_USER,
     INPUT,
     PARAMS,
     REQUEST,
@@ -51,6 +52,10 @@ enum record_id {
     X(CERTIFICATE, CERTIFICATE_ISSUER, "issuer")                               \
     X(CERTIFICATE, CERTIFICATE_DOMAIN, "trustDomain")                          \
     X(CERTIFICATE, CERTIFICATE_URI, "uri")                                     \
+    X(END_USER, END_USER_CALLER, "caller")                                     \
+    X(END_USER, END_USER_GROUPS, "groups")                                     \
+    X(END_USER, END_USER_ISSUER, "issuer")                                     \
+    X(END_USER, END_USER_VERIFIED, "verified")                                 \
     X(INPUT, INPUT_AUDIOS, "audios")                                           \
     X(INPUT, INPUT_BYTES, "bytes")                                             \
     X(INPUT, INPUT_IMAGES, "images")                                           \
@@ -75,6 +80,7 @@ enum record_id {
     X(TIME, TIME_WEEKDAY, "weekday")                                           \
     X(WHOLE, WHOLE_AUTH, "auth")                                               \
     X(WHOLE, WHOLE_CERTIFICATE, "certificate")                                 \
+    X(WHOLE, WHOLE_END_USER, "endUser")                                        \
     X(WHOLE, WHOLE_INPUT, "input")                                             \
     X(WHOLE, WHOLE_PARAMS, "params")                                           \
     X(WHOLE, WHOLE_REQUEST, "request")                                         \
@@ -111,7 +117,8 @@ struct policy_context {
     int64_t now_us;
     struct arena *arena; /* the set of tools */
     struct arena *groups;
-    struct arena *dns;
+    struct arena *dns, *end_user_groups;
+    struct cedar_uid end_user;
     struct cedar_value no_tools;
     struct arena *fixed;    /* no_tools */
     struct arena *recorded; /* what policy_context_read took from a record */
@@ -154,8 +161,10 @@ struct policy_context *policy_context_new(void)
         1024, 8 * GROUPS_MAX * sizeof(struct cedar_value) + GROUPS_BYTES_MAX);
     c->dns = arena_new(
         512, 8 * DNS_MAX * sizeof(struct cedar_value) + DNS_BYTES_MAX);
+    c->end_user_groups = arena_new(
+        1024, 8 * GROUPS_MAX * sizeof(struct cedar_value) + GROUPS_BYTES_MAX);
     if (c->arena == NULL || c->groups == NULL || c->dns == NULL ||
-        c->fixed == NULL ||
+        c->end_user_groups == NULL || c->fixed == NULL ||
         cedar_set_make(c->fixed, NULL, 0, &c->no_tools) != ERR_OK)
         policy_context_free(&c);
     return c;
@@ -168,6 +177,7 @@ void policy_context_free(struct policy_context **context)
     arena_free(&(*context)->arena);
     arena_free(&(*context)->groups);
     arena_free(&(*context)->dns);
+    arena_free(&(*context)->end_user_groups);
     arena_free(&(*context)->fixed);
     arena_free(&(*context)->recorded);
     free(*context);
@@ -325,7 +335,6 @@ static enum err fill_certificate(
     struct policy_context *c, const struct policy_certificate *certificate)
 {
     struct cedar_value *v = c->value;
-    v[WHOLE_CERTIFICATE] = cedar_none();
     v[CERTIFICATE_DNS] = v[CERTIFICATE_URI] = cedar_none();
     v[CERTIFICATE_DOMAIN] = text_or_none(certificate->domain);
     v[CERTIFICATE_ISSUER] = text_or_none(certificate->issuer);
@@ -339,9 +348,26 @@ static enum err fill_certificate(
         DNS_MAX, DNS_BYTES_MAX, &v[CERTIFICATE_DNS]);
     if (err != ERR_OK)
         return err;
-    close_record(c, CERTIFICATE);
-    v[WHOLE_CERTIFICATE] = cedar_record_value(&c->record[CERTIFICATE]);
     return ERR_OK;
+}
+
+static enum err fill_end_user(
+    struct policy_context *c, const struct policy_end_user *end_user)
+{
+    struct cedar_value *v = c->value;
+    v[END_USER_CALLER] = v[END_USER_GROUPS] = v[END_USER_VERIFIED] =
+        cedar_none();
+    v[END_USER_ISSUER] = text_or_none(end_user->issuer);
+    if (end_user->issuer.len == 0)
+        return ERR_OK;
+    v[END_USER_VERIFIED] = cedar_bool(true);
+    if (end_user->caller.len > 0) {
+        c->end_user = cedar_uid_make(STR("Caller"), end_user->caller);
+        v[END_USER_CALLER] = cedar_entity(&c->end_user);
+    }
+    return fill_set(c, c->end_user_groups, end_user->groups,
+        end_user->group_count, GROUPS_MAX, GROUPS_BYTES_MAX,
+        &v[END_USER_GROUPS]);
 }
 
 static void close_records(struct policy_context *c)
@@ -356,6 +382,16 @@ static void close_records(struct policy_context *c)
         close_record(c, parts[i].record);
         c->value[parts[i].whole] =
             cedar_record_value(&c->record[parts[i].record]);
+    }
+    c->value[WHOLE_CERTIFICATE] = c->value[WHOLE_END_USER] = cedar_none();
+    if (c->value[CERTIFICATE_FINGERPRINT].kind != CEDAR_NONE) {
+        close_record(c, CERTIFICATE);
+        c->value[WHOLE_CERTIFICATE] =
+            cedar_record_value(&c->record[CERTIFICATE]);
+    }
+    if (c->value[END_USER_ISSUER].kind != CEDAR_NONE) {
+        close_record(c, END_USER);
+        c->value[WHOLE_END_USER] = cedar_record_value(&c->record[END_USER]);
     }
 }
 
@@ -388,6 +424,8 @@ enum err policy_context_fill(
         err = fill_groups(c, q);
     if (err == ERR_OK)
         err = fill_certificate(c, &q->certificate);
+    if (err == ERR_OK)
+        err = fill_end_user(c, &q->end_user);
     if (err != ERR_OK)
         return err;
     close_records(c);
@@ -481,8 +519,16 @@ static void write_value(
             json_write_string(w, cedar_text(value.set->items[i]));
         json_write_array_end(w);
         return;
-    case CEDAR_NONE:
     case CEDAR_ENTITY:
+        json_write_object(w);
+        json_write_key(w, STR("__entity"));
+        json_write_object(w);
+        json_write_member_string(w, STR("id"), value.entity->id);
+        json_write_member_string(w, STR("type"), value.entity->type);
+        json_write_object_end(w);
+        json_write_object_end(w);
+        return;
+    case CEDAR_NONE:
     case CEDAR_RECORD:
     case CEDAR_IP:
     case CEDAR_DURATION:
@@ -509,6 +555,7 @@ void policy_context_write(struct policy_context *c, struct buf *out)
                 static const struct str names[] = {
                     [AUTH] = STR_INIT("auth"),
                     [CERTIFICATE] = STR_INIT("certificate"),
+                    [END_USER] = STR_INIT("endUser"),
                     [INPUT] = STR_INIT("input"),
                     [PARAMS] = STR_INIT("params"),
                     [REQUEST] = STR_INIT("request"),
@@ -569,6 +616,28 @@ static enum err read_extension(
                : ERR_SYNTAX;
 }
 
+/* {"__entity":{"id":..,"type":..}} */
+static enum err read_entity(
+    const struct reading *r, uint32_t at, struct cedar_value *out)
+{
+    uint32_t inside = json_find(r->json, at, STR("__entity"));
+    struct str type, id;
+    if (json_type(r->json, inside) != JSON_OBJECT)
+        return ERR_SYNTAX;
+    uint32_t type_at = json_find(r->json, inside, STR("type"));
+    uint32_t id_at = json_find(r->json, inside, STR("id"));
+    if (type_at == JSON_NONE || id_at == JSON_NONE ||
+        json_text(r->json, type_at, r->arena, &type) != ERR_OK ||
+        json_text(r->json, id_at, r->arena, &id) != ERR_OK)
+        return ERR_SYNTAX;
+    struct cedar_uid *uid = ARENA_NEW(r->arena, struct cedar_uid);
+    if (uid == NULL)
+        return ERR_NOMEM;
+    *uid = cedar_uid_make(type, id);
+    *out = cedar_entity(uid);
+    return ERR_OK;
+}
+
 static enum err read_set(
     const struct reading *r, uint32_t at, struct cedar_value *out)
 {
@@ -610,7 +679,9 @@ static enum err read_value(
     case JSON_ARRAY:
         return read_set(r, at, out);
     case JSON_OBJECT:
-        return read_extension(r, at, out);
+        return json_find(r->json, at, STR("__entity")) != JSON_NONE
+                   ? read_entity(r, at, out)
+                   : read_extension(r, at, out);
     case JSON_NULL:
         break;
     }
@@ -643,9 +714,10 @@ static enum err read_records(const struct reading *r, struct errinfo *info)
     static const struct {
         struct str name;
         enum record_id record;
-    } records[] = {{STR_INIT("auth"), AUTH}, {STR_INIT("input"), INPUT},
-        {STR_INIT("params"), PARAMS}, {STR_INIT("request"), REQUEST},
-        {STR_INIT("time"), TIME}};
+    } records[] = {{STR_INIT("auth"), AUTH},
+        {STR_INIT("certificate"), CERTIFICATE}, {STR_INIT("endUser"), END_USER},
+        {STR_INIT("input"), INPUT}, {STR_INIT("params"), PARAMS},
+        {STR_INIT("request"), REQUEST}, {STR_INIT("time"), TIME}};
     size_t found = 0;
     for (size_t i = 0; i < sizeof(records) / sizeof(records[0]); i++) {
         uint32_t object = json_find(r->json, 0, records[i].name);

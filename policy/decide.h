@@ -102,6 +102,12 @@ struct policy_question {
         const struct str *dns;
         size_t dns_count;
     } certificate;
+    /* context.endUser; issuer empty: nobody was named, or not verifiably */
+    struct policy_end_user {
+        struct str issuer, caller; /* caller: an id, may be empty */
+        const struct str *groups;
+        size_t group_count;
+    } end_user;
     /* context.request */
     struct str address; /* text of the peer's address */
     struct str route, dialect;
@@ -216,7 +222,7 @@ void policy_decide(struct policy_workspace *workspace,
 /* The Cedar context of the last begin as canonical JSON for the audit entry,
  * without what identifies a person (request.ip is left out) and without
  * target. At most POLICY_CONTEXT_JSON_MAX bytes. */
-#define POLICY_CONTEXT_JSON_MAX 16384
+#define POLICY_CONTEXT_JSON_MAX 20480
 void policy_decide_context(struct policy_workspace *workspace, struct buf *out);
 
 #endif

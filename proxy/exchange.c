@@ -271,6 +271,17 @@ static void collect_credentials(
     }
 }
 
+static void collect_end_user(struct exchange *x, const struct http1_head *head)
+{
+    for (unsigned i = 0; i < head->header_count; i++) {
+        const struct http1_header *h = &head->headers[i];
+        if (!str_equal_nocase(h->name, STR("x-bailiff-end-user")))
+            continue;
+        if (x->end_user_count++ == 0)
+            x->end_user_said = arena_copy(x->arena, h->value);
+    }
+}
+
 /* W3C Trace Context: 00-<32 hex>-<16 hex>-<2 hex>, not all zero. */
 static void take_trace(struct exchange *x, const struct http1_head *head)
 {
@@ -302,6 +313,7 @@ static void begin_fields(struct exchange *x, const struct http1_head *head)
         coding != NULL && !str_equal_nocase(coding->value, STR("identity"));
     x->announced = head->content_length;
     collect_credentials(x, head);
+    collect_end_user(x, head);
     take_trace(x, head);
 }
 
@@ -529,7 +541,7 @@ static bool token_stands(const struct exchange *x)
         snapshot_find_issuer(now, str_from(x->token->issuer->issuer));
     const struct snapshot_caller *caller =
         snapshot_find_caller(now, str_from(x->caller->id));
-    return issuer != NULL &&
+    return issuer != NULL && issuer->for_callers &&
            strcmp(issuer->name, x->token->issuer->name) == 0 &&
            caller != NULL && strcmp(caller->id, x->caller->id) == 0 &&
            !caller->disabled;
@@ -552,7 +564,8 @@ void exchange_recheck(struct exchange *x)
 {
     if (x->key == NULL)
         return;
-    bool held = x->certificate == NULL || exchange_certificate_stands(x);
+    bool held = (x->certificate == NULL || exchange_certificate_stands(x)) &&
+                exchange_end_user_stands(x);
     if (x->by_certificate) {
         if (held)
             return;
@@ -572,8 +585,8 @@ void exchange_recheck(struct exchange *x)
     else if (x->phase == FORWARDING)
         exchange_cut(x, "revoked",
             !held || x->by_certificate
-                ? "The client certificate is not good any more, or its caller "
-                  "was disabled."
+                ? "The client certificate or the end user's issuer is not "
+                  "believed any more, or the caller was disabled."
             : x->token
                 ? "The token's issuer was removed or its caller disabled."
                 : "The API key was revoked or limited, or its caller "

@@ -23,7 +23,7 @@ static struct str cut(struct str s, size_t max)
     return s;
 }
 
-#define CERTIFICATE_TEXT_MAX 256
+#define SHORT_TEXT_MAX 256
 
 /* What of a certificate may name a person. */
 static void write_certificate(
@@ -37,7 +37,7 @@ static void write_certificate(
         json_write_array_end(json);
     }
     json_write_member_string(json, STR("certificateSubject"),
-        cut(facts->subject_text, CERTIFICATE_TEXT_MAX));
+        cut(facts->subject_text, SHORT_TEXT_MAX));
 }
 
 /* Address, end user and user agent: one box under the caller's own key. */
@@ -61,6 +61,14 @@ static bool seal_person(struct exchange *x, struct audit_sealed *sealed)
     if (x->description.end_user.len > 0)
         json_write_member_string(&json, STR("endUser"),
             cut(x->description.end_user, PERSONAL_TEXT_MAX));
+    /* Not signed: what somebody claimed. */
+    if (x->end_user == NULL && x->end_user_said.len > 0 &&
+        !identity_is_token(x->end_user_said))
+        json_write_member_string(&json, STR("endUserClaimed"),
+            cut(x->end_user_said, SHORT_TEXT_MAX));
+    if (x->end_user != NULL)
+        json_write_member_string(&json, STR("endUserVerified"),
+            cut(x->end_user->subject, SHORT_TEXT_MAX));
     if (x->token != NULL)
         json_write_member_string(
             &json, STR("subject"), cut(x->token->subject, PERSONAL_TEXT_MAX));

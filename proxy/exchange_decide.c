@@ -165,6 +165,13 @@ static enum err ask(struct exchange *x, const char *action)
             .dns = facts->dns,
             .dns_count = facts->dns_count};
     }
+    if (x->end_user != NULL)
+        question.end_user = (struct policy_end_user){
+            .issuer = str_from(x->end_user->issuer->name),
+            .caller =
+                str_from(x->end_user->caller ? x->end_user->caller->id : ""),
+            .groups = x->end_user->groups,
+            .group_count = x->end_user->group_count};
     return policy_decide_begin(x->worker->workspace,
         snapshot_policy(x->snapshot), snapshot_entities(x->snapshot),
         &question);

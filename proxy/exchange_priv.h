@@ -95,6 +95,8 @@ struct exchange {
     struct str method, path, user_agent, content_type;
     struct str credentials[3];
     unsigned credential_count;
+    struct str end_user_said; /* X-Bailiff-End-User, as it came */
+    unsigned end_user_count;
     char trace_id[33];  /* "" or 32 hex */
     bool content_coded; /* a Content-Encoding other than identity */
     uint64_t announced; /* Content-Length, 0 if unknown */
@@ -104,8 +106,9 @@ struct exchange {
     const struct snapshot_caller *caller;
     const struct token_identity *token;       /* NULL: no token */
     struct identity_certificate *certificate; /* NULL: none; referenced */
-    bool by_certificate;                      /* it is the credential */
-    bool revoked;                             /* meanwhile */
+    const struct token_identity *end_user; /* for whom; verified. NULL: none */
+    bool by_certificate;                   /* it is the credential */
+    bool revoked;                          /* meanwhile */
 
     /* what */
     struct buf body;
@@ -189,6 +192,10 @@ enum stage_result stage_forward(struct exchange *x);
 /* --- exchange_request.c -------------------------------------------------- */
 /* "api_key" "jwt" "certificate" */
 struct str exchange_method(const struct exchange *x);
+/* exchange_end_user.c: for whom the caller asks, where it may say so. */
+enum stage_result exchange_look_at_end_user(struct exchange *x);
+/* What was believed of it still is. */
+bool exchange_end_user_stands(const struct exchange *x);
 /* The certificate is still good, and its caller the one it was. */
 bool exchange_certificate_stands(const struct exchange *x);
 

@@ -259,10 +259,11 @@ enum stage_result stage_identify(struct exchange *x)
 {
     struct worker *w = x->worker;
     enum stage_result result = identify(x);
-    if (result != STAGE_PASS ||
-        log_budget_add(w->shared->log_budget, str_from(x->caller->id), 0,
-            x->wall_us) < (uint64_t)w->settings->max_log_bytes_per_caller)
+    if (result != STAGE_PASS)
         return result;
+    if (log_budget_add(w->shared->log_budget, str_from(x->caller->id), 0,
+            x->wall_us) < (uint64_t)w->settings->max_log_bytes_per_caller)
+        return exchange_look_at_end_user(x);
     struct str key = str_from(x->key->id);
     x->caller = NULL; /* counted, as those are whom nobody knows */
     x->key = NULL;

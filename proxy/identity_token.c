@@ -282,10 +282,10 @@ static enum token_result map(const struct jwt *jwt,
         memcpy(who->certificate_sha256, q->certificate_sha256, SHA256_SIZE);
     if (!who->client.ptr)
         who->client = jwt_text_claim(jwt, q->arena, STR("azp"));
-    if (!who->caller)
+    if (!who->caller && !q->for_end_user)
         return refuse(answer, TOKEN_STRANGER, "unknown_caller",
             "No caller here has the name that the token gives.");
-    if (who->caller->disabled)
+    if (who->caller && who->caller->disabled)
         return refuse(answer, TOKEN_DISABLED, "caller_disabled",
             "The caller whom the token names has been disabled.");
     if (who->client.len > IDENTITY_TEXT_MAX ||
@@ -307,7 +307,8 @@ static enum token_result verify(
         return refuse_for(answer, TOKEN_BAD, reason);
     struct str name = jwt_text_claim(&jwt, q->arena, STR("iss"));
     issuer = name.ptr ? snapshot_find_issuer(q->snapshot, name) : NULL;
-    if (!issuer)
+    if (!issuer ||
+        !(q->for_end_user ? issuer->for_end_users : issuer->for_callers))
         return refuse_for(answer, TOKEN_BAD, JWT_ISS_MISMATCH);
     keys = issuers_keys(q->issuers, issuer->name);
     if (!keys)
@@ -344,6 +345,8 @@ enum token_result identity_check_token(struct identity_cache *cache,
     if (q->token.len > JWT_TOKEN_MAX)
         return refuse_for(answer, TOKEN_BAD, JWT_TOO_LARGE);
     crypto_hash_once(q->hash, hash, q->token.ptr, q->token.len);
+    /* What it was found good for is part of what is remembered. */
+    hash[SHA256_SIZE - 1] ^= q->for_end_user;
     cached = recall(cache, q, hash);
     if (cached) {
         /* A copy: the entry may go while the request runs. */

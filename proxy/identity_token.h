@@ -19,7 +19,7 @@
 
 /* Who a token says its bearer is. Texts live in the request's arena. */
 struct token_identity {
-    const struct snapshot_caller *caller;
+    const struct snapshot_caller *caller; /* NULL: an end user's, without one */
     const struct snapshot_issuer *issuer;
     struct str subject; /* personal: sealed in entries */
     struct str client;  /* client_id or azp; may be empty */
@@ -61,6 +61,9 @@ struct token_question {
     int64_t now_us;
     struct arena *arena;
     const uint8_t *certificate_sha256; /* of this connection's; NULL: none */
+    /* It says for whom a gateway asks; it is not the bearer's credential. Then
+     * the caller of that name is no must. */
+    bool for_end_user;
 };
 struct token_answer {
     struct token_identity identity; /* TOKEN_ACCEPTED */

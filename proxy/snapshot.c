@@ -315,6 +315,26 @@ const struct engine_target *snapshot_engine(const struct snapshot *s, size_t at)
     return &s->models->engines[at];
 }
 
+const struct snapshot_gateway *snapshot_find_gateway(
+    const struct snapshot *s, const struct snapshot_caller *caller)
+{
+    struct str id = str_from(caller->id);
+    size_t low = 0, high = s->issuers->gateway_count;
+
+    while (low < high) {
+        size_t middle = low + (high - low) / 2;
+        const struct snapshot_gateway *one = &s->issuers->gateways[middle];
+        int order = str_compare(one->caller, id);
+        if (order == 0)
+            return one;
+        if (order < 0)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    return NULL;
+}
+
 /* --- Client certificates ------------------------------------------------- */
 
 const struct trust *snapshot_trust(const struct snapshot *s)

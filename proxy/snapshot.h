@@ -31,7 +31,7 @@ enum {
     CHANGED_SETTINGS = 32,    /* organisation_setting */
     CHANGED_SEALING = 64,     /* sealing keys: a new month, an erasure */
     CHANGED_ANCHORS = 128,    /* anchor; not in the snapshot */
-    CHANGED_ISSUERS = 256,    /* issuer, issuer_audience */
+    CHANGED_ISSUERS = 256,    /* issuer*, gateway */
     CHANGED_SINKS = 4096,     /* sink; not in the snapshot */
     CHANGED_TRUST = 16384,    /* trust_domain, certificate_* */
     CHANGED_WITNESSES = 8192, /* witness, witness_policy; not in the snapshot */
@@ -132,7 +132,15 @@ struct snapshot_issuer {
     struct str caller_claim, prefix, groups_claim;
     bool access_token_type;
     int64_t skew_us;
+    bool for_callers, for_end_users; /* what its tokens are good for */
 };
+/* May it say for whom it asks? NULL: no. */
+struct snapshot_gateway {
+    struct str caller; /* id */
+    bool required;
+};
+const struct snapshot_gateway *snapshot_find_gateway(
+    const struct snapshot *snapshot, const struct snapshot_caller *caller);
 /* By the text of "iss"; NULL when nobody of that name is believed. */
 const struct snapshot_issuer *snapshot_find_issuer(
     const struct snapshot *snapshot, struct str issuer);

@@ -5,6 +5,7 @@
 
 #define ISSUERS_MAX 256
 #define AUDIENCES_MAX 64 /* of one issuer */
+#define GATEWAYS_MAX 1024
 
 static enum err nomem(struct errinfo *info)
 {
@@ -31,7 +32,10 @@ static bool read_issuer(
             return false;
     }
     out->access_token_type = db_column_int(s, at++) != 0;
-    out->skew_us = db_column_int(s, at) * SECOND_US;
+    out->skew_us = db_column_int(s, at++) * SECOND_US;
+    struct str mode = db_column_text(s, at);
+    out->for_callers = !str_equal(mode, STR("only"));
+    out->for_end_users = mode.len > 0;
     return true;
 }
 
@@ -71,9 +75,11 @@ static enum err read_all(const struct snapshot_sources *sources,
 {
     struct db_statement *s;
     enum err err = db_prepare(sources->control,
-        "SELECT name, issuer, jwks_file, jwks_url, ca_file, caller_claim, "
-        "prefix, groups_claim, access_token_type, skew_seconds FROM issuer "
-        "ORDER BY name",
+        "SELECT name, issuer.issuer, jwks_file, jwks_url, ca_file, "
+        "caller_claim, "
+        "prefix, groups_claim, access_token_type, skew_seconds, mode "
+        "FROM issuer LEFT JOIN issuer_end_user ON issuer_end_user.issuer = "
+        "issuer.name ORDER BY name",
         &s, info);
 
     while (!err && (err = db_step(s, info)) == ERR_OK) {
@@ -91,6 +97,31 @@ static enum err read_all(const struct snapshot_sources *sources,
     return err == ERR_NOTFOUND ? ERR_OK : err;
 }
 
+static enum err read_gateways(const struct snapshot_sources *sources,
+    struct issuers_part *p, struct errinfo *info)
+{
+    struct arena *arena = p->part.arena;
+    struct db_statement *s;
+    enum err err = db_prepare(sources->control,
+        "SELECT caller, required FROM gateway ORDER BY caller", &s, info);
+
+    p->gateways = ARENA_ARRAY(arena, GATEWAYS_MAX, struct snapshot_gateway);
+    if (!err && !p->gateways)
+        return nomem(info);
+    while (!err && (err = db_step(s, info)) == ERR_OK) {
+        struct str id = arena_copy(arena, db_column_text(s, 0));
+        if (!id.ptr || p->gateway_count == GATEWAYS_MAX) {
+            db_reset(s);
+            return id.ptr ? errinfo_set(info, ERR_LIMIT,
+                                "more than %d gateways", GATEWAYS_MAX)
+                          : nomem(info);
+        }
+        p->gateways[p->gateway_count++] = (struct snapshot_gateway){
+            .caller = id, .required = db_column_int(s, 1) != 0};
+    }
+    return err == ERR_NOTFOUND ? ERR_OK : err;
+}
+
 enum err snapshot_load_issuers(const struct snapshot_sources *sources,
     struct issuers_part **out, struct errinfo *info)
 {
@@ -101,6 +132,8 @@ enum err snapshot_load_issuers(const struct snapshot_sources *sources,
         return nomem(info);
     p->issuers = arena_zalloc(p->part.arena, ISSUERS_MAX * sizeof *p->issuers);
     err = p->issuers ? read_all(sources, p, info) : nomem(info);
+    if (!err)
+        err = read_gateways(sources, p, info);
     for (size_t i = 0; !err && i < p->count; i++)
         err = read_audiences(sources, p->part.arena, &p->issuers[i], info);
     if (err) {

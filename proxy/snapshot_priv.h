@@ -79,11 +79,13 @@ struct directory_part {
     bool has_digest;
 };
 
-/* issuer, issuer_audience */
+/* issuer, issuer_audience, issuer_end_user, gateway */
 struct issuers_part {
     struct part part;
     struct snapshot_issuer *issuers; /* by name */
     size_t count;
+    struct snapshot_gateway *gateways; /* by id */
+    size_t gateway_count;
 };
 
 /* trust_domain, certificate_mapping, certificate_mode */

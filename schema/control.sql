@@ -82,6 +82,20 @@ CREATE TABLE issuer_audience (
     PRIMARY KEY (issuer, audience)
 ) STRICT, WITHOUT ROWID;
 
+-- Issuers whose tokens may say for whom a gateway asks. Without a row a token
+-- is a caller's credential and nothing else.
+CREATE TABLE issuer_end_user (
+    issuer TEXT PRIMARY KEY REFERENCES issuer (name) ON DELETE CASCADE,
+    mode   TEXT NOT NULL CHECK (mode IN ('also', 'only'))
+) STRICT;
+
+-- Callers that stand in front of people, and may pass on for whom they ask.
+CREATE TABLE gateway (
+    caller   TEXT PRIMARY KEY REFERENCES caller (id) ON DELETE CASCADE,
+    required INTEGER NOT NULL DEFAULT 0 CHECK (required IN (0, 1)), -- each request names somebody
+    created  INTEGER NOT NULL
+) STRICT;
+
 -- Whose client certificates are believed. Each domain judges by its own
 -- authorities alone.
 CREATE TABLE trust_domain (

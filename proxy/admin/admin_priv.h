@@ -344,6 +344,7 @@ admin_handler handle_trust_domain_list, handle_trust_domain_add,
     handle_trust_domain_change, handle_trust_domain_remove, handle_mapping_list,
     handle_mapping_add, handle_mapping_remove, handle_mode_list,
     handle_mode_put;
+admin_handler handle_gateway_list, handle_gateway_add, handle_gateway_remove;
 admin_handler handle_issuer_list, handle_issuer_add, handle_issuer_remove;
 admin_handler handle_administrator_list, handle_administrator_add,
     handle_administrator_disable, handle_administrator_enable,

@@ -12,9 +12,10 @@
 #include "proxy/jwt/jwks.h"
 
 #define ISSUER_COLUMNS                                                         \
-    "SELECT name, issuer, jwks_file, jwks_url, ca_file, caller_claim, "        \
-    "prefix, groups_claim, access_token_type, skew_seconds, created "          \
-    "FROM issuer "
+    "SELECT name, issuer.issuer, jwks_file, jwks_url, ca_file, caller_claim, " \
+    "prefix, groups_claim, access_token_type, skew_seconds, created, "         \
+    "coalesce(mode, 'no') FROM issuer LEFT JOIN issuer_end_user ON "           \
+    "issuer_end_user.issuer = issuer.name "
 
 static enum err add_audiences(
     struct admin_call *call, struct str name, json_t *issuer)
@@ -45,6 +46,7 @@ static json_t *issuer_json(struct db_statement *s)
     admin_set_bool(issuer, "accessTokenType", db_column_int(s, 8) != 0);
     admin_set_int(issuer, "skewSeconds", db_column_int(s, 9));
     admin_set_time(issuer, "created", db_column_int(s, 10));
+    admin_set_text(issuer, "endUsers", db_column_text(s, 11));
     return issuer;
 }
 
@@ -97,7 +99,7 @@ static enum err read_issuer(
 
 struct issuer_body {
     struct str name, issuer, jwks_file, jwks_url, ca_file, caller_claim, prefix,
-        groups_claim;
+        groups_claim, end_users;
     struct admin_names audiences;
     bool access_token_type;
     int64_t skew_seconds;
@@ -201,6 +203,23 @@ static enum err insert(struct admin_call *call, const struct issuer_body *body)
     return err;
 }
 
+static enum err mark(struct admin_call *call, const struct issuer_body *body)
+{
+    struct db_statement *s;
+    enum err err;
+
+    if (str_equal(body->end_users, STR("no")))
+        return ERR_OK;
+    err = db_prepare(call->db,
+        "INSERT INTO issuer_end_user (issuer, mode) VALUES (?1, ?2)", &s,
+        &call->info);
+    if (err)
+        return err;
+    db_bind_text(s, 1, body->name);
+    db_bind_text(s, 2, body->end_users);
+    return db_run(s, &call->info);
+}
+
 #define AT(member) offsetof(struct issuer_body, member)
 enum err handle_issuer_add(struct admin_call *call)
 {
@@ -217,8 +236,10 @@ enum err handle_issuer_add(struct admin_call *call)
         {"accessTokenType", FIELD_BOOL, false, AT(access_token_type), 0, 0,
             NULL},
         {"skewSeconds", FIELD_INT, false, AT(skew_seconds), 0, 300, NULL},
+        {"endUsers", FIELD_WORD, false, AT(end_users), 0, 0, "no also only"},
     };
-    struct issuer_body body = {.caller_claim = STR("sub"), .skew_seconds = 60};
+    struct issuer_body body = {
+        .caller_claim = STR("sub"), .skew_seconds = 60, .end_users = STR("no")};
     json_t *issuer;
     enum err err = admin_read_body(call, fields, FIELD_COUNT(fields), &body);
 
@@ -227,6 +248,8 @@ enum err handle_issuer_add(struct admin_call *call)
     if (err || (err = admin_begin(call)))
         return err;
     err = insert(call, &body);
+    if (!err)
+        err = mark(call, &body);
     if (!err)
         err = read_issuer(call, body.name, &issuer);
     if (err)

@@ -186,6 +186,11 @@ const struct admin_operation admin_operations[] = {
     {"POST", "/v1/anchors", "addAnchor", 0, handle_anchor_add},
     {"DELETE", "/v1/anchors/{anchor}", "removeAnchor", 0, handle_anchor_remove},
 
+    {"GET", "/v1/gateways", "listGateways", 0, handle_gateway_list},
+    {"POST", "/v1/gateways", "addGateway", 0, handle_gateway_add},
+    {"DELETE", "/v1/gateways/{caller}", "removeGateway", 0,
+        handle_gateway_remove},
+
     {"GET", "/v1/trust-domains", "listTrustDomains", 0,
         handle_trust_domain_list},
     {"POST", "/v1/trust-domains", "addTrustDomain", 0, handle_trust_domain_add},

@@ -261,6 +261,27 @@ static void read_params(const json_t *params, struct policy_question *q)
         read_decimal(argument_of(json_object_get(params, "topP")), &q->top_p4);
 }
 
+/* The certificate, and for whom a gateway asked. */
+static void read_chain(struct redecision *r, const json_t *context)
+{
+    struct policy_question *q = &r->question;
+    const json_t *certificate = json_object_get(context, "certificate"),
+                 *end_user = json_object_get(context, "endUser"),
+                 *caller = json_object_get(
+                     json_object_get(end_user, "caller"), "__entity");
+
+    q->certificate.domain = redecide_text(certificate, "trustDomain");
+    q->certificate.issuer = redecide_text(certificate, "issuer");
+    q->certificate.fingerprint = redecide_text(certificate, "fingerprint");
+    q->certificate.uri = redecide_text(certificate, "uri");
+    q->certificate.dns = names_in(
+        r, json_object_get(certificate, "dns"), &q->certificate.dns_count);
+    q->end_user.issuer = redecide_text(end_user, "issuer");
+    q->end_user.caller = redecide_text(caller, "id");
+    q->end_user.groups = names_in(
+        r, json_object_get(end_user, "groups"), &q->end_user.group_count);
+}
+
 static void read_context(struct redecision *r, const json_t *context)
 {
     struct policy_question *q = &r->question;
@@ -274,6 +295,7 @@ static void read_context(struct redecision *r, const json_t *context)
     q->issuer = redecide_text(auth, "issuer");
     q->client = redecide_text(auth, "client");
     q->groups = names_in(r, json_object_get(auth, "groups"), &q->group_count);
+    read_chain(r, context);
     q->route = redecide_text(request, "route");
     q->dialect = redecide_text(request, "dialect");
     q->stream = json_is_true(json_object_get(request, "stream"));

@@ -32,6 +32,9 @@ static const struct cli_option issuer_add_options[] = {
         "accept tokens of the type at+jwt (RFC 9068) only"},
     {"skew", "SECONDS", CLI_NUMBER, "skewSeconds",
         "how far clocks may differ, at most 300 (60)"},
+    {"end-users", "HOW", CLI_TEXT, "endUsers",
+        "also, only: its tokens may say for whom a gateway asks; only: they "
+        "are no credential (no)"},
 };
 static const struct cli_rest issuer_list = {.method = "GET",
     .path = "/v1/issuers",
@@ -46,7 +49,55 @@ static const struct cli_rest issuer_remove = {.method = "DELETE",
     .path = "/v1/issuers/{0}",
     .done = "issuer removed: its tokens are refused from now on"};
 
+static const struct cli_column gateway_columns[] = {
+    {"CALLER", "callerName", CELL_TEXT},
+    {"REQUIRED", "required", CELL_YES},
+    {"ADDED", "created", CELL_TIME},
+};
+static const char *const gateway_fields[] = {"caller"};
+static const struct cli_option gateway_options[] = {
+    {"required", NULL, CLI_FLAG, "required",
+        "refuse its requests that do not say for whom"},
+};
+static const struct cli_rest gateway_add = {.method = "POST",
+    .path = "/v1/gateways",
+    .fields = gateway_fields,
+    .done = "{callerName} may say for whom it asks (X-Bailiff-End-User)"};
+static const struct cli_rest gateway_list = {.method = "GET",
+    .path = "/v1/gateways",
+    .columns = gateway_columns,
+    .column_count = CLI_COUNT(gateway_columns),
+    .empty = "no gateways: every caller asks for itself"};
+static const struct cli_rest gateway_remove = {.method = "DELETE",
+    .path = "/v1/gateways/{0}",
+    .done = "gateway removed: what it passes on is refused"};
+
 static const struct cli_command commands[] = {
+    {.noun = "gateway",
+        .verb = "add",
+        .arguments = "CALLER",
+        .least = 1,
+        .most = 1,
+        .summary = "Let a caller pass on for whom it asks",
+        .details =
+            "It sends a signed token in X-Bailiff-End-User, of an issuer that "
+            "was added with\n--end-users. Rules see the person as "
+            "context.endUser, beside the caller.",
+        .options = gateway_options,
+        .option_count = CLI_COUNT(gateway_options),
+        .rest = &gateway_add},
+    {.noun = "gateway",
+        .verb = "list",
+        .arguments = "",
+        .summary = "Callers that may pass on for whom they ask",
+        .rest = &gateway_list},
+    {.noun = "gateway",
+        .verb = "remove",
+        .arguments = "CALLER",
+        .least = 1,
+        .most = 1,
+        .summary = "Refuse what a caller passes on",
+        .rest = &gateway_remove},
     {.noun = "issuer",
         .verb = "add",
         .arguments = "NAME ISSUER",

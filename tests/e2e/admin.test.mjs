@@ -321,6 +321,15 @@ test('issuers', async () => {
   await call('removeIssuer', { params: { issuer: 'corp' } });
 });
 
+test('gateways', async () => {
+  await call('addGateway', { body: { caller: 'nobody-here' }, status: 404 });
+  await call('addGateway', { body: { caller: 'eve', required: true }, status: 201 });
+  await call('addGateway', { body: { caller: 'eve' }, status: 409 });
+  assert.deepEqual((await call('listGateways')).items.map((one) => [one.callerName, one.required]), [['eve', true]]);
+  await call('removeGateway', { params: { caller: 'eve' } });
+  await call('removeGateway', { params: { caller: 'eve' }, status: 404 });
+});
+
 test('client certificates', async () => {
   const bundle = readFileSync(join(world.state, 'tls/ca.pem'), 'utf8');
   await call('addTrustDomain', { body: { name: 'td', bundle: 'no PEM' }, status: 400 });

@@ -42,7 +42,7 @@ before(async () => {
   svc = spiffe.issue({ subject: '/CN=anything', san: 'URI.1 = spiffe://prod.example/ns/web' });
 });
 after(async () => {
-  try { await world.end(); } finally { await river.end(); }
+  try { await world?.end(); } finally { await river?.end(); }
   const reasons = new Set(world.entries?.filter((one) => one.type === 'auth.failed').map((one) => one.reason));
   for (const reason of ['missing', 'expired', 'revoked', 'crl', 'unknown', 'usage', 'names', 'unmapped'])
     assert.ok(reasons.has(`certificate_${reason}`), `${reason} in ${[...reasons]}`);

@@ -420,7 +420,7 @@ static void entries_stay_within_their_maximum(void **state)
                 .settled = INT64_MAX,
                 .arrival_us = INT64_MAX,
                 .step = UINT64_MAX};
-        buf_init(&context, 20000);
+        buf_init(&context, AUDIT_CONTEXT_MAX + 64);
         buf_printf(&context, "{\"text\":\"%*s\"}", AUDIT_CONTEXT_MAX - 11, "x");
         assert_int_equal(context.len, AUDIT_CONTEXT_MAX);
         request.context = buf_str(&context);
