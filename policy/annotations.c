@@ -218,6 +218,8 @@ static const struct known {
     {STR_INIT("retain"), read_retain},
     {STR_INIT("owner"), read_note},
     {STR_INIT("basis"), read_note},
+    {STR_INIT("source"), read_note},
+    {STR_INIT("article"), read_note},
     {STR_INIT("recipe"), read_note},
     {STR_INIT("param"), read_note},
 };
@@ -249,7 +251,7 @@ static void read_one(struct reading *r)
             "expires, max_tokens, priority, engine, record, require_stream, "
             "retain, "
             "owner, "
-            "basis, recipe, param",
+            "basis, source, article, recipe, param",
             STR_ARG(key));
 }
 

@@ -409,6 +409,7 @@ enum stage_result stage_decide(struct exchange *x)
         return exchange_deny(x, "decide", 503, "api_error",
             "governance_unavailable",
             "The request's context is too large to be recorded.");
+    exchange_shadow(x);
     if (permitted == 0 && !let_through(x))
         return explain_denial(x, worst);
     return STAGE_PASS;

@@ -297,4 +297,8 @@ bool exchange_goes_before(
 void exchange_cut(struct exchange *x, const char *reason, const char *message);
 void exchange_abandon(struct exchange *x); /* the caller has gone */
 
+/* exchange_shadow.c: the candidate version's answer, counted. Between the
+ * decisions and their verdict; changes nothing. */
+void exchange_shadow(struct exchange *x);
+
 #endif

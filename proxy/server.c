@@ -18,6 +18,7 @@
 #include "proxy/log_budget.h"
 #include "proxy/emergency.h"
 #include "proxy/server_priv.h"
+#include "proxy/shadow.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -92,6 +93,8 @@ static void publish(
 {
     struct snapshot *old = NULL;
     struct tls_context *old_tls = NULL;
+    if (snapshot != NULL)
+        shadow_follow(s->shared.shadow, snapshot);
     pthread_mutex_lock(&s->shared.mutex);
     if (snapshot != NULL) {
         old = s->shared.snapshot;
@@ -172,6 +175,14 @@ static void forget_subject(void *context, struct str subject)
 static struct quota_ledger *the_ledger(void *context)
 {
     return ((struct server *)context)->shared.ledger;
+}
+
+static void write_shadow(void *context, struct buf *out)
+{
+    struct server *s = context;
+    struct snapshot *snapshot = current_snapshot(s);
+    shadow_write(s->shared.shadow, snapshot, out);
+    snapshot_unref(&snapshot);
 }
 
 /* --- Listening ----------------------------------------------------------- */
@@ -579,6 +590,7 @@ static void stop(struct server *s)
     queue_free(&s->shared.queue);
     quota_ledger_free(&s->shared.ledger);
     log_budget_free(&s->shared.log_budget);
+    shadow_free(&s->shared.shadow);
     snapshot_unref(&s->shared.snapshot);
     tls_context_unref(&s->shared.tls);
     settings_free(&s->settings);
@@ -618,6 +630,7 @@ int server_run(const char *dir)
     s->admin_server = (struct admin_server){.context = s,
         .snapshot = current_snapshot,
         .ledger = the_ledger,
+        .shadow = write_shadow,
         .status = server_write_status,
         .metrics = server_write_metrics,
         .forget = forget_subject,
@@ -625,9 +638,10 @@ int server_run(const char *dir)
     raise_descriptor_limit();
     s->shared.ledger = quota_ledger_new();
     s->shared.log_budget = log_budget_new();
+    s->shared.shadow = shadow_new();
     enum err err =
         s->shared.ledger == NULL || s->shared.log_budget == NULL ||
-                !block_signals(s)
+                s->shared.shadow == NULL || !block_signals(s)
             ? errinfo_set(&info, ERR_NOMEM, "no memory or descriptors to start")
             : load_settings(s, &s->settings);
     if (err == ERR_OK) {

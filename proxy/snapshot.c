@@ -427,6 +427,16 @@ const struct policy_set *snapshot_policy(const struct snapshot *s)
     return s->rules->set;
 }
 
+const struct policy_set *snapshot_shadow(const struct snapshot *s)
+{
+    return s->rules->shadow;
+}
+
+int64_t snapshot_shadow_version(const struct snapshot *s)
+{
+    return s->rules->shadow_version;
+}
+
 int64_t snapshot_policy_version(const struct snapshot *s)
 {
     return s->rules->version;

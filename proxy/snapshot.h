@@ -222,6 +222,10 @@ bool snapshot_rules_are_over(const struct snapshot *snapshot, int64_t time_us);
 const struct policy_set *snapshot_policy(const struct snapshot *snapshot);
 int64_t snapshot_policy_version(const struct snapshot *snapshot);
 const char *snapshot_policy_hash(const struct snapshot *snapshot); /* hex */
+/* A version that is asked beside the active one, and decides nothing; NULL:
+ * none. */
+const struct policy_set *snapshot_shadow(const struct snapshot *snapshot);
+int64_t snapshot_shadow_version(const struct snapshot *snapshot);
 const struct policy_entities *snapshot_entities(
     const struct snapshot *snapshot);
 const struct clock_zone *snapshot_zone(const struct snapshot *snapshot);

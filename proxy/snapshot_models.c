@@ -363,6 +363,34 @@ enum err snapshot_load_models(const struct snapshot_sources *sources,
 static void destroy_rules(struct part *part)
 {
     policy_set_free(&((struct rules_part *)part)->set);
+    policy_set_free(&((struct rules_part *)part)->shadow);
+}
+
+/* One that does not compile is not asked: nothing depends on it. */
+static enum err load_shadow(const struct snapshot_sources *sources,
+    struct rules_part *p, struct errinfo *info)
+{
+    struct db_statement *s;
+    struct errinfo why = {0};
+    struct buf findings;
+    enum err err = db_prepare(sources->control,
+        "SELECT v.version, v.text FROM policy_shadow s JOIN policy_version v "
+        "ON v.version = s.version WHERE v.state <> 'active'",
+        &s, info);
+    if (err != ERR_OK)
+        return err;
+    buf_init(&findings, 64 * 1024);
+    err = db_step(s, info);
+    if (err == ERR_OK) {
+        p->shadow_version = db_column_int(s, 0);
+        if (policy_set_compile(db_column_text(s, 1), "rules.cedar", &p->shadow,
+                &findings, &why) != ERR_OK)
+            log_warn("shadow_not_asked", "version=%lld reason=\"%s\"",
+                (long long)p->shadow_version, why.text);
+    }
+    db_reset(s);
+    buf_fini(&findings);
+    return err == ERR_NOTFOUND ? ERR_OK : err;
 }
 
 /* The active version. One that does not compile is no reason to guess: the
@@ -403,6 +431,8 @@ enum err snapshot_load_rules(const struct snapshot_sources *sources,
         err = ERR_OK; /* none is active: everything is denied */
     }
     buf_fini(&findings);
+    if (err == ERR_OK)
+        err = load_shadow(sources, p, info);
     if (err != ERR_OK) {
         snapshot_part_unref(&p->part);
         return err;

@@ -122,8 +122,9 @@ struct entities_part {
 
 struct rules_part {
     struct part part;
-    struct policy_set *set; /* NULL: none is active */
-    int64_t version;
+    struct policy_set *set;    /* NULL: none is active */
+    struct policy_set *shadow; /* NULL: none is asked beside it */
+    int64_t version, shadow_version;
     char hash[65];
 };
 

@@ -30,6 +30,7 @@
 
 struct connection;
 struct exchange;
+struct shadow;
 
 /* What the server shares with its workers. */
 struct worker_shared {
@@ -42,6 +43,7 @@ struct worker_shared {
     struct issuers *issuers;
     struct content_store *content;
     struct log_budget *log_budget; /* bytes of log by caller */
+    struct shadow *shadow;
     /* Under the mutex: the newest snapshot and TLS context. */
     pthread_mutex_t mutex;
     pthread_cond_t seen; /* a worker has taken over a generation */
@@ -108,6 +110,8 @@ struct worker {
     int64_t date_second;
     bool drain_started;
     bool stopping;
+
+    int64_t shadow_debt_us; /* of exchange_shadow */
 
     struct metrics metrics;
 };

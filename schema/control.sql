@@ -239,6 +239,13 @@ CREATE TABLE policy_effect (
     text    TEXT NOT NULL
 ) STRICT;
 
+-- A version that is asked about live traffic beside the active one.
+CREATE TABLE policy_shadow (
+    id      INTEGER PRIMARY KEY CHECK (id = 1),
+    version INTEGER NOT NULL REFERENCES policy_version (version),
+    started INTEGER NOT NULL
+) STRICT;
+
 CREATE TABLE policy_act (
     id      INTEGER PRIMARY KEY,
     version INTEGER NOT NULL REFERENCES policy_version (version),

@@ -20,6 +20,8 @@ struct admin_server {
     /* A JSON object: listeners, workers, engines with health, connections,
      * requests by outcome, snapshot, policy, log health, uptime. */
     void (*status)(void *context, struct buf *out);
+    /* a candidate version beside the active one (proxy/shadow.h), JSON */
+    void (*shadow)(void *context, struct buf *out);
     void (*metrics)(void *context, struct buf *out); /* Prometheus 0.0.4 */
     /* The sealing keys of a caller are destroyed: none is used any more when
      * this returns, but in what has been waited for long enough. */

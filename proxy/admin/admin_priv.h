@@ -318,7 +318,8 @@ admin_handler handle_policy_list, handle_policy_show, handle_policy_validate,
     handle_policy_put, handle_policy_submit, handle_policy_approve,
     handle_policy_activate, handle_policy_rollback, handle_policy_try,
     handle_policy_diff, handle_policy_replay, handle_policy_explain,
-    handle_policy_test;
+    handle_policy_test, handle_shadow_show, handle_shadow_start,
+    handle_shadow_stop, handle_policy_stats;
 admin_handler handle_price_list, handle_price_set, handle_price_show;
 admin_handler handle_quota_list, handle_quota_put, handle_quota_remove,
     handle_quota_usage;

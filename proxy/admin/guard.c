@@ -11,12 +11,13 @@
 
 /* Actions that never wait: they only take away, or have a rule of their own;
  * an erasure and an expiry destroy what no second change could bring back in
- * step with the first, and have holds, exempt classes and the lock. */
+ * step with the first, and have holds, exempt classes and the lock; a shadow
+ * decides nothing. */
 static const char *const never[] = {"disableCaller", "revokeKey",
     "disableAdministrator", "revokeToken", "retireModel", "removeIssuer",
     "approveProposal", "rejectProposal", "withdrawProposal", "applyProposal",
     "rebuildIndex", "beginBackup", "endBackup", "testSink", "eraseSubject",
-    "runRetention", "rotateDigestKey", NULL};
+    "runRetention", "rotateDigestKey", "startShadow", "stopShadow", NULL};
 
 /* Where the path's first word is not what the operation is about. */
 static const struct {

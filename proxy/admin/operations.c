@@ -66,6 +66,12 @@ const struct admin_operation admin_operations[] = {
     {"DELETE", "/v1/model-groups/{group}/models/{model}", "removeMember", 0,
         handle_member_remove},
 
+    {"GET", "/v1/policy-shadow", "getShadow", 0, handle_shadow_show},
+    {"POST", "/v1/policy-shadow", "startShadow", 0, handle_shadow_start},
+    {"DELETE", "/v1/policy-shadow", "stopShadow", 0, handle_shadow_stop},
+    {"GET", "/v1/policy-stats", "getPolicyStats", OPERATION_UNLOCKED,
+        handle_policy_stats},
+
     {"GET", "/v1/policies", "listPolicies", 0, handle_policy_list},
     {"POST", "/v1/policies", "putPolicy", 0, handle_policy_put},
     {"POST", "/v1/policies/validate", "validatePolicy", 0,

@@ -21,6 +21,8 @@ static const struct cli_commands *const tables[] = {
     &cli_register_commands,
     &cli_effect_commands,
     &cli_rules_commands,
+    &cli_watch_commands,
+    &cli_bundle_commands,
     &cli_recipe_commands,
     &cli_policy_commands,
     &cli_govern_commands,

@@ -78,6 +78,8 @@ extern const struct cli_commands cli_directory_commands;
 extern const struct cli_commands cli_register_commands;
 extern const struct cli_commands cli_policy_commands;
 extern const struct cli_commands cli_rules_commands;
+extern const struct cli_commands cli_watch_commands;
+extern const struct cli_commands cli_bundle_commands;
 extern const struct cli_commands cli_recipe_commands;
 extern const struct cli_commands cli_audit_commands;
 extern const struct cli_commands cli_state_commands;

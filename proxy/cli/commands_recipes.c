@@ -137,6 +137,23 @@ static int put_draft(struct cli *cli, const struct buf *text, const char *note)
     return 0;
 }
 
+int cli_rules_append(struct cli *cli, struct str rules, const char *note)
+{
+    json_t *active = active_rules(cli);
+    struct buf text;
+    int result;
+
+    if (!active)
+        return 1;
+    buf_init(&text, RULES_MAX);
+    buf_printf(&text, "%s\n%.*s",
+        json_string_value(json_object_get(active, "shown")), STR_ARG(rules));
+    result = put_draft(cli, &text, note);
+    json_decref(active);
+    buf_fini(&text);
+    return result;
+}
+
 static void print_sentence(struct str rule)
 {
     struct policy_set *set = NULL;
@@ -174,36 +191,30 @@ static json_t *take_fields(struct cli *cli, json_t *values)
 static int run_new(struct cli *cli)
 {
     struct errinfo info = {.text = "out of memory"};
-    json_t *values, *active;
+    json_t *values;
     struct recipe recipe;
-    struct buf rule, text;
+    struct buf rule;
     int result = 1;
 
     if (recipe_find(str_from(cli->args[0]), &recipe, &info) != ERR_OK)
         return cli_say(1, "%s", info.text);
     values = take_fields(cli, json_object());
     buf_init(&rule, RULES_MAX);
-    buf_init(&text, RULES_MAX);
     if (recipe_render(&recipe, values, &rule, &info) != ERR_OK) {
         result = cli_say(2, "%s", info.text);
     } else if (cli_has(cli, "print")) {
         fputs(buf_cstr(&rule), stdout);
         result = 0;
-    } else if ((active = active_rules(cli))) {
-        buf_printf(&text, "%s\n%s",
-            json_string_value(json_object_get(active, "shown")),
-            buf_cstr(&rule));
+    } else {
         if (!cli->json)
             print_sentence(buf_str(&rule));
-        result = put_draft(cli, &text,
+        result = cli_rules_append(cli, buf_str(&rule),
             cli_value(cli, "note")
                 ? cli_value(cli, "note")
                 : arena_printf(cli->arena, "recipe %s", cli->args[0]));
-        json_decref(active);
     }
     json_decref(values);
     buf_fini(&rule);
-    buf_fini(&text);
     return result;
 }
 

@@ -18,6 +18,8 @@ bool cli_rules_tests(struct cli *cli, const char *rules, json_t *body);
 /* The options of `policy new`: every field of every recipe. */
 extern const struct cli_option cli_recipe_options[];
 extern const size_t cli_recipe_option_count;
+/* Stores the active rules with these behind them as a draft. */
+int cli_rules_append(struct cli *cli, struct str rules, const char *note);
 void cli_print_replay(const json_t *answer);
 void cli_print_grouped(json_int_t value); /* 3,400 */
 

@@ -207,6 +207,12 @@ test('policies', async () => {
   await call('testPolicy', { body: { version }, status: 404 });
   const explained = await call('tryPolicy', { body: { caller: 'eve', model: 'tiny', version, explain: true, language: 'en' } });
   assert.deepEqual(explained.explanation.rules.map((one) => one.outcome), ['principal', 'principal']);
+  const beside = await call('putPolicy', { body: { text: rule('beside') }, status: 201 });
+  assert.equal((await call('startShadow', { body: { version: beside.version, reason: 'r' } })).running, true);
+  assert.equal((await call('getShadow')).counts.asked, 0);
+  await call('getPolicyStats', { query: { since: '1h' } });
+  await call('getPolicyStats', { query: { rule: 'a' } });
+  assert.equal((await call('stopShadow')).running, false);
   const [asked] = world.json('audit', 'query', '--type', 'request', '--caller', 'eve').rows;
   assert.equal((await call('explainPolicy', { body: { record: asked.id, language: 'zh' } })).id, asked.id);
   const replayed = await call('replayPolicy', { body: { text: rule('z'), name: 'z.cedar', since: '1h', until: '2100-01-01', samples: 3, requests: 1000, addresses: true } });
@@ -214,7 +220,7 @@ test('policies', async () => {
   await call('replayPolicy', { body: { version, against: version, caller: 'eve', model: 'tiny' } });
   await call('rollbackPolicy', { body: { version: version - 1, reason: 'no' } });
   await call('rollbackPolicy');
-  assert.equal((await call('listPolicies')).items.length, count + 1);
+  assert.equal((await call('listPolicies')).items.length, count + 2);
 });
 
 test('quotas', async () => {
