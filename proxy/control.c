@@ -20,7 +20,8 @@
 #include <sys/file.h>
 #include <unistd.h>
 
-const char *const control_digest_except[] = {"outbox", "control_event", NULL};
+const char *const control_digest_except[] = {
+    "outbox", "control_event", "idempotent_answer", NULL};
 
 /* --- The lock -------------------------------------------------------- */
 

@@ -1,7 +1,8 @@
 -- The control database: who exists, what they may reach, how much they may
 -- use, and the rules. One writer (the holder of DIR/lock). Names of persons are
 -- not here but in persons.db. Times are microseconds since 1970 UTC.
--- Everything but `outbox` and `control_event` is covered by the control digest.
+-- Everything but `outbox`, `control_event` and `idempotent_answer` is covered by
+-- the control digest.
 
 CREATE TABLE organisation_setting (
     key   TEXT PRIMARY KEY,      -- require_approvals, zone, contact, ...
@@ -430,6 +431,17 @@ CREATE TABLE witness_policy (
     mode          TEXT NOT NULL CHECK (mode IN ('open', 'closed')), -- closed: without it nothing is admitted
     grace_minutes INTEGER NOT NULL CHECK (grace_minutes BETWEEN 0 AND 10080),
     every_seconds INTEGER NOT NULL CHECK (every_seconds BETWEEN 1 AND 3600)
+) STRICT;
+
+-- Answers that are kept for a day, for a request that is sent again. `id` is a
+-- digest of who asks and of the idempotency key; the answer is sealed under
+-- that key, which is not here.
+CREATE TABLE idempotent_answer (
+    id      BLOB PRIMARY KEY CHECK (length(id) = 32),
+    request BLOB NOT NULL CHECK (length(request) = 32), -- a digest
+    status  INTEGER,             -- NULL: carried out, the answer is lost
+    answer  BLOB,
+    created INTEGER NOT NULL
 ) STRICT;
 
 -- Events of committed changes that the journal may not have yet. `sequence`

@@ -292,12 +292,31 @@ bool admin_read_json(struct admin_call *call)
  * to do it. */
 static enum err execute(struct admin_call *call)
 {
-    const char *rule;
-    enum err err = admin_guard(call, &rule);
+    struct admin_request paged;
+    const char *rule = NULL;
+    bool replayed = false;
+    enum err err = admin_take_page(call, &paged);
 
-    if (err)
+    control_lock(call->control); /* (once more, where it is locked) */
+    if (!err)
+        err = admin_replay(call, &replayed);
+    if (!err && !replayed)
+        err = admin_check_match(call);
+    if (!err && !replayed)
+        err = admin_guard(call, &rule);
+    control_unlock(call->control);
+    if (err || replayed)
         return err;
-    return rule ? admin_propose(call, rule) : call->operation->handler(call);
+    err = rule ? admin_propose(call, rule) : call->operation->handler(call);
+    /* A list that takes no filters has not looked at them. */
+    if (!err && admin_is_list(call->operation) && !call->query_read &&
+        call->request->query.len > 0)
+        err = admin_read_query(call, NULL, 0, NULL);
+    if (!err) {
+        admin_tag_answer(call);
+        admin_keep_answer(call);
+    }
+    return err;
 }
 
 static void run(struct admin_call *call)

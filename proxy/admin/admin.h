@@ -34,13 +34,16 @@ struct admin_request {
     struct str method, path, query; /* path and query as sent */
     struct str authorization;       /* header value, or empty */
     struct str body;
-    bool offline; /* called in the process of the CLI */
-    long uid;     /* of the peer; -1: unknown */
+    struct str if_match, idempotency_key; /* header values, or empty */
+    bool offline;                         /* called in the process of the CLI */
+    long uid;                             /* of the peer; -1: unknown */
 };
 struct admin_response {
     int status;
     const char *content_type;
     struct buf body;
+    char etag[32]; /* "" none */
+    bool replayed; /* an answer that was kept under its idempotency key */
 };
 
 struct admin;

@@ -75,6 +75,11 @@ struct admin_call {
     const char *proposal;     /* its id goes into the events; NULL: none */
     bool reached;             /* the commit */
     unsigned what;            /* CHANGED_* of it */
+    /* requests.c */
+    bool claimed;          /* the idempotency key, with the change */
+    bool query_read;       /* by admin_read_query */
+    int64_t page_limit;    /* of a list; 0: all */
+    struct str page_after; /* the cursor; empty: from the beginning */
 };
 
 /* --- Answers (answer.c) ---------------------------------------------- */
@@ -220,6 +225,23 @@ enum err admin_approvals_needed(
 enum err admin_propose(struct admin_call *call, const char *rule) MUSTCHECK;
 /* ERR_DENIED with words when approvals take a certificate and none came. */
 enum err admin_need_certificate(struct admin_call *call) MUSTCHECK;
+
+/* --- Tags, idempotency keys, pages (requests.c) ------------------------ */
+
+void admin_tag_answer(struct admin_call *call);
+/* 412 or 428 answered, with ERR_WRONG_STATE. */
+enum err admin_check_match(struct admin_call *call) MUSTCHECK;
+/* *done: answered, from what was kept or with a problem. */
+enum err admin_replay(struct admin_call *call, bool *done) MUSTCHECK;
+enum err admin_claim_key(struct admin_call *call) MUSTCHECK;
+void admin_keep_answer(struct admin_call *call);
+bool admin_is_list(const struct admin_operation *operation);
+/* Takes limit and after out of a list's query; copy: room for the request
+ * without them. */
+enum err admin_take_page(
+    struct admin_call *call, struct admin_request *copy) MUSTCHECK;
+enum err admin_answer_page(
+    struct admin_call *call, json_t *items) MUSTCHECK; /* takes items */
 
 /* --- One request (admin.c) -------------------------------------------- */
 

@@ -61,10 +61,7 @@ enum err admin_answer(struct admin_call *call, int status, json_t *answer)
 
 enum err admin_answer_list(struct admin_call *call, json_t *items)
 {
-    json_t *answer = json_object();
-
-    admin_set(answer, "items", items);
-    return admin_answer(call, 200, answer);
+    return admin_answer_page(call, items);
 }
 
 void admin_problem_with(struct admin_call *call, int status, const char *kind,

@@ -88,6 +88,9 @@ enum err admin_commit(struct admin_call *call, unsigned what)
         call->what |= what;
         return ERR_OK;
     }
+    err = admin_claim_key(call);
+    if (err)
+        return err; /* (the change is given up) */
     err = control_commit(call->control, what, &call->info);
 
     call->changing = false;

@@ -239,6 +239,8 @@ static void unknown(struct reading *r, const struct admin_field *fields,
         names[n++] = str_from(fields[i].name);
         buf_printf(&all, "%s%s", i > 0 ? ", " : "", fields[i].name);
     }
+    if (admin_is_list(r->call->operation))
+        buf_printf(&all, "%slimit, after", count > 0 ? ", " : "");
     near = str_suggest(str_from(name), names, n);
     if (near.len > 0)
         wrong(r, name, "is not known here; did you mean \"%.*s\"?",
@@ -364,6 +366,7 @@ enum err admin_read_query(struct admin_call *call,
     struct reading r = {.call = call};
     struct str rest = call->request->query, pair, name, value;
 
+    call->query_read = true;
     while (rest.len > 0) {
         str_split(rest, '&', &pair, &rest);
         if (pair.len == 0)

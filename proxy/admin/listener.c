@@ -72,6 +72,8 @@ static void handle_call(
         .query = call->query,
         .authorization = http_request_header(call, "Authorization"),
         .body = call->body,
+        .if_match = http_request_header(call, "If-Match"),
+        .idempotency_key = http_request_header(call, "Idempotency-Key"),
         .uid = (call->tag & TAG_UNIX) ? (long)(call->tag & TAG_UID_MASK) : -1,
     };
     struct admin_response response = {0};
@@ -96,6 +98,10 @@ static void handle_call(
         err = http_reply_header(reply, "Connection", STR("close"));
     if (err == ERR_OK)
         err = http_reply_header(reply, "Cache-Control", STR("no-store"));
+    if (err == ERR_OK && response.etag[0])
+        err = http_reply_header(reply, "ETag", str_from(response.etag));
+    if (err == ERR_OK && response.replayed)
+        err = http_reply_header(reply, "Idempotency-Replayed", STR("true"));
     if (err == ERR_OK && response.status == 401)
         err = http_reply_header(reply, "WWW-Authenticate", STR("Bearer"));
     buf_append_str(&reply->body, buf_str(&response.body));

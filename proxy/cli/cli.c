@@ -41,6 +41,10 @@ static const struct cli_option common[] = {
     {"json", NULL, CLI_FLAG, NULL, "print the answer as JSON"},
     {"token-file", "FILE", CLI_TEXT, NULL,
         "the administrator's token (else BAILIFF_ADMIN_TOKEN)"},
+    {"if-match", "ETAG", CLI_TEXT, NULL,
+        "only if it still is what --json showed the etag of"},
+    {"idempotency-key", "KEY", CLI_TEXT, NULL,
+        "carried out once, however often it is sent within a day"},
     {"help", NULL, CLI_FLAG, NULL, "this text"},
 };
 
@@ -229,6 +233,18 @@ static int unknown_option(const struct cli *cli, struct str name)
     return cli_usage(cli, "unknown option --%.*s", STR_ARG(name));
 }
 
+/* Where the value of an option that every command takes goes. */
+static const char **common_value(struct cli *cli, struct str name)
+{
+    if (str_equal(name, STR("token-file")))
+        return &cli->token_file;
+    if (str_equal(name, STR("if-match")))
+        return &cli->if_match;
+    if (str_equal(name, STR("idempotency-key")))
+        return &cli->idempotency_key;
+    return NULL;
+}
+
 /* Takes one "--name", "--name=value" or "--name value"; -1: help was asked
  * for; else 0 or 2. */
 static int take_option(struct cli *cli, int *at)
@@ -247,7 +263,7 @@ static int take_option(struct cli *cli, int *at)
     }
     i = option_index(cli, name);
     option = i >= 0 ? &cli->command->options[i] : NULL;
-    if (!option && !str_equal(name, STR("token-file")))
+    if (!option && !common_value(cli, name))
         return unknown_option(cli, name);
     if (option && option->kind == CLI_FLAG) {
         if (attached)
@@ -259,7 +275,7 @@ static int take_option(struct cli *cli, int *at)
         given = cli->argv[++*at];
     }
     if (!option) {
-        cli->token_file = given;
+        *common_value(cli, name) = given;
         return 0;
     }
     if (cli->value_count[i] == CLI_REPEATS_MAX)

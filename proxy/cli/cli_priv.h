@@ -101,6 +101,7 @@ struct cli {
     const char *values[CLI_OPTIONS_MAX][CLI_REPEATS_MAX];
     int value_count[CLI_OPTIONS_MAX];
     const char *dir, *token_file;
+    const char *if_match, *idempotency_key; /* NULL: none */
     bool json;
     struct arena *arena;
     struct cli_session *session;

@@ -178,11 +178,14 @@ void cli_session_close(struct cli *cli)
 
 /* --- Calls ----------------------------------------------------------- */
 
-static int call_online(struct cli_session *session, const char *method,
-    const char *path, struct str body, struct buf *out)
+static int call_online(struct cli *cli, const char *method, const char *path,
+    struct str body, struct buf *out, char etag[32])
 {
+    struct cli_session *session = cli->session;
     char header[TOKEN_MAX + 64];
-    const char *headers[3] = {"Content-Type: application/json", NULL, NULL};
+    const char *headers[5] = {"Content-Type: application/json"};
+    size_t count = 1;
+    struct str tag;
     struct http_client_answer answer = {0};
     struct errinfo info = {0};
     struct buf url;
@@ -198,8 +201,14 @@ static int call_online(struct cli_session *session, const char *method,
 
     if (session->token[0]) {
         snprintf(header, sizeof header, "Authorization: %s", session->token);
-        headers[1] = header;
+        headers[count++] = header;
     }
+    if (cli->if_match && strcmp(method, "GET") != 0)
+        headers[count++] =
+            arena_printf(cli->arena, "If-Match: %s", cli->if_match);
+    if (cli->idempotency_key && strcmp(method, "GET") != 0)
+        headers[count++] = arena_printf(
+            cli->arena, "Idempotency-Key: %s", cli->idempotency_key);
     buf_init(&url, 65536);
     buf_printf(&url, "http://localhost%s", path);
     request.url = buf_cstr(&url);
@@ -208,6 +217,9 @@ static int call_online(struct cli_session *session, const char *method,
     } else {
         status = answer.status;
         buf_append_str(out, buf_str(&answer.body));
+        tag = http_client_header(&answer, "ETag");
+        snprintf(etag, 32, "%.*s", (int)(tag.len < 31 ? tag.len : 31),
+            tag.ptr ? tag.ptr : "");
     }
     http_client_answer_fini(&answer);
     crypto_wipe(header, sizeof header);
@@ -215,13 +227,16 @@ static int call_online(struct cli_session *session, const char *method,
     return status;
 }
 
-static int call_offline(struct cli_session *session, const char *method,
-    const char *path, struct str body, struct buf *out)
+static int call_offline(struct cli *cli, const char *method, const char *path,
+    struct str body, struct buf *out, char etag[32])
 {
+    struct cli_session *session = cli->session;
     struct admin_request request = {
         .method = str_from(method),
         .authorization = str_from(session->token),
         .body = body,
+        .if_match = str_from(cli->if_match),
+        .idempotency_key = str_from(cli->idempotency_key),
         .offline = true,
         .uid = (long)getuid(),
     };
@@ -233,6 +248,7 @@ static int call_offline(struct cli_session *session, const char *method,
     admin_handle(session->admin, &request, &response);
     buf_append_str(out, buf_str(&response.body));
     status = response.status;
+    snprintf(etag, 32, "%s", response.etag);
     buf_fini(&response.body);
     return status;
 }
@@ -314,6 +330,7 @@ int cli_call(struct cli *cli, const char *method, const char *path,
     struct str sent = str_from(text);
     json_t *value = NULL;
     int status = 0, result = 1;
+    char etag[32] = "";
 
     buf_init(&raw, ANSWER_MAX);
     if (body && !text) {
@@ -323,8 +340,8 @@ int cli_call(struct cli *cli, const char *method, const char *path,
     if (!open_session(cli))
         goto out;
     status = cli->session->online
-                 ? call_online(cli->session, method, path, sent, &raw)
-                 : call_offline(cli->session, method, path, sent, &raw);
+                 ? call_online(cli, method, path, sent, &raw, etag)
+                 : call_offline(cli, method, path, sent, &raw, etag);
     if (status == 0)
         goto out;
     value = json_loadb(buf_str(&raw).ptr, raw.len, JSON_DECODE_ANY, NULL);
@@ -341,6 +358,8 @@ int cli_call(struct cli *cli, const char *method, const char *path,
         result = 3;
         goto out;
     }
+    if (cli->json && etag[0] && json_is_object(value))
+        json_object_set_new(value, "etag", json_string(etag));
     *answer = value;
     value = NULL;
     result = 0;
