@@ -80,22 +80,31 @@ enum err disposal_list(struct admin_call *call, json_t **out)
     return ERR_OK;
 }
 
+static void bind_wanted(struct db_statement *s, struct str subject,
+    struct str class, struct str last)
+{
+    db_bind_text(s, 1, subject);
+    db_bind_text(s, 2, class);
+    db_bind_text(s, 3, last);
+}
+
 enum err disposal_keys(struct admin_call *call, struct str subject,
-    struct disposal_key **out, size_t *count)
+    struct str class, struct str last, struct disposal_key **out, size_t *count)
 {
     struct db_statement *s;
     struct disposal_key *keys;
     size_t room = 0;
     enum err err = db_prepare(call->persons,
         "SELECT id, subject, month, class FROM sealing_key WHERE "
-        "length(wrapped) > 0 AND (?1 = '' OR subject = ?1) "
+        "length(wrapped) > 0 AND (?1 = '' OR subject = ?1) AND "
+        "(?2 = '' OR class = ?2) AND (?3 = '' OR month <= ?3) "
         "ORDER BY month, subject, class",
         &s, &call->info);
 
     *count = 0;
     if (err)
         return err;
-    db_bind_text(s, 1, subject);
+    bind_wanted(s, subject, class, last);
     while ((err = db_step(s, &call->info)) == ERR_OK)
         room++;
     if (err != ERR_NOTFOUND)
@@ -103,7 +112,7 @@ enum err disposal_keys(struct admin_call *call, struct str subject,
     keys = ARENA_ARRAY(call->arena, room + 1, struct disposal_key);
     if (!keys)
         return FAIL(call, ERR_NOMEM, "out of memory");
-    db_bind_text(s, 1, subject);
+    bind_wanted(s, subject, class, last);
     while ((err = db_step(s, &call->info)) == ERR_OK && *count < room)
         keys[(*count)++] = (struct disposal_key){admin_column(call, s, 0),
             admin_column(call, s, 1), admin_column(call, s, 2),

@@ -261,7 +261,8 @@ static enum err set_reach(
     if (!err)
         err = count_records(call, &filter, &pairs, &pair_count, &records);
     if (!err)
-        err = disposal_keys(call, STR(""), &keys, &count);
+        err =
+            disposal_keys(call, hold->caller, STR(""), STR(""), &keys, &count);
     if (err)
         return err;
     pinned = ARENA_ARRAY(call->arena, count + 1, struct str);

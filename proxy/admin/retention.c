@@ -115,54 +115,74 @@ int64_t retention_expiry(const struct retention *retention,
 struct sorted_out {
     struct disposal_key *expired;
     size_t expired_count;
-    int64_t held, unknown;
+    int64_t held;
     size_t digest_keys; /* destroyed */
     json_t *holds;      /* name -> keys */
 };
 
+static void sort_one(struct admin_call *call, const struct holds *holds,
+    const struct disposal_key *key, struct sorted_out *out)
+{
+    const struct hold *hold = holds_pinning(holds, key->subject, key->month);
+    const char *name;
+
+    if (!hold) {
+        out->expired[out->expired_count++] = *key;
+        return;
+    }
+    out->held++;
+    name = arena_printf(call->arena, "%.*s", STR_ARG(hold->name));
+    if (name)
+        admin_set_int(out->holds, name,
+            json_integer_value(json_object_get(out->holds, name)) + 1);
+}
+
+/* The keys of one class: no month that ends behind `now` less the period. */
+static enum err sort_class(struct admin_call *call,
+    const struct retention *retention, const struct retention_class *class,
+    const struct holds *holds, struct sorted_out *out)
+{
+    int64_t days =
+        class->days > retention->lock_days ? class->days : retention->lock_days;
+    int64_t now = clock_now();
+    char last[CLOCK_TEXT_LENGTH];
+    struct disposal_key *keys, *all;
+    size_t count = 0;
+    enum err err;
+
+    clock_format(last, now - days * DAY_US);
+    err = disposal_keys(
+        call, STR(""), class->name, str_make(last, 7), &keys, &count);
+    if (err)
+        return err;
+    all = ARENA_ARRAY(
+        call->arena, out->expired_count + count + 1, struct disposal_key);
+    if (!all)
+        return FAIL(call, ERR_NOMEM, "out of memory");
+    if (out->expired_count > 0)
+        memcpy(all, out->expired, out->expired_count * sizeof *all);
+    out->expired = all;
+    for (size_t i = 0; i < count; i++)
+        if (now >= retention_expiry(retention, class, keys[i].month))
+            sort_one(call, holds, &keys[i], out);
+    return ERR_OK;
+}
+
+/* (A key of a class that is not there is kept: none can be removed.) */
 static enum err sort_out(struct admin_call *call, struct sorted_out *out)
 {
     struct retention retention;
     struct holds holds;
-    struct disposal_key *keys;
-    size_t count;
-    int64_t now = clock_now();
     enum err err = retention_load(call, &retention);
 
     *out = (struct sorted_out){.holds = json_object()};
     if (!err)
         err = holds_load(call, &holds);
     if (!err)
-        err = disposal_keys(call, STR(""), &keys, &count);
-    if (err)
-        return err;
-    err = digest_keys_expire(call, &retention, &holds, &out->digest_keys);
-    if (err)
-        return err;
-    out->expired = keys;
-    for (size_t i = 0; i < count; i++) {
-        const struct retention_class *class =
-            retention_find(&retention, keys[i].class);
-        const struct hold *hold;
-        const char *name;
-        if (!class) {
-            out->unknown++;
-            continue;
-        }
-        if (now < retention_expiry(&retention, class, keys[i].month))
-            continue;
-        hold = holds_pinning(&holds, keys[i].subject, keys[i].month);
-        if (!hold) {
-            out->expired[out->expired_count++] = keys[i];
-            continue;
-        }
-        out->held++;
-        name = arena_printf(call->arena, "%.*s", STR_ARG(hold->name));
-        if (name)
-            admin_set_int(out->holds, name,
-                json_integer_value(json_object_get(out->holds, name)) + 1);
-    }
-    return ERR_OK;
+        err = digest_keys_expire(call, &retention, &holds, &out->digest_keys);
+    for (size_t i = 0; !err && i < retention.count; i++)
+        err = sort_class(call, &retention, &retention.classes[i], &holds, out);
+    return err;
 }
 
 static enum err dispose(struct admin_call *call,
@@ -279,12 +299,27 @@ static enum err teams_json(struct admin_call *call, json_t **out)
     return ERR_OK;
 }
 
+static enum err count_keys(struct admin_call *call, int64_t *count)
+{
+    struct db_statement *s;
+    enum err err = db_prepare(call->persons,
+        "SELECT count(*) FROM sealing_key WHERE length(wrapped) > 0", &s,
+        &call->info);
+
+    if (err)
+        return err;
+    err = db_step(s, &call->info);
+    if (!err)
+        *count = db_column_int(s, 0);
+    db_reset(s);
+    return err;
+}
+
 enum err handle_retention_show(struct admin_call *call)
 {
     struct retention retention;
     json_t *answer, *classes = json_array(), *teams = NULL, *disposals = NULL;
-    struct disposal_key *keys;
-    size_t count = 0;
+    int64_t count = 0;
     enum err err = retention_load(call, &retention);
 
     for (size_t i = 0; !err && i < retention.count; i++)
@@ -295,7 +330,7 @@ enum err handle_retention_show(struct admin_call *call)
     if (!err)
         err = disposal_list(call, &disposals);
     if (!err)
-        err = disposal_keys(call, STR(""), &keys, &count);
+        err = count_keys(call, &count);
     if (err) {
         json_decref(classes);
         json_decref(teams);
@@ -306,7 +341,7 @@ enum err handle_retention_show(struct admin_call *call)
     admin_set(answer, "classes", classes);
     admin_set(answer, "teams", teams);
     admin_set_int(answer, "lockDays", retention.lock_days);
-    admin_set_int(answer, "keys", (int64_t)count);
+    admin_set_int(answer, "keys", count);
     admin_set(answer, "disposals", disposals);
     return admin_answer(call, 200, answer);
 }

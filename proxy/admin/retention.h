@@ -90,9 +90,11 @@ enum err disposal_finish(
 enum err disposal_resume(struct admin_call *call, size_t *count) MUSTCHECK;
 enum err disposal_list(struct admin_call *call, json_t **out) MUSTCHECK;
 json_t *disposal_json(const struct disposal *disposal);
-/* Keys that are not destroyed; subject empty: everyone's. In the arena. */
+/* Keys that are not destroyed; subject or class empty: any; of months up to
+ * last ("2026-11"; empty: any). In the arena. */
 enum err disposal_keys(struct admin_call *call, struct str subject,
-    struct disposal_key **out, size_t *count) MUSTCHECK;
+    struct str class, struct str last, struct disposal_key **out,
+    size_t *count) MUSTCHECK;
 
 /* Destroys digest keys that were replaced longer ago than the longest period;
  * none while a hold stands. *count of them. (digest_keys.c) */

@@ -400,7 +400,8 @@ static enum err erase(struct admin_call *call, struct str subject,
 {
     struct disposal_key *keys = NULL;
     size_t count = 0;
-    enum err err = disposal_keys(call, subject, &keys, &count);
+    enum err err =
+        disposal_keys(call, subject, STR(""), STR(""), &keys, &count);
 
     if (!err)
         err = leave_exempt(call, keys, &count, exempt);

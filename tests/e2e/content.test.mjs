@@ -193,6 +193,17 @@ test('only auditors and administrators read it', async () => {
   assert.ok(!run.stdout.includes(CANARY));
 });
 
+test('a backup has what was kept, and it opens where it is put back', async () => {
+  const answer = await world.chat(key);
+  const id = answer.headers['x-request-id'];
+  await world.record(id);
+  const tar = join(world.dir, 'backup.tar'), to = join(world.dir, 'put-back');
+  world.cli('backup', tar, '--keys', 'with');
+  world.run('restore', tar, to);
+  const kept = JSON.parse(world.run('-C', to, 'audit', 'content', id, '--json'));
+  assert.deepEqual([kept.request.state, kept.answer.text], ['open', answer.body]);
+});
+
 test('verification names a file that was altered, swapped or removed', async () => {
   assert.equal(verify().status, 0);
   const ids = [];
