@@ -144,9 +144,10 @@ enum err question_init(struct question *question, const struct audit_filter *f,
 {
     const struct str *const request_fields[] = {&f->caller, &f->team, &f->model,
         &f->engine, &f->action, &f->decision, &f->policy, &f->status,
-        &f->outcome};
+        &f->outcome, &f->code, &f->quota, &f->stage, &f->version};
     static const char *const request_names[] = {"caller", "team", "model",
-        "engine", "action", "decision", "policy", "status", "outcome", NULL};
+        "engine", "action", "decision", "policy", "status", "outcome", "code",
+        "quota", "stage", "version", NULL};
     const struct str *const event_fields[] = {&f->actor, &f->object};
     static const char *const event_names[] = {"actor", "object", NULL};
     const char *request = first_set(request_fields, request_names);
@@ -225,8 +226,8 @@ static enum err query_one(struct audit_index *index, size_t at,
             !query_is_outside(&state, question->filter))
             err = query_file(db, question, &state, list, seen, info);
         else
-            *seen = (struct words_seen){
-                true, true, true, true, true, true, true, true, true, true};
+            *seen = (struct words_seen){true, true, true, true, true, true,
+                true, true, true, true, true, true, true};
     }
     db_rollback(db);
     return err;
@@ -251,6 +252,9 @@ static const char *hint(struct arena *arena, const struct audit_filter *f,
         {"action", f->action, seen->action},
         {"actor", f->actor, seen->actor},
         {"object", f->object, seen->object},
+        {"code", f->code, seen->code},
+        {"quota", f->quota, seen->quota},
+        {"stage", f->stage, seen->stage},
     };
     for (size_t i = 0; i < sizeof(words) / sizeof(words[0]); i++)
         if (words[i].value.len > 0 && !words[i].seen)

@@ -25,6 +25,7 @@ struct audit_names {
 
 #define AUDIT_LIMIT_DEFAULT 50
 #define AUDIT_LIMIT_MAX 10000
+#define AUDIT_SEARCH_MAX 200 /* bytes of text that is looked for */
 
 /* Empty or 0: any. Texts are borrowed. Set by audit_filter_set. */
 struct audit_filter {
@@ -40,6 +41,9 @@ struct audit_filter {
     struct str type;     /* "request.denied", "admin.team.added", or a family:
                             "request", "admin" */
     struct str actor, object;
+    struct str code, quota, stage; /* of a denial */
+    struct str version;            /* of the policy, in digits */
+    struct str text;               /* in the reason, ASCII case ignored */
     bool oldest_first;
     bool has_after;
     uint64_t after; /* the last row of the page before: its seq */
@@ -57,6 +61,12 @@ struct audit_filter {
     X("engine", "NAME", "the engine that served it")                           \
     X("decision", "permit|deny", "what was decided")                           \
     X("policy", "ID", "a rule that decided, by its @id")                       \
+    X("version", "N", "the policy version that decided")                       \
+    X("code", "WORD", "of a denial: policy_denied, insufficient_quota ...")    \
+    X("stage", "WORD", "of a denial: plan, decide, reserve ...")               \
+    X("quota", "ID", "the quota that refused")                                 \
+    X("text", "WORDS",                                                         \
+        "what stands in the reason or in the words of a denial")               \
     X("status", "CODE", "the answer's status: 403, or a class: 4xx")           \
     X("outcome", "WORD",                                                       \
         "how it ended: ok, cut, client_gone, engine_error, interrupted, "      \

@@ -9,12 +9,13 @@
  * fewest rows to read in the range of time, counted up to a bound. A condition
  * with several values (4xx, admin) is searched value by value. */
 #include "audit/index_places.h"
+#include "lib/encode.h"
 #include "audit/query_priv.h"
 
 #include <stdio.h>
 
 #define VALUES_MAX 128
-#define CONDITIONS_MAX 16
+#define CONDITIONS_MAX 24
 #define COUNT_MOST 20000 /* a count stops here: "many" */
 
 enum shape {
@@ -45,6 +46,7 @@ struct search {
     void (*read)(
         struct db_statement *s, struct audit_row *row, struct row_list *list);
     struct condition conditions[CONDITIONS_MAX];
+    char looked_for[2 * AUDIT_SEARCH_MAX + 80]; /* the SQL of filter.text */
 };
 
 /* --- Conditions
@@ -511,6 +513,29 @@ static void where_permitted(struct search *search, bool permitted)
     condition->values[condition->count++] = permitted;
 }
 
+/* No index: the rows that the other filters leave are read, newest first,
+ * until the page is full. The text goes in as hexadecimal digits. */
+static void where_text(struct search *search, struct str text)
+{
+    char hex[2 * AUDIT_SEARCH_MAX + 1];
+    if (text.len == 0 || text.len > AUDIT_SEARCH_MAX)
+        return;
+    hex_write(hex, text.ptr, text.len);
+    snprintf(search->looked_for, sizeof(search->looked_for),
+        "instr(lower(r.reason), lower(CAST(x'%s' AS TEXT))) > 0", hex);
+    (void)add_condition(search, SHAPE_PLAIN, search->looked_for);
+}
+
+static void where_version(struct search *search, struct str version)
+{
+    uint64_t number;
+    if (version.len == 0 || str_to_u64(version, &number) != ERR_OK)
+        return;
+    struct condition *condition =
+        add_condition(search, SHAPE_COLUMN, "policy_version");
+    condition->values[condition->count++] = (int64_t)number;
+}
+
 static enum err where_request_type(struct search *search)
 {
     struct str type = search->question->filter->type;
@@ -555,6 +580,9 @@ static enum err where_request(struct search *search, struct words_seen *seen)
         {SHAPE_COLUMN, "engine", PLACE_ENGINE, f->engine, &seen->engine},
         {SHAPE_COLUMN, "route", PLACE_ROUTE, f->route, &seen->route},
         {SHAPE_COLUMN, "action", PLACE_NONE, f->action, &seen->action},
+        {SHAPE_COLUMN, "code", PLACE_CODE, f->code, &seen->code},
+        {SHAPE_COLUMN, "quota", PLACE_NONE, f->quota, &seen->quota},
+        {SHAPE_COLUMN, "stage", PLACE_NONE, f->stage, &seen->stage},
     };
     enum err err = ERR_OK;
     for (size_t i = 0; err == ERR_OK && i < sizeof(words) / sizeof(words[0]);
@@ -572,6 +600,8 @@ static enum err where_request(struct search *search, struct words_seen *seen)
             "SELECT value, '' FROM place WHERE field = " PLACE_STATUS_TEXT
             " AND value > ?1 ORDER BY value LIMIT 1",
             status_wanted);
+    where_version(search, f->version);
+    where_text(search, f->text);
     if (err == ERR_OK && f->decision.len > 0)
         where_permitted(search, str_equal(f->decision, STR("permit")));
     if (err == ERR_OK && f->type.len > 0)
@@ -653,6 +683,7 @@ static enum err where_event(struct search *search, struct words_seen *seen)
     if (err == ERR_OK)
         err = where_word(search, SHAPE_COLUMN, "route", NULL, PLACE_NONE,
             f->route, &seen->route);
+    where_text(search, f->text);
     if (err == ERR_OK && f->type.len > 0)
         err = where_some(search, "type", "event_type", PLACE_NONE,
             "SELECT type, text FROM event INDEXED BY event_type JOIN word "

@@ -115,6 +115,28 @@ static enum err set_status(
     return ERR_OK;
 }
 
+static enum err set_version(
+    struct str *field, struct str value, struct errinfo *info)
+{
+    uint64_t number;
+    if (str_to_u64(value, &number) != ERR_OK || number > INT32_MAX)
+        return errinfo_set(info, ERR_INVALID,
+            "version: \"%.*s\" is no number of a policy version",
+            STR_ARG(value));
+    *field = value;
+    return ERR_OK;
+}
+
+static enum err set_search(
+    struct str *field, struct str value, struct errinfo *info)
+{
+    if (value.len == 0 || value.len > AUDIT_SEARCH_MAX)
+        return errinfo_set(info, ERR_INVALID,
+            "text: from 1 to %d bytes are looked for", AUDIT_SEARCH_MAX);
+    *field = value;
+    return ERR_OK;
+}
+
 static const char *const families[] = {"request", "auth", "admin", "policy",
     "engine", "system", "audit", "change", "unreadable", NULL};
 static const char *const request_types[] = {"admitted", "denied", "completed",
@@ -180,6 +202,9 @@ static enum err set_text(struct audit_filter *filter, struct str name,
         {STR_INIT("id"), &filter->id},
         {STR_INIT("actor"), &filter->actor},
         {STR_INIT("object"), &filter->object},
+        {STR_INIT("code"), &filter->code},
+        {STR_INIT("quota"), &filter->quota},
+        {STR_INIT("stage"), &filter->stage},
     };
     *found = false;
     for (size_t i = 0; i < sizeof(texts) / sizeof(texts[0]); i++) {
@@ -212,6 +237,10 @@ enum err audit_filter_set(struct audit_filter *filter, struct str name,
     if (str_equal(name, STR("until")))
         return set_time(
             &filter->until_us, "until", value, now_us, zone, true, info);
+    if (str_equal(name, STR("version")))
+        return set_version(&filter->version, value, info);
+    if (str_equal(name, STR("text")))
+        return set_search(&filter->text, value, info);
     if (str_equal(name, STR("decision")))
         return set_word(&filter->decision, "decision", value, decisions, info);
     if (str_equal(name, STR("outcome")))

@@ -22,6 +22,7 @@ struct audit_row *row_list_add(struct row_list *list);
  * answer. */
 struct words_seen {
     bool caller, key, team, model, engine, policy, route, action, actor, object;
+    bool code, quota, stage;
 };
 
 /* Which rows are asked for; checked once. */

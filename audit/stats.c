@@ -224,9 +224,8 @@ static enum err take_row(
 /* --- One file --------------------------------------------------------------
  */
 
-/* from, to: only these entries; both 0: all. */
-static void build(struct counting *c, struct str source, struct str where,
-    uint64_t from, uint64_t to, struct buf *sql)
+static void build(
+    struct counting *c, struct str source, struct str where, struct buf *sql)
 {
     bool team = false, policy = false;
     for (size_t i = 0; i < c->by_count; i++) {
@@ -251,9 +250,6 @@ static void build(struct counting *c, struct str source, struct str where,
         buf_append_str(sql, STR(" AND t.list = r.teams"));
     if (policy)
         buf_append_str(sql, STR(" AND o.list = r.policies"));
-    if (to > 0)
-        buf_printf(sql, " AND r.seq >= %llu AND r.seq < %llu",
-            (unsigned long long)from, (unsigned long long)to);
     buf_append_str(sql, STR(" GROUP BY "));
     for (size_t i = 0; i < c->by_count; i++)
         buf_printf(sql, "%s%zu", i ? ", " : "", i + 1);
@@ -271,19 +267,23 @@ static enum err take_rows(struct counting *c, struct db *db, struct buf *sql)
     return err == ERR_NOTFOUND ? ERR_OK : err;
 }
 
+/* Of the file's entries those in [from, to). */
 static enum err count_rows(struct counting *c, struct db *db,
     const struct index_state *state, uint64_t from, uint64_t to)
 {
+    struct index_state part = *state;
     struct words_seen seen = {0};
     struct buf source, where, sql;
     bool none;
     buf_init(&source, 65536);
     buf_init(&where, 65536);
     buf_init(&sql, 65536);
-    enum err err = query_source(db, state, &c->question, c->question.requests,
+    part.first = from;
+    part.next = to;
+    enum err err = query_source(db, &part, &c->question, c->question.requests,
         &seen, &source, &where, &none, c->info);
     if (err == ERR_OK && !none) {
-        build(c, buf_str(&source), buf_str(&where), from, to, &sql);
+        build(c, buf_str(&source), buf_str(&where), &sql);
         err = take_rows(c, db, &sql);
     }
     buf_fini(&source);
@@ -306,7 +306,8 @@ static const char *table_of_sums(const struct counting *c)
     const struct audit_filter *f = c->question.filter;
     const struct str *const narrow[] = {&f->id, &f->caller, &f->key, &f->team,
         &f->model, &f->engine, &f->action, &f->route, &f->decision, &f->policy,
-        &f->status, &f->outcome, &f->actor, &f->object};
+        &f->status, &f->outcome, &f->actor, &f->object, &f->code, &f->quota,
+        &f->stage, &f->version, &f->text};
     bool hourly = f->since_us % HOUR_US == 0 && f->until_us % HOUR_US == 0;
     bool daily = f->since_us % DAY_US == 0 && f->until_us % DAY_US == 0;
     if (!c->question.requests || f->has_after ||
@@ -385,7 +386,7 @@ static enum err count_file(
     if (err != ERR_OK)
         return err;
     if (!there)
-        return count_rows(c, db, state, 0, 0);
+        return count_rows(c, db, state, state->first, state->next);
     err = count_sums(c, db, table);
     return err == ERR_OK ? count_rest(c, db, state) : err;
 }

@@ -192,8 +192,8 @@ int cli_run_subject(struct cli *cli);
 extern const struct cli_option cli_retention_options[4], cli_hold_options[6],
     cli_subject_options[2];
 extern const struct cli_option cli_content_options[1];
-extern const struct cli_option cli_stats_options[22], cli_gaps_options[3],
-    cli_sample_options[5], cli_access_options[4], cli_report_options[22];
+extern const struct cli_option cli_stats_options[27], cli_gaps_options[3],
+    cli_sample_options[5], cli_access_options[4], cli_report_options[27];
 extern const struct cli_option cli_redecide_options[1], cli_past_options[3],
     cli_reconcile_options[6];
 int cli_run_redecide(struct cli *cli);
@@ -204,7 +204,7 @@ int cli_run_backup(struct cli *cli);
 int cli_run_restore(struct cli *cli);
 int cli_run_export(struct cli *cli);
 int cli_run_bundle(struct cli *cli);
-extern const struct cli_option cli_export_options[25], cli_bundle_options[22];
+extern const struct cli_option cli_export_options[30], cli_bundle_options[27];
 /* A bare date means the day of whoever asks: since and until are made exact.
  * False: said. */
 bool cli_exact_times(struct cli *cli, json_t *body);

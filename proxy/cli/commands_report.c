@@ -18,7 +18,7 @@
         "csv", NULL, CLI_FLAG, NULL, "RFC 4180 instead of a table"             \
     }
 
-const struct cli_option cli_stats_options[22] = {
+const struct cli_option cli_stats_options[27] = {
     AUDIT_FILTERS(FILTER_OPTION){"by", "WORDS", CLI_TEXT, "by",
         "what is counted (day): up to three of hour, day, month, caller, key, "
         "team, model, engine, route, action, decision, policy, version, "
@@ -391,7 +391,7 @@ static const struct report reports[] = {
         "outcome=cut", NULL, NULL},
 };
 
-const struct cli_option cli_report_options[22] = {
+const struct cli_option cli_report_options[27] = {
     AUDIT_FILTERS(FILTER_OPTION){
         "longer", "TIME", CLI_TEXT, "longer", "gaps: of at least this (1h)"},
     CSV_OPTION};

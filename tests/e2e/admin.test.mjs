@@ -408,7 +408,7 @@ test('audit and anchors', async () => {
   await call('getLogFile', { params: { file: 'tile/x/000' }, status: 404 });
   // Every filter that the document names is one.
   const filters = { since: '1d', until: '2099-01-01', caller: 'eve', key: request.key, team: 'lab', model: 'big', engine: 'local', decision: 'permit',
-    policy: 'x', status: '2xx', outcome: 'ok', type: 'request', route: '/v1/chat/completions', action: 'chat', id: request.id, actor: 'a-admin',
+    policy: 'x', version: '1', code: 'policy_denied', stage: 'decide', quota: 'quo_x', text: 'no rule', status: '2xx', outcome: 'ok', type: 'request', route: '/v1/chat/completions', action: 'chat', id: request.id, actor: 'a-admin',
     object: 'big', order: 'oldest', after: 0, limit: 1 };
   assert.deepEqual(Object.keys(filters).sort(), operations.get('queryRecords').parameters.map((one) => one.name).sort());
   for (const [name, value] of Object.entries(filters)) await call('queryRecords', { query: { [name]: value } });

@@ -60,6 +60,25 @@ test('permits, forbids, quota denials and refusals before the rules come out the
   assert.match(run('audit', 'redecide', 'nonsense').text, /nonsense/);
 });
 
+test('denials are found by code, stage, quota, version and words', () => {
+  const query = (...args) => JSON.parse(run('audit', 'query', '--json', ...args).out);
+  const found = (...args) => query(...args).rows.map((row) => row.id);
+  const denials = (...args) => found(...args).filter((one) => Object.values(ids).includes(one)).sort();
+  const quota = query('--id', ids.quota).rows.find((row) => row.kind === 'request').quota;
+  assert.deepEqual(denials('--code', 'policy_denied'), [ids.forbid]);
+  assert.deepEqual(denials('--code', 'model_not_found'), [ids.unknown]);
+  assert.deepEqual(denials('--quota', quota), [ids.quota]);
+  assert.deepEqual(denials('--stage', 'reserve'), [ids.quota, ids.rate].sort());
+  assert.deepEqual(denials('--text', 'DOES NOT EXIST here'), [ids.unknown]);
+  assert.deepEqual(denials('--text', "'--", '--decision', 'deny'), []);
+  assert.equal(denials('--version', '1').length, Object.keys(ids).length);
+  assert.deepEqual(denials('--version', '77'), []);
+  assert.match(run('audit', 'query', '--code', 'no_such').text, /names the code "no_such"/);
+  assert.match(run('audit', 'query', '--version', 'one').text, /no number of a policy version/);
+  const { groups } = JSON.parse(run('audit', 'stats', '--by', 'code', '--stage', 'reserve', '--json').out);
+  assert.equal(groups.reduce((sum, group) => sum + group.requests, 0), 2);
+});
+
 test('they still do when everything has changed since', { timeout: 60000 }, async () => {
   const rules = join(world.dir, 'rules.cedar');
   writeFileSync(rules, `@id("nobody") @title("Nobody at all")
