@@ -132,8 +132,18 @@ void policy_set_obligations(
     *out = (struct policy_obligations){.max_tokens = rule->max_tokens,
         .engine = rule->engine,
         .record_full = rule->record_full,
+        .priority = rule->priority,
         .retain = rule->retain_mask,
         .require_stream = rule->require_stream};
+}
+
+bool policy_obligations_same(
+    const struct policy_obligations *a, const struct policy_obligations *b)
+{
+    return a->max_tokens == b->max_tokens && a->record_full == b->record_full &&
+           a->require_stream == b->require_stream &&
+           a->priority == b->priority && a->conflict == b->conflict &&
+           str_equal(a->engine, b->engine);
 }
 
 /* --- Two rules --------------------------------------------------------------

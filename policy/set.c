@@ -7,9 +7,11 @@
 #include "policy/policy_priv.h"
 
 #include "policy/cedar/validate.h"
+#include "policy/vocabulary.h"
 
 #include "lib/must.h"
 
+#include <ctype.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -34,12 +36,39 @@ void policy_finding(
             "%.128s:%d:%d: %s", findings->name, line, column, text);
 }
 
+/* "is `tokens` meant?", found at `context.input.token`: what the vocabulary
+ * calls context.input.tokens, or NULL. */
+static const char *word_for(struct str source, const struct cedar_diagnostic *d)
+{
+    static const char is[] = "; is `", meant[] = "` meant?";
+    const char *hint = strstr(d->text, is);
+    const char *end = hint ? strstr(hint, meant) : NULL;
+    const struct cedar_words *words = &policy_vocabulary.attributes;
+    char path[256];
+    size_t start = d->offset;
+    if (end == NULL || d->offset > source.len)
+        return NULL;
+    hint += sizeof(is) - 1;
+    while (start > 0 &&
+           (isalnum((unsigned char)source.ptr[start - 1]) ||
+               source.ptr[start - 1] == '.' || source.ptr[start - 1] == '_'))
+        start--;
+    (void)snprintf(path, sizeof(path), "%.*s%.*s", (int)(d->offset - start),
+        source.ptr + start, (int)(end - hint), hint);
+    for (size_t i = 0; i < words->count; i++)
+        if (strcmp(words->items[i].key, path) == 0)
+            return words->items[i].words[CEDAR_ENGLISH];
+    return NULL;
+}
+
 static void take_diagnostics(struct policy_findings *findings,
     const struct cedar_diagnostics *diagnostics)
 {
     for (size_t i = 0; i < diagnostics->count; i++) {
         const struct cedar_diagnostic *d = &diagnostics->items[i];
-        policy_finding(findings, d->offset, "%s", d->text);
+        const char *word = word_for(findings->source, d);
+        policy_finding(findings, d->offset, "%s%s%s%s", d->text,
+            word ? " (" : "", word ? word : "", word ? ")" : "");
     }
     if (diagnostics->dropped > 0)
         buf_printf(findings->out, "%s: and %zu more\n", findings->name,

@@ -4,18 +4,11 @@
  * the active rules have decided. Nothing of the exchange changes by it, and a
  * worker spends at most SHARE_US on it per request, in the mean: a candidate
  * that needs longer is asked about fewer requests. */
+#include "policy/explain.h"
 #include "proxy/exchange_priv.h"
 #include "proxy/shadow.h"
 
 #define SHARE_US 20
-
-static bool bound_same(
-    const struct policy_obligations *a, const struct policy_obligations *b)
-{
-    return a->max_tokens == b->max_tokens && a->record_full == b->record_full &&
-           a->require_stream == b->require_stream &&
-           str_equal(a->engine, b->engine);
-}
 
 /* The decision that speaks for all: the first permitted one, or the first. */
 static const struct policy_decision *active_decision(const struct exchange *x)
@@ -32,7 +25,7 @@ static enum shadow_kind compare(
     if (active->permitted != other->permitted)
         return active->permitted ? SHADOW_NEWLY_DENIED : SHADOW_NEWLY_PERMITTED;
     if (active->permitted &&
-        !bound_same(&active->obligations, &other->obligations))
+        !policy_obligations_same(&active->obligations, &other->obligations))
         return SHADOW_BOUND_OTHERWISE;
     return SHADOW_SAME;
 }

@@ -34,44 +34,42 @@ static const char *outcome_word(enum cedar_outcome outcome)
     return "";
 }
 
+/* takes value */
+static void add_obligation(json_t *list, const struct policy_set *set,
+    size_t at, const char *name, json_t *value, bool binds)
+{
+    json_t *one = json_object();
+
+    admin_set_text(one, "obligation", str_from(name));
+    admin_set(one, "value", value);
+    admin_set_text(one, "rule", policy_set_id(set, at));
+    admin_set_bool(one, "binds", binds);
+    json_array_append_new(list, one);
+}
+
 /* What the rule binds, and whether the strictest of all is its own. */
 static void add_obligations(json_t *list, const struct policy_set *set,
     size_t at, const struct policy_obligations *united)
 {
+    static const char *const words[] = {"priority", "retain", "redact"};
     struct policy_obligations own;
-    struct {
-        const char *name;
-        bool has, binds;
-        json_t *value;
-    } all[4];
+    struct str value;
 
     policy_set_obligations(set, at, &own);
-    all[0].name = "maxTokens";
-    all[0].has = own.max_tokens >= 0;
-    all[0].binds = own.max_tokens == united->max_tokens;
-    all[0].value = json_integer(own.max_tokens);
-    all[1].name = "engine";
-    all[1].has = own.engine.len > 0;
-    all[1].binds = !united->conflict;
-    all[1].value = admin_text(own.engine);
-    all[2].name = "recordFull";
-    all[2].has = all[2].binds = own.record_full;
-    all[2].value = json_true();
-    all[3].name = "requireStream";
-    all[3].has = all[3].binds = own.require_stream;
-    all[3].value = json_true();
-    for (size_t i = 0; i < 4; i++) {
-        json_t *one;
-        if (all[i].has) {
-            one = json_object();
-            admin_set_text(one, "obligation", str_from(all[i].name));
-            admin_set(one, "value", json_incref(all[i].value));
-            admin_set_text(one, "rule", policy_set_id(set, at));
-            admin_set_bool(one, "binds", all[i].binds);
-            json_array_append_new(list, one);
-        }
-        json_decref(all[i].value);
-    }
+    if (own.max_tokens >= 0)
+        add_obligation(list, set, at, "maxTokens", json_integer(own.max_tokens),
+            own.max_tokens == united->max_tokens);
+    if (own.engine.len > 0)
+        add_obligation(
+            list, set, at, "engine", admin_text(own.engine), !united->conflict);
+    if (own.record_full)
+        add_obligation(list, set, at, "recordFull", json_true(), true);
+    if (own.require_stream)
+        add_obligation(list, set, at, "requireStream", json_true(), true);
+    for (size_t i = 0; i < sizeof words / sizeof words[0]; i++)
+        if (policy_set_annotation(set, at, str_from(words[i]), &value))
+            add_obligation(list, set, at, words[i], admin_text(value),
+                i > 0 || own.priority == united->priority);
 }
 
 enum err rules_explain(struct admin_call *call,

@@ -181,14 +181,6 @@ static void ask_set(struct replaying *r, const struct replayed_question *q,
     }
 }
 
-static bool bound_same(
-    const struct policy_obligations *a, const struct policy_obligations *b)
-{
-    return a->max_tokens == b->max_tokens && a->record_full == b->record_full &&
-           a->require_stream == b->require_stream &&
-           str_equal(a->engine, b->engine);
-}
-
 static void compare(struct replaying *r, const struct replayed_question *q,
     const struct verdict *before, const struct verdict *after)
 {
@@ -203,7 +195,8 @@ static void compare(struct replaying *r, const struct replayed_question *q,
         add_sample(r, q, before, after);
     } else if (after->permitted) {
         r->other_engines += before->targets != after->targets;
-        r->bound_otherwise += !bound_same(&before->bound, &after->bound);
+        r->bound_otherwise +=
+            !policy_obligations_same(&before->bound, &after->bound);
     }
 }
 

@@ -280,6 +280,8 @@ static int explain_record(struct cli *cli)
     if (stage[0] && strcmp(stage, "decide") != 0)
         cli_print_done(
             "  and refused after that, at the stage {stage}: {code}", answer);
+    if (!stage[0] && !json_is_true(json_object_get(answer, "recorded")))
+        puts("  and let through all the same: an emergency had been declared");
     print_explanation(cli, answer);
     if (json_object_get(answer, "permitted") !=
         json_object_get(answer, "recorded"))

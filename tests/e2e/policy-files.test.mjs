@@ -28,7 +28,7 @@ test('validate: our own rules against our own schema', () => {
   assert.equal(run(['validate', starter]).code, 0);
   const wrong = run(['validate', '-'], '@id("a") @title("b")\npermit(principal, action, resource)\nwhen { context.input.token > 1 };');
   assert.equal(wrong.code, 1);
-  assert.match(wrong.err, /standard input:3:\d+: .*`token`.*`tokens` meant/);
+  assert.match(wrong.err, /standard input:3:\d+: .*`token`.*`tokens` meant\? \(the number of input tokens\)/);
 });
 
 test('validate --schema: any policies, as text and as JSON', () => {
