@@ -474,15 +474,22 @@ static void write_long(struct json_writer *w, int64_t value)
 
 static void write_decimal(struct json_writer *w, int64_t ten_thousandths)
 {
-    char text[32];
-    uint64_t size = ten_thousandths < 0 ? 0 - (uint64_t)ten_thousandths
+    char text[32], *at = text + sizeof(text);
+    uint64_t rest = ten_thousandths < 0 ? 0 - (uint64_t)ten_thousandths
                                         : (uint64_t)ten_thousandths;
-    int length = snprintf(text, sizeof(text), "%s%llu.%04u",
-        ten_thousandths < 0 ? "-" : "", (unsigned long long)(size / 10000),
-        (unsigned)(size % 10000));
-    while (text[length - 1] == '0' && text[length - 2] != '.')
-        text[--length] = '\0';
-    write_extension(w, "decimal", text);
+    *--at = '\0';
+    char *end = at;
+    for (int i = 0; i < 4; i++, rest /= 10)
+        *--at = (char)('0' + rest % 10);
+    while (end - at > 1 && end[-1] == '0')
+        *--end = '\0';
+    *--at = '.';
+    do
+        *--at = (char)('0' + rest % 10);
+    while ((rest /= 10) > 0);
+    if (ten_thousandths < 0)
+        *--at = '-';
+    write_extension(w, "decimal", at);
 }
 
 static void write_datetime(struct json_writer *w, int64_t time_us)
@@ -537,40 +544,59 @@ static void write_value(
     MUST(false); /* no such member above */
 }
 
+/* Literal names: what is checked of a key the compiler has checked. */
+static void write_member_key(struct json_writer *w, enum member member)
+{
+    switch (member) {
+#define X(record, member, name)                                                \
+    case member:                                                               \
+        json_write_key(w, STR(name));                                          \
+        return;
+        MEMBERS(X)
+#undef X
+    case MEMBER_COUNT:
+        break;
+    }
+    MUST(false);
+}
+
+static void write_record_key(struct json_writer *w, enum record_id record)
+{
+    static const struct str names[RECORDS] = {
+        [AUTH] = STR_INIT("auth"),
+        [CERTIFICATE] = STR_INIT("certificate"),
+        [END_USER] = STR_INIT("endUser"),
+        [INPUT] = STR_INIT("input"),
+        [PARAMS] = STR_INIT("params"),
+        [REQUEST] = STR_INIT("request"),
+        [TIME] = STR_INIT("time"),
+    };
+    json_write_key(w, names[record]);
+    json_write_object(w);
+}
+
 void policy_context_write(struct policy_context *c, struct buf *out)
 {
     struct json_writer w;
+    enum record_id open = RECORDS; /* none */
     json_write_init(&w, out);
     json_write_object(&w);
-    /* The table above stands in the order of names. */
-    for (int r = 0; r < WHOLE; r++) {
-        if (r == TARGET)
+    /* The table above stands in the order of names, record after record. */
+    for (int m = 0; m < MEMBER_COUNT; m++) {
+        enum record_id record = members[m].record;
+        if (record == TARGET || record == WHOLE || m == REQUEST_IP ||
+            c->value[m].kind == CEDAR_NONE)
             continue;
-        bool open = false;
-        for (int m = 0; m < MEMBER_COUNT; m++) {
-            if ((int)members[m].record != r || m == REQUEST_IP ||
-                c->value[m].kind == CEDAR_NONE)
-                continue;
-            if (!open) {
-                static const struct str names[] = {
-                    [AUTH] = STR_INIT("auth"),
-                    [CERTIFICATE] = STR_INIT("certificate"),
-                    [END_USER] = STR_INIT("endUser"),
-                    [INPUT] = STR_INIT("input"),
-                    [PARAMS] = STR_INIT("params"),
-                    [REQUEST] = STR_INIT("request"),
-                    [TIME] = STR_INIT("time"),
-                };
-                json_write_key(&w, names[r]);
-                json_write_object(&w);
-                open = true;
-            }
-            json_write_key(&w, members[m].name);
-            write_value(&w, c->value[m], c->now_us);
-        }
-        if (open)
+        if (record != open && open != RECORDS)
             json_write_object_end(&w);
+        if (record != open)
+            write_record_key(&w, record);
+        open = record;
+        write_member_key(&w, (enum member)m);
+        write_value(&w, c->value[m], c->now_us);
     }
+    if (open != RECORDS)
+        json_write_object_end(&w);
     json_write_object_end(&w);
 }
 

@@ -46,12 +46,12 @@ static bool seal_person(struct exchange *x, struct audit_sealed *sealed)
     struct worker *w = x->worker;
     const struct seal_key *key = exchange_seal_key(x);
     struct json_writer json;
-    struct buf plain, box;
+    struct buf *plain = &w->plain, *box = &w->box;
     if (key == NULL)
         return false; /* a key is made ahead; without one nothing passes */
-    buf_init(&plain, SEAL_PLAIN_MAX);
-    buf_init(&box, 2 * SEAL_PLAIN_MAX);
-    json_write_init(&json, &plain);
+    buf_clear(plain);
+    buf_clear(box);
+    json_write_init(&json, plain);
     json_write_object(&json);
     if (x->connection != NULL)
         json_write_member_string(
@@ -77,15 +77,15 @@ static bool seal_person(struct exchange *x, struct audit_sealed *sealed)
             &json, STR("userAgent"), cut(x->user_agent, PERSONAL_TEXT_MAX));
     json_write_object_end(&json);
     bool good =
-        !plain.failed && seal_box(w->aead, key, str_make(x->id, ULID_LENGTH),
-                             buf_str(&plain), &box) == ERR_OK;
+        !plain->failed && seal_box(w->aead, key, str_make(x->id, ULID_LENGTH),
+                              buf_str(plain), box) == ERR_OK;
     if (good) {
-        sealed->box = arena_copy(x->arena, buf_str(&box));
+        sealed->box = arena_copy(x->arena, buf_str(box));
         sealed->key_id = str_from(key->id);
         good = sealed->box.ptr != NULL;
     }
-    buf_fini(&plain);
-    buf_fini(&box);
+    if (plain->ptr != NULL)
+        crypto_wipe(plain->ptr, plain->len);
     return good;
 }
 

@@ -318,6 +318,8 @@ static void free_worker(struct worker **worker)
     tls_context_unref(&w->tls);
     buf_fini(&w->entry);
     buf_fini(&w->wire);
+    buf_fini(&w->plain);
+    buf_fini(&w->box);
     free(w->scratch);
     free(w);
 }
@@ -363,6 +365,8 @@ enum err worker_start(unsigned index, struct worker_shared *shared,
     w->kept.context = w;
     buf_init(&w->entry, 256 * 1024);
     buf_init(&w->wire, (size_t)s->max_answer_bytes + (1u << 20));
+    buf_init(&w->plain, SEAL_PLAIN_MAX);
+    buf_init(&w->box, 2 * SEAL_PLAIN_MAX);
     w->scratch = malloc(WORKER_SCRATCH);
     w->workspace = policy_workspace_new();
     w->hash = crypto_hash_new();

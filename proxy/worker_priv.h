@@ -103,10 +103,11 @@ struct worker {
     uint64_t crowd_turn; /* of the loop, in which */
     unsigned crowd;      /* so many requests began */
 
-    char *scratch;    /* WORKER_SCRATCH bytes: one read */
-    struct buf entry; /* the audit entry being written */
-    struct buf wire;  /* the answer being written */
-    char date[29];    /* for the Date field */
+    char *scratch;         /* WORKER_SCRATCH bytes: one read */
+    struct buf entry;      /* the audit entry being written */
+    struct buf wire;       /* the answer being written */
+    struct buf plain, box; /* personal fields, and what seals them */
+    char date[29];         /* for the Date field */
     int64_t date_second;
     bool drain_started;
     bool stopping;

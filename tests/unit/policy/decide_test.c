@@ -774,6 +774,12 @@ static void test_recorded_decides_again(void **state)
     q.client = STR("app");
     q.groups = groups;
     q.group_count = 1;
+    q.certificate = (struct policy_certificate){.domain = STR("house-ca"),
+        .issuer = STR("CN=house"),
+        .fingerprint = STR("ab12"),
+        .uri = STR("spiffe://house/agent"),
+        .dns = groups,
+        .dns_count = 1};
     q.has_temperature = q.has_top_p = true;
     q.temperature4 = 7000;
     q.top_p4 = 10000;
