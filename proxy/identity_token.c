@@ -8,7 +8,7 @@
 #include <stdlib.h>
 
 #define CACHE_SETS 256u /* a power of two */
-#define CACHE_WAYS 4u
+#define CACHE_WAYS 8u
 #define CLAIM_DEPTH_MAX 8 /* of "a.b.c" */
 
 /* One block of memory holds all texts of an entry. */
@@ -114,7 +114,8 @@ static struct cached *recall(struct identity_cache *cache,
         if (e->generation != snapshot_generation(q->snapshot) ||
             e->epoch != issuers_epoch(q->issuers) ||
             q->now_us - e->identity.issuer->skew_us >= e->identity.expires_us ||
-            !is_held_here(q, &e->identity))
+            !is_held_here(q, &e->identity) ||
+            (e->identity.caller && e->identity.caller->disabled))
             return NULL; /* judged anew; the entry is overwritten then */
         e->used = ++cache->count;
         return e;

@@ -144,8 +144,15 @@ static enum err rebuild(void *context, unsigned what, struct errinfo *info)
         .keyring = control_keyring(s->control),
         .key_usage = control_key_usage(s->control),
         .now_us = clock_now()};
-    enum err err =
-        snapshot_build(&sources, s->shared.snapshot, what, &fresh, info);
+    size_t withdrawn = 0;
+    enum err err = ERR_OK;
+    if ((what & (CHANGED_KEYS | CHANGED_DIRECTORY)) &&
+        s->shared.snapshot != NULL)
+        err = snapshot_withdraw(s->shared.snapshot, &sources, &withdrawn, info);
+    if (withdrawn > 0)
+        publish(s, NULL, NULL); /* streams are cut now */
+    if (err == ERR_OK)
+        err = snapshot_build(&sources, s->shared.snapshot, what, &fresh, info);
     if (err != ERR_OK)
         return err;
     if (what & CHANGED_MODELS)

@@ -135,6 +135,12 @@ out:
     return err;
 }
 
+enum err snapshot_withdraw(struct snapshot *snapshot,
+    const struct snapshot_sources *sources, size_t *count, struct errinfo *info)
+{
+    return snapshot_withdraw_from(snapshot->directory, sources, count, info);
+}
+
 const char *snapshot_id(const struct snapshot *s)
 {
     return s->id;

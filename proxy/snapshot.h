@@ -56,6 +56,14 @@ enum err snapshot_build(const struct snapshot_sources *sources,
 struct snapshot *snapshot_ref(struct snapshot *snapshot);
 void snapshot_unref(struct snapshot **snapshot);
 
+/* What was taken away is gone at once, before a new snapshot is there (with
+ * 200,000 keys that takes a second): keys that were revoked within the last
+ * minute and callers that are disabled are marked in this one. The one thing
+ * in a snapshot that changes, and in one direction only. *count: how many. */
+enum err snapshot_withdraw(struct snapshot *snapshot,
+    const struct snapshot_sources *sources, size_t *count,
+    struct errinfo *info) MUSTCHECK;
+
 /* 16 hex digits, NUL-terminated: names the state in entries. */
 const char *snapshot_id(const struct snapshot *snapshot);
 uint64_t snapshot_generation(const struct snapshot *snapshot); /* grows */
@@ -71,7 +79,7 @@ struct snapshot_caller {
     const char *id;     /* cal_... */
     const char *handle; /* for people, never in entries */
     const char *kind;
-    bool disabled;
+    _Atomic bool disabled;   /* may become true: snapshot_withdraw */
     const struct str *teams; /* all, ancestors included, sorted */
     size_t team_count;
     /* In the queue for an engine: the one of its teams that weighs most. */
@@ -98,8 +106,8 @@ struct snapshot_key {
     const char *id; /* key_... */
     uint8_t hash[32];
     const struct snapshot_caller *caller;
-    int64_t expires_us; /* 0: never */
-    bool revoked;
+    int64_t expires_us;   /* 0: never */
+    _Atomic bool revoked; /* may become true: snapshot_withdraw */
     /* Where each stands, none is: unlimited. */
     const struct address_range *addresses;
     const struct str *models, *routes; /* names; paths */

@@ -6,6 +6,7 @@
 
 #include "engine/dialect.h"
 
+#include <stdatomic.h>
 #include <stdlib.h>
 
 /* The lists of one key while its rows come in, ordered by kind. */
@@ -156,4 +157,52 @@ bool snapshot_key_allows_address(
         if (address_range_has(&key->addresses[i], address))
             return true;
     return key->address_count == 0;
+}
+
+/* --- Taking away --------------------------------------------------------- */
+
+static int compare_caller_ids(const void *id, const void *caller)
+{
+    return str_compare(*(const struct str *)id,
+        str_from(((const struct snapshot_caller *)caller)->id));
+}
+
+static void withdraw(_Atomic bool *flag, size_t *count)
+{
+    *count += !atomic_exchange(flag, true);
+}
+
+enum err snapshot_withdraw_from(struct directory_part *part,
+    const struct snapshot_sources *sources, size_t *count, struct errinfo *info)
+{
+    struct db_statement *s;
+    enum err err = db_prepare(sources->control,
+        "SELECT id FROM api_key WHERE revoked >= ?1", &s, info);
+
+    *count = 0;
+    if (err)
+        return err;
+    db_bind_int(s, 1, sources->now_us - MINUTE_US);
+    while ((err = db_step(s, info)) == ERR_OK) {
+        struct snapshot_key *key = find_key(part, db_column_text(s, 0));
+        if (key)
+            withdraw(&key->revoked, count);
+    }
+    if (err != ERR_NOTFOUND)
+        return err;
+    err = db_prepare(
+        sources->control, "SELECT id FROM caller WHERE disabled = 1", &s, info);
+    if (err)
+        return err;
+    while ((err = db_step(s, info)) == ERR_OK) {
+        struct str id = db_column_text(s, 0);
+        struct snapshot_caller *caller =
+            part->caller_count == 0
+                ? NULL
+                : bsearch(&id, part->callers, part->caller_count,
+                      sizeof *part->callers, compare_caller_ids);
+        if (caller)
+            withdraw(&caller->disabled, count);
+    }
+    return err == ERR_NOTFOUND ? ERR_OK : err;
 }

@@ -149,6 +149,10 @@ enum err snapshot_load_directory(const struct snapshot_sources *sources,
 /* Inside snapshot_load_directory, once the keys are there. */
 enum err snapshot_load_key_limits(const struct snapshot_sources *sources,
     struct directory_part *part, struct errinfo *info) MUSTCHECK;
+/* Of snapshot_withdraw. */
+enum err snapshot_withdraw_from(struct directory_part *part,
+    const struct snapshot_sources *sources, size_t *count,
+    struct errinfo *info) MUSTCHECK;
 enum err snapshot_load_issuers(const struct snapshot_sources *sources,
     struct issuers_part **out, struct errinfo *info) MUSTCHECK;
 enum err snapshot_load_trust(const struct snapshot_sources *sources,

@@ -186,15 +186,13 @@ static bool take_over(struct worker *w)
     w->generation = atomic_load(&shared->generation);
     pthread_mutex_unlock(&shared->mutex);
     bool good = fit_digest(w);
-    bool changed = old != w->snapshot;
     snapshot_unref(&old);
     tls_context_unref(&old_tls);
-    if (changed) {
-        struct exchange *next;
-        for (struct exchange *e = w->exchanges; e != NULL; e = next) {
-            next = exchange_next(e);
-            exchange_recheck(e);
-        }
+    /* The same snapshot too: something may have been taken away in it. */
+    struct exchange *next;
+    for (struct exchange *e = w->exchanges; e != NULL; e = next) {
+        next = exchange_next(e);
+        exchange_recheck(e);
     }
     pthread_mutex_lock(&shared->mutex);
     atomic_store(&w->seen_generation, w->generation);
