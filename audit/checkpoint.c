@@ -329,6 +329,18 @@ enum err note_cosign(struct str text, const struct note_signer *witness,
     return out->failed ? errinfo_set(info, ERR_NOMEM, "out of memory") : ERR_OK;
 }
 
+/* The public key of this id: the key's, or a successor's; NULL: neither. */
+static const uint8_t *public_key_of(
+    const struct note_key *key, const uint8_t id[4])
+{
+    if (memcmp(key->id, id, 4) == 0)
+        return key->public_key;
+    for (size_t i = 0; i < key->successor_count; i++)
+        if (memcmp(key->successors[i].id, id, 4) == 0)
+            return key->successors[i].public_key;
+    return NULL;
+}
+
 /* One signature line without its newline. *time_s (may be NULL) is set where a
  * witness's line is good. */
 static enum err check_line(struct str line, struct str text,
@@ -352,8 +364,10 @@ static enum err check_line(struct str line, struct str text,
             "a signature line of the note has not the form \"\xe2\x80\x94 NAME "
             "BASE64\"");
     for (size_t i = 0; i < count; i++) {
-        if (!str_equal(name, str_from(keys[i].name)) ||
-            memcmp(keys[i].id, bytes, 4) != 0)
+        const uint8_t *public_key = str_equal(name, str_from(keys[i].name))
+                                        ? public_key_of(&keys[i], bytes)
+                                        : NULL;
+        if (public_key == NULL)
             continue;
         bool holds =
             keys[i].type == NOTE_KEY_WITNESS
@@ -361,7 +375,7 @@ static enum err check_line(struct str line, struct str text,
                       cosignature_holds(text, &keys[i], bytes + 4, &time)
                 : size == 4 + ED25519_SIGNATURE_SIZE &&
                       crypto_ed25519_verify(
-                          keys[i].public_key, text.ptr, text.len, bytes + 4);
+                          public_key, text.ptr, text.len, bytes + 4);
         if (!holds)
             return errinfo_set(info, ERR_DENIED,
                 "the signature of \"%s\" does not fit the text: it was "
@@ -445,6 +459,20 @@ enum err note_cosigned(struct str note, const struct note_key *witness,
         note_take_cosignature(text, lines, witness, &taken, time_s, info);
     buf_fini(&taken);
     return err;
+}
+
+bool note_is_current(struct str note, const struct note_key *key)
+{
+    struct note_key newest = *key;
+    struct str text;
+    if (key->successor_count > 0) {
+        size_t last = key->successor_count - 1;
+        memcpy(newest.id, key->successors[last].id, sizeof(newest.id));
+        memcpy(newest.public_key, key->successors[last].public_key,
+            ED25519_KEY_SIZE);
+    }
+    newest.successor_count = 0;
+    return note_open(note, &newest, 1, &text, NULL) == ERR_OK;
 }
 
 /* --- Checkpoints ----------------------------------------------------------

@@ -19,6 +19,7 @@
 #define NOTE_NAME_MAX 255
 #define NOTE_MAX (UINT32_C(1) << 20)
 #define NOTE_SIGNATURES_MAX 100
+#define NOTE_SUCCESSORS_MAX 32
 
 enum note_key_type {
     NOTE_KEY_LOG = 1,    /* Ed25519 over the text */
@@ -30,6 +31,13 @@ struct note_key {
     char name[NOTE_NAME_MAX + 1];
     uint8_t id[4];
     uint8_t public_key[ED25519_KEY_SIZE];
+    /* Keys that took over from it (audit/key_rotation.h): what one of them
+     * signed is as good. */
+    size_t successor_count;
+    struct {
+        uint8_t id[4];
+        uint8_t public_key[ED25519_KEY_SIZE];
+    } successors[NOTE_SUCCESSORS_MAX];
 };
 struct note_signer {
     struct note_key key;
@@ -83,6 +91,10 @@ enum err note_take_cosignature(struct str text, struct str lines,
  * of a known key, is ERR_DENIED; what is no note is ERR_SYNTAX. */
 enum err note_open(struct str note, const struct note_key *keys, size_t count,
     struct str *text, struct errinfo *info) MUSTCHECK;
+
+/* Whether the newest of the key's successors (itself, without any) is among
+ * those who signed. */
+bool note_is_current(struct str note, const struct note_key *key);
 
 struct checkpoint {
     struct str origin; /* borrowed from the text */

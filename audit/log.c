@@ -6,6 +6,8 @@
 #include "audit/entry.h"
 #include "audit/indexer.h"
 #include "audit/journal_priv.h"
+#include "audit/key_rotation.h"
+#include "audit/prove.h"
 #include "audit/publisher.h"
 #include "audit/recovery.h"
 #include "lib/clock.h"
@@ -14,6 +16,7 @@
 #include "lib/must.h"
 
 #include <stdatomic.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <sys/statvfs.h>
 #include <unistd.h>
@@ -27,7 +30,11 @@ struct audit_log {
     uint32_t magic;
     struct audit_log_options options;
     char *state_dir, *journal_dir, *segments_dir, *log_dir, *checkpoint;
-    struct note_signer signer;
+    char *key_file;
+    struct note_key key; /* the first, with those that took over */
+    struct note_signer signer, old_signer;
+    bool has_old;
+    int64_t old_until_us;
     struct recovered recovered;
     struct audit_replayed replayed;
     struct journal_position position;
@@ -60,6 +67,8 @@ static void log_free(struct audit_log **pointer)
         return;
     state_fini(&log->recovered.state);
     note_signer_wipe(&log->signer);
+    note_signer_wipe(&log->old_signer);
+    free(log->key_file);
     free(log->state_dir);
     free(log->journal_dir);
     free(log->segments_dir);
@@ -191,48 +200,138 @@ enum err audit_log_create_sized(const char *state_dir, const char *origin,
 /* --- Opening --------------------------------------------------------------
  */
 
-/* The signing key, and the verifier key that must belong to it. */
-static enum err load_keys(struct audit_log *log, struct errinfo *info)
+static enum err read_signer(
+    const char *path, struct note_signer *out, struct errinfo *info)
 {
-    char *secret = log->options.key_file != NULL
-                       ? strdup(log->options.key_file)
-                       : file_join(log->state_dir, "keys/log.key");
-    char *public = file_join(log->state_dir, "log.vkey");
     struct buf text;
-    struct note_key key;
-    buf_init(&text, KEY_FILE_MOST);
-    enum err err = ERR_OK;
-    if (secret == NULL || public == NULL)
-        err = errinfo_set(info, ERR_NOMEM, "out of memory");
     struct str line, rest;
-    if (err == ERR_OK)
-        err = file_read(secret, &text, info);
+    buf_init(&text, KEY_FILE_MOST);
+    enum err err = file_read(path, &text, info);
     if (err == ERR_OK) {
         (void)str_split(buf_str(&text), '\n', &line, &rest);
-        err = note_signer_parse(line, &log->signer, info);
+        err = note_signer_parse(line, out, info);
         if (err != ERR_OK)
-            (void)errinfo_prefix(info, err, "%s", secret);
+            (void)errinfo_prefix(info, err, "%s", path);
     }
     if (text.ptr != NULL)
         crypto_wipe(text.ptr, text.cap);
-    buf_clear(&text);
-    if (err == ERR_OK)
-        err = file_read(public, &text, info);
-    if (err == ERR_OK) {
-        (void)str_split(buf_str(&text), '\n', &line, &rest);
-        err = note_key_parse(line, &key, info);
-        if (err != ERR_OK)
-            (void)errinfo_prefix(info, err, "%s", public);
-    }
-    if (err == ERR_OK && memcmp(key.public_key, log->signer.key.public_key,
-                             ED25519_KEY_SIZE) != 0)
-        err = errinfo_set(info, ERR_CORRUPT, "%s and %s do not belong together",
-            public, secret);
-    if (err == ERR_OK)
-        audit_identity(&key, log->identity);
     buf_fini(&text);
-    free(secret);
-    free(public);
+    return err;
+}
+
+/* "KEY.new", "KEY.old" */
+static char *beside(const struct audit_log *log, const char *ending)
+{
+    char *path = NULL;
+    return asprintf(&path, "%s%s", log->key_file, ending) < 0 ? NULL : path;
+}
+
+static const uint8_t *newest_key(const struct note_key *key)
+{
+    return key->successor_count > 0
+               ? key->successors[key->successor_count - 1].public_key
+               : key->public_key;
+}
+
+static bool signs_with(const struct note_signer *signer, const uint8_t *key)
+{
+    return memcmp(signer->key.public_key, key, ED25519_KEY_SIZE) == 0;
+}
+
+/* KEY becomes KEY.old, and KEY.new becomes KEY. */
+static enum err move_keys(struct audit_log *log, struct errinfo *info)
+{
+    char *fresh = beside(log, ".new"), *old = beside(log, ".old");
+    char *folder = strdup(log->key_file);
+    char *slash = folder != NULL ? strrchr(folder, '/') : NULL;
+    enum err err = fresh && old && slash
+                       ? ERR_OK
+                       : errinfo_set(info, ERR_NOMEM, "out of memory");
+    if (err == ERR_OK)
+        slash[slash == folder] = '\0';
+    if (err == ERR_OK && file_exists(log->key_file) &&
+        rename(log->key_file, old) != 0)
+        err = errinfo_errno(info, ERR_IO, "cannot rename %s", log->key_file);
+    if (err == ERR_OK && rename(fresh, log->key_file) != 0)
+        err = errinfo_errno(info, ERR_IO, "cannot rename %s", fresh);
+    if (err == ERR_OK)
+        err = file_sync_dir(folder, info);
+    free(folder);
+    free(fresh);
+    free(old);
+    return err;
+}
+
+/* A rotation that is on record, but whose keys a crash kept from moving. */
+static enum err finish_rotation(struct audit_log *log, struct errinfo *info)
+{
+    struct note_signer waiting = {0}, present = {0};
+    char *fresh = beside(log, ".new");
+    const uint8_t *due = newest_key(&log->key);
+    enum err err =
+        fresh != NULL ? ERR_OK : errinfo_set(info, ERR_NOMEM, "out of memory");
+    bool done = log->key.successor_count == 0 ||
+                (file_exists(log->key_file) &&
+                    read_signer(log->key_file, &present, NULL) == ERR_OK &&
+                    signs_with(&present, due));
+    if (err == ERR_OK && !done && file_exists(fresh) &&
+        read_signer(fresh, &waiting, NULL) == ERR_OK &&
+        signs_with(&waiting, due))
+        err = move_keys(log, info);
+    note_signer_wipe(&present);
+    note_signer_wipe(&waiting);
+    free(fresh);
+    return err;
+}
+
+/* The key of the last rotation signs too, until its overlap is over; then it
+ * goes. */
+static enum err load_old_key(struct audit_log *log,
+    const struct key_rotation *last, struct errinfo *info)
+{
+    char *old = beside(log, ".old");
+    enum err err = ERR_OK;
+    if (old == NULL)
+        return errinfo_set(info, ERR_NOMEM, "out of memory");
+    if (file_exists(old) && clock_now() < last->until_us) {
+        err = read_signer(old, &log->old_signer, info);
+        log->has_old = err == ERR_OK &&
+                       signs_with(&log->old_signer, last->old_key.public_key);
+        log->old_until_us = last->until_us;
+    } else if (file_exists(old) && last->until_us > 0 && unlink(old) != 0) {
+        log_warn("old_key_not_removed", "path=%s", old);
+    }
+    free(old);
+    return err;
+}
+
+/* The signing key, and the verifier key that must belong to it. */
+static enum err load_keys(struct audit_log *log, struct errinfo *info)
+{
+    struct key_rotation last;
+    log->key_file = log->options.key_file != NULL
+                        ? strdup(log->options.key_file)
+                        : file_join(log->state_dir, "keys/log.key");
+    log->options.key_file = NULL; /* the caller's, for this call */
+    enum err err =
+        log->key_file == NULL
+            ? errinfo_set(info, ERR_NOMEM, "out of memory")
+            : audit_key_read(log->state_dir, STR(""), &log->key, info);
+    if (err == ERR_OK)
+        err = key_rotation_follow(log->log_dir, &log->key, &last, info);
+    if (err == ERR_OK)
+        err = finish_rotation(log, info);
+    if (err == ERR_OK)
+        err = read_signer(log->key_file, &log->signer, info);
+    if (err == ERR_OK && !signs_with(&log->signer, newest_key(&log->key)))
+        err = errinfo_set(info, ERR_CORRUPT,
+            "%s/log.vkey%s and %s do not belong together", log->state_dir,
+            log->key.successor_count > 0 ? ", log/" KEY_ROTATIONS_FILE : "",
+            log->key_file);
+    if (err == ERR_OK)
+        err = load_old_key(log, &last, info);
+    if (err == ERR_OK)
+        audit_identity(&log->key, log->identity);
     return err;
 }
 
@@ -269,7 +368,6 @@ enum err audit_log_open(const struct audit_log_options *options,
     enum err err = set_paths(log, options->state_dir)
                        ? load_keys(log, info)
                        : errinfo_set(info, ERR_NOMEM, "out of memory");
-    log->options.key_file = NULL; /* the caller's, for this call */
     if (err == ERR_OK) {
         segment_clean(log->segments_dir);
         struct recovery_options recovery = {
@@ -277,7 +375,7 @@ enum err audit_log_open(const struct audit_log_options *options,
             .segments_dir = log->segments_dir,
             .checkpoint = log->checkpoint,
             .segment_bytes = log->options.segment_bytes,
-            .key = &log->signer.key,
+            .key = &log->key,
         };
         memcpy(recovery.identity, log->identity, SHA256_SIZE);
         err = audit_recover(&recovery, &log->recovered, info);
@@ -369,6 +467,8 @@ enum err audit_log_start(struct audit_log *log,
         .log_dir = log->log_dir,
         .journal = log->journal,
         .signer = &log->signer,
+        .old_signer = log->has_old ? &log->old_signer : NULL,
+        .old_until_us = log->old_until_us,
         .every_us = log->options.publish_us,
         .failed = on_failed,
         .context = log,
@@ -382,6 +482,92 @@ enum err audit_log_start(struct audit_log *log,
     } else if (!log->options.without_index) {
         start_indexer(log);
     }
+    return err;
+}
+
+/* --- A new key -------------------------------------------------------------
+ */
+
+/* The note behind those that are there: from here on the rotation stands. */
+static enum err append_rotation(const struct audit_log *log,
+    const struct key_rotation *rotation, const struct note_signer *fresh,
+    struct errinfo *info)
+{
+    char *path = file_join(log->log_dir, KEY_ROTATIONS_FILE);
+    struct buf text;
+    buf_init(&text, KEY_ROTATIONS_MAX);
+    enum err err =
+        path == NULL ? errinfo_set(info, ERR_NOMEM, "out of memory") : ERR_OK;
+    if (err == ERR_OK && file_exists(path))
+        err = file_read(path, &text, info);
+    if (err == ERR_OK)
+        err = key_rotation_write(rotation, &log->signer, fresh, &text, info);
+    if (err == ERR_OK)
+        err = file_replace(path, buf_str(&text), 0644, info);
+    buf_fini(&text);
+    free(path);
+    return err;
+}
+
+static enum err write_fresh(const struct audit_log *log,
+    const struct note_signer *fresh, struct errinfo *info)
+{
+    char *path = beside(log, ".new");
+    struct buf text;
+    buf_init(&text, KEY_FILE_MOST);
+    note_signer_format(fresh, &text);
+    buf_append_char(&text, '\n');
+    enum err err = path == NULL || text.failed
+                       ? errinfo_set(info, ERR_NOMEM, "out of memory")
+                       : file_replace(path, buf_str(&text), 0600, info);
+    if (text.ptr != NULL)
+        crypto_wipe(text.ptr, text.cap);
+    buf_fini(&text);
+    free(path);
+    return err;
+}
+
+enum err audit_log_rotate(struct audit_log *log, int64_t until_us,
+    struct key_rotation *out, struct errinfo *info)
+{
+    struct note_signer fresh;
+    CHECK_MAGIC(log, LOG_MAGIC);
+    if (log->has_old && clock_now() < log->old_until_us)
+        return errinfo_set(info, ERR_WRONG_STATE,
+            "the key that was rotated last still signs: its overlap is not "
+            "over");
+    if (log->key.successor_count == NOTE_SUCCESSORS_MAX)
+        return errinfo_set(info, ERR_LIMIT,
+            "the log's key was rotated %d times: no more", NOTE_SUCCESSORS_MAX);
+    enum err err = key_rotation_follow(log->log_dir, &log->key, NULL, info);
+    if (err == ERR_OK && !signs_with(&log->signer, newest_key(&log->key)))
+        err = errinfo_set(info, ERR_WRONG_STATE,
+            "the last rotation is on record, but its keys were not moved: "
+            "start anew, which finishes it");
+    if (err == ERR_OK)
+        err = note_signer_generate(str_from(log->key.name), &fresh, info);
+    if (err != ERR_OK)
+        return err;
+    *out = (struct key_rotation){.old_key = log->signer.key,
+        .new_key = fresh.key,
+        .size = journal_size(log->journal),
+        .until_us = until_us};
+    err = write_fresh(log, &fresh, info);
+    if (err == ERR_OK)
+        err = append_rotation(log, out, &fresh, info);
+    if (err == ERR_OK)
+        err = move_keys(log, info);
+    if (err == ERR_OK)
+        err = key_rotation_follow(log->log_dir, &log->key, NULL, info);
+    if (err == ERR_OK) {
+        log->old_signer = log->signer;
+        log->signer = fresh;
+        log->has_old = true;
+        log->old_until_us = until_us;
+        publisher_set_signers(
+            log->publisher, &log->signer, &log->old_signer, until_us);
+    }
+    note_signer_wipe(&fresh);
     return err;
 }
 

@@ -77,6 +77,15 @@ struct audit_replayed {
 /* Borrows until audit_log_start. */
 const struct audit_replayed *audit_log_replayed(const struct audit_log *log);
 
+/* Replaces the signing key by a fresh one (audit/key_rotation.h), on record in
+ * DIR/log/key-rotations; both sign until until_us. The new key is where the old
+ * was, that beside it as .old until then. ERR_WRONG_STATE: both keys of an
+ * earlier rotation still sign. The owner writes the event. Not from two threads
+ * at once. */
+struct key_rotation;
+enum err audit_log_rotate(struct audit_log *log, int64_t until_us,
+    struct key_rotation *out, struct errinfo *info) MUSTCHECK;
+
 /* The newest signed checkpoint (text of DIR/log/checkpoint) covering at least
  * `size` entries; publishes now if need be. For the CLI and anchors. */
 enum err audit_log_checkpoint(

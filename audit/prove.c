@@ -3,6 +3,8 @@
  * audit/prove.c - proof files and consistency (audit/prove.h). */
 #include "audit/prove.h"
 
+#include "audit/key_rotation.h"
+
 #include "audit/tiles.h"
 #include "lib/encode.h"
 #include "lib/file.h"
@@ -17,7 +19,7 @@ enum err audit_key_read(const char *state_dir, struct str given,
 {
     struct str line = given, rest;
     struct buf text;
-    char *path = NULL;
+    char *path = NULL, *log_dir = NULL;
     enum err err = ERR_OK;
     buf_init(&text, 4096);
     if (line.len == 0) {
@@ -28,6 +30,12 @@ enum err audit_key_read(const char *state_dir, struct str given,
     }
     if (err == ERR_OK)
         err = note_key_parse(line, out, info);
+    if (err == ERR_OK && state_dir != NULL) {
+        log_dir = file_join(state_dir, "log");
+        err = log_dir ? key_rotation_follow(log_dir, out, NULL, info)
+                      : errinfo_set(info, ERR_NOMEM, "out of memory");
+    }
+    free(log_dir);
     free(path);
     buf_fini(&text);
     return err;

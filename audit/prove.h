@@ -18,7 +18,8 @@
 
 #define PROOF_TEXT_MAX (2u << 20)
 
-/* The log's verifier key: `given`, or where it is empty DIR/log.vkey. */
+/* The log's verifier key: `given`, or where it is empty DIR/log.vkey; with the
+ * keys that took over from it, where state_dir is not NULL. */
 enum err audit_key_read(const char *state_dir, struct str given,
     struct note_key *out, struct errinfo *info) MUSTCHECK;
 

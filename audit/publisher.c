@@ -33,6 +33,9 @@ struct publisher {
     uint64_t asked;         /* under lock: publish up to here now */
     struct errinfo trouble; /* under lock: of the last attempt */
     uint64_t attempts;      /* under lock */
+    struct note_signer signers[2]; /* under lock: the one, and the old one */
+    bool has_old;                  /* under lock */
+    int64_t old_until_us;          /* under lock */
     _Atomic uint64_t published;
     /* the publisher's thread */
     struct audit_state state;
@@ -50,19 +53,19 @@ uint64_t publisher_size(const struct publisher *publisher)
     return publisher->published;
 }
 
-enum err publisher_write_checkpoint(const char *log_dir,
-    const struct note_signer *signer, uint64_t size,
+static enum err write_signed(const char *log_dir,
+    const struct note_signer *const *signers, size_t count, uint64_t size,
     const struct merkle_hash *root, struct errinfo *info)
 {
     struct buf text, note;
     buf_init(&text, NOTE_MAX);
     buf_init(&note, NOTE_MAX);
     struct checkpoint checkpoint = {
-        .origin = str_from(signer->key.name), .size = size, .root = *root};
+        .origin = str_from(signers[0]->key.name), .size = size, .root = *root};
     checkpoint_format(&checkpoint, &text);
     enum err err = text.failed
                        ? errinfo_set(info, ERR_NOMEM, "out of memory")
-                       : note_sign(buf_str(&text), &signer, 1, &note, info);
+                       : note_sign(buf_str(&text), signers, count, &note, info);
     char *path = file_join(log_dir, "checkpoint");
     if (err == ERR_OK && path == NULL)
         err = errinfo_set(info, ERR_NOMEM, "out of memory");
@@ -72,6 +75,45 @@ enum err publisher_write_checkpoint(const char *log_dir,
     buf_fini(&text);
     buf_fini(&note);
     return err;
+}
+
+enum err publisher_write_checkpoint(const char *log_dir,
+    const struct note_signer *signer, uint64_t size,
+    const struct merkle_hash *root, struct errinfo *info)
+{
+    return write_signed(log_dir, &signer, 1, size, root, info);
+}
+
+/* With the key, and during an overlap with the one before. */
+static enum err sign_and_write(struct publisher *publisher, uint64_t size,
+    const struct merkle_hash *root, struct errinfo *info)
+{
+    struct note_signer copies[2];
+    const struct note_signer *signers[] = {&copies[0], &copies[1]};
+    pthread_mutex_lock(&publisher->lock);
+    memcpy(copies, publisher->signers, sizeof(copies));
+    bool both = publisher->has_old && clock_now() < publisher->old_until_us;
+    pthread_mutex_unlock(&publisher->lock);
+    enum err err = write_signed(
+        publisher->options.log_dir, signers, both ? 2 : 1, size, root, info);
+    note_signer_wipe(&copies[0]);
+    note_signer_wipe(&copies[1]);
+    return err;
+}
+
+void publisher_set_signers(struct publisher *publisher,
+    const struct note_signer *signer, const struct note_signer *old,
+    int64_t old_until_us)
+{
+    pthread_mutex_lock(&publisher->lock);
+    publisher->signers[0] = *signer;
+    publisher->has_old = old != NULL;
+    if (old != NULL)
+        publisher->signers[1] = *old;
+    else
+        note_signer_wipe(&publisher->signers[1]);
+    publisher->old_until_us = old_until_us;
+    pthread_mutex_unlock(&publisher->lock);
 }
 
 /* --- Following the journal ------------------------------------------------
@@ -206,9 +248,8 @@ static enum err publish(struct publisher *publisher, struct errinfo *info)
     merkle_root(&state->tree, publisher->hash, &state->signed_root);
     err = state_save(publisher->options.journal_dir, state, info);
     if (err == ERR_OK)
-        err = publisher_write_checkpoint(publisher->options.log_dir,
-            publisher->options.signer, state->signed_size, &state->signed_root,
-            info);
+        err = sign_and_write(
+            publisher, state->signed_size, &state->signed_root, info);
     if (err == ERR_OK)
         publisher->published = state->signed_size;
     return err;
@@ -287,6 +328,8 @@ static void publisher_free(struct publisher **pointer)
     crypto_hash_free(&publisher->hash);
     tile_writer_free(&publisher->tiles);
     state_fini(&publisher->state);
+    note_signer_wipe(&publisher->signers[0]);
+    note_signer_wipe(&publisher->signers[1]);
     pthread_cond_destroy(&publisher->work);
     pthread_cond_destroy(&publisher->done);
     pthread_mutex_destroy(&publisher->lock);
@@ -307,6 +350,8 @@ enum err publisher_start(const struct publisher_options *options,
     publisher->state = *state;
     state->replay = NULL;
     pthread_mutex_init(&publisher->lock, NULL);
+    publisher_set_signers(
+        publisher, options->signer, options->old_signer, options->old_until_us);
     pthread_condattr_t attributes;
     pthread_condattr_init(&attributes);
     pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);

@@ -20,6 +20,9 @@ struct publisher_options {
     const char *log_dir;      /* DIR/log */
     const struct journal *journal;
     const struct note_signer *signer;
+    /* Signs too until old_until_us (a rotation's overlap); may be NULL. */
+    const struct note_signer *old_signer;
+    int64_t old_until_us;
     int64_t every_us; /* between publications; 0: one second */
     /* Once: what was durable cannot be read back as it was written. */
     void (*failed)(void *context, const char *why);
@@ -34,6 +37,10 @@ enum err publisher_start(const struct publisher_options *options,
 /* Publishes what the journal has, saves the state (as sealed, where the last
  * frame carries the seal), joins, frees. */
 void publisher_stop(struct publisher **publisher);
+/* From the next checkpoint on; copies. old may be NULL. Any thread. */
+void publisher_set_signers(struct publisher *publisher,
+    const struct note_signer *signer, const struct note_signer *old,
+    int64_t old_until_us);
 /* How many entries the newest checkpoint covers. Any thread. */
 uint64_t publisher_size(const struct publisher *publisher);
 /* Waits until a checkpoint covers `size` entries; publishes at once. */

@@ -66,6 +66,7 @@ static const struct phrase phrases[] = {
         "found that enough witnesses cosign the log again"},
     {"admin.witness.quorum_set",
         "set how many witnesses must cosign, and what follows"},
+    {"audit.key_rotated", "rotated the key that signs the log"},
     {"audit.log_read", "read files of the log"},
     {"audit.sampled", "drew a random sample of the log"},
     {"audit.text_sought", "asked whether a text had been sent or answered"},

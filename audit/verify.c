@@ -5,6 +5,7 @@
 
 #include "audit/recovery.h"
 #include "audit/verify_priv.h"
+#include "audit/prove.h"
 #include "lib/encode.h"
 #include "lib/file.h"
 #include "lib/json.h"
@@ -486,33 +487,38 @@ static void judge_state(struct verifier *v)
 /* --- Beginning ------------------------------------------------------------
  */
 
+/* The key that was given, or the directory's; where the log's key was rotated,
+ * the first of them, which names the journal, with all that took over. */
 static enum err load_key(struct verifier *v, struct errinfo *info)
 {
-    struct str line = v->options->key, rest;
+    const struct verify_options *options = v->options;
+    struct note_key first;
     struct buf text;
-    buf_init(&text, 4096);
-    enum err err = ERR_OK;
-    if (line.len == 0) {
-        char *path = file_join(v->options->state_dir, "log.vkey");
-        err = path == NULL ? errinfo_set(info, ERR_NOMEM, "out of memory")
-                           : file_read(path, &text, info);
-        free(path);
-        (void)str_split(buf_str(&text), '\n', &line, &rest);
-    }
-    if (err == ERR_OK)
-        err = note_key_parse(line, &v->key, info);
-    if (err == ERR_OK && v->options->key.len == 0)
+    enum err err =
+        audit_key_read(options->state_dir, options->key, &v->key, info);
+    if (err != ERR_OK)
+        return err;
+    if (options->key.len == 0) {
+        buf_init(&text, 4096);
+        note_key_format(&v->key, &text);
         verify_tell_text(v, VERIFY_NOTE,
             "the log's key was taken from the directory itself; compare it "
-            "with the one that you were given: %.*s",
-            STR_ARG(line));
-    buf_fini(&text);
-    if (err == ERR_OK) {
-        snprintf(
-            v->result->origin, sizeof(v->result->origin), "%s", v->key.name);
-        audit_identity(&v->key, v->identity);
+            "with the one that you were given: %s",
+            buf_cstr(&text));
+        buf_fini(&text);
+    } else if (audit_key_read(options->state_dir, STR(""), &first, NULL) ==
+               ERR_OK) {
+        for (size_t i = 0; i < first.successor_count; i++)
+            if (memcmp(first.successors[i].public_key, v->key.public_key,
+                    ED25519_KEY_SIZE) == 0 &&
+                strcmp(first.name, v->key.name) == 0) {
+                v->key = first; /* the notes vouch for it, by our key */
+                break;
+            }
     }
-    return err;
+    snprintf(v->result->origin, sizeof(v->result->origin), "%s", v->key.name);
+    audit_identity(&v->key, v->identity);
+    return ERR_OK;
 }
 
 static enum err load_checkpoints(struct verifier *v, struct errinfo *info)
@@ -529,6 +535,11 @@ static enum err load_checkpoints(struct verifier *v, struct errinfo *info)
     enum err err = file_read(v->checkpoint_path, &v->note, &why);
     if (err == ERR_OK)
         err = checkpoint_open(buf_str(&v->note), &v->key, &v->checkpoint, &why);
+    if (err == ERR_OK && !note_is_current(buf_str(&v->note), &v->key))
+        verify_tell_text(v, VERIFY_CHECKPOINT,
+            "%s: it is signed with a key that was rotated away, and not with "
+            "the one that signs now",
+            v->checkpoint_path);
     if (err == ERR_OK) {
         v->result->has_checkpoint = true;
         v->result->checkpoint_size = v->published = v->checkpoint.size;

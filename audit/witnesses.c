@@ -3,6 +3,8 @@
  * audit/witnesses.c - rounds: one checkpoint, asked of all witnesses. */
 #include "audit/witnesses.h"
 
+#include "audit/key_rotation.h"
+
 #include "lib/clock.h"
 #include "lib/file.h"
 #include "lib/log.h"
@@ -193,6 +195,9 @@ static bool begin_round(struct witnesses *w)
     struct buf note;
     buf_init(&note, NOTE_MAX);
     enum err err = file_read(w->checkpoint, &note, &info);
+    if (err == ERR_OK) /* it may have been rotated meanwhile */
+        err = key_rotation_follow(
+            w->options.log_dir, &w->options.log_key, NULL, &info);
     if (err == ERR_OK)
         err = checkpoint_open(
             buf_str(&note), &w->options.log_key, &checkpoint, &info);

@@ -9,6 +9,9 @@
                                            older checkpoint if one is given
     verify.py KEY checkpoint FILE          a checkpoint alone
 
+Where the log's key was rotated, key-rotations in FOLDER or beside FILE leads
+from KEY to the one that signs now.
+
 With --witness WKEY (repeatable) the checkpoint must carry that witness's
 cosignature; for `log` it is FOLDER/checkpoint.witnessed that must, and that the
 log must continue.
@@ -129,6 +132,35 @@ def read_key(text, kind=1):
     return name, own, raw[1:]
 
 
+ROTATED = {}  # id of a key: (id, public) of the keys that took over from it
+
+
+def follow_rotations(path, key):
+    """Reads key-rotations: notes that the old and the new key have signed."""
+    if not os.path.exists(path):
+        return
+    lines = read(path).decode().split('\n')
+    if lines.pop() != '' or len(lines) % 9:
+        raise Bad('%s is cut short' % path)
+    successors, expected, found = [], None, False
+    for at in range(0, len(lines), 9):
+        note = '\n'.join(lines[at:at + 9]) + '\n'
+        if lines[at] != 'bailiff.key-rotation/v1' or lines[at + 6] != '' or '' in lines[at:at + 6]:
+            raise Bad('%s holds no note of a rotated key' % path)
+        old, new = read_key(lines[at + 2]), read_key(lines[at + 3])
+        if not old[0] == new[0] == lines[at + 1] == key[0] or expected not in (None, old):
+            raise Bad('a rotation does not continue the one before')
+        for one in (old, new):
+            open_note(note, one)
+        expected = new
+        if found or old == key:
+            found = True
+            successors.append((new[1], new[2]))
+    if not found and expected != key:
+        raise Bad('the key that was given is in none of the rotations of this log')
+    ROTATED[key[1]] = successors
+
+
 def split_note(note):
     """The text, and (name, id, signature) of each line below it."""
     cut = note.rfind('\n\n')
@@ -148,10 +180,11 @@ def open_note(note, key):
     name, key_id, public = key
     text, signatures = split_note(note)
     good = False
+    accepted = dict([(key_id, public)] + ROTATED.get(key_id, []))
     for signer, signer_id, signature in signatures:
-        if signer != name or signer_id != key_id:
+        if signer != name or signer_id not in accepted:
             continue
-        if not signature_holds(public, text.encode(), signature):
+        if not signature_holds(accepted[signer_id], text.encode(), signature):
             raise Bad('the signature of %s on the checkpoint does not hold' % name)
         good = True
     if not good:
@@ -384,7 +417,10 @@ def tile_name(n):
 
 
 def verify_log(folder, key, kept, witnesses=()):
-    size, root = open_checkpoint(read(folder, 'checkpoint').decode(), key)
+    newest = read(folder, 'checkpoint').decode()
+    size, root = open_checkpoint(newest, key)
+    if ROTATED.get(key[1]):
+        open_note(newest, (key[0], *ROTATED[key[1]][-1]))
     old = [open_checkpoint(read(kept).decode(), key)] if kept else []
     cosigned = ''
     if witnesses:
@@ -440,6 +476,8 @@ def main(args):
         return 2
     try:
         witnesses = [read_key(one, 4) for one in keys]
+        folder = args[2] if args[1] in ('bundle', 'log') else os.path.dirname(args[2])
+        follow_rotations(os.path.join(folder, 'key-rotations'), read_key(args[0]))
         key = read_key(args[0])
         if args[1] == 'proof':
             print(verify_proof(read(args[2]).decode(), key, witnesses))

@@ -354,7 +354,7 @@ admin_handler handle_audit_redecide, handle_audit_state;
 admin_handler handle_backup_begin, handle_backup_end;
 admin_handler handle_witness_list, handle_witness_add, handle_witness_remove,
     handle_witness_policy, handle_witness_policy_put;
-admin_handler handle_audit_log_file;
+admin_handler handle_audit_log_file, handle_audit_rotate;
 admin_handler handle_sink_list, handle_sink_add, handle_sink_remove,
     handle_sink_test;
 admin_handler handle_subject_export, handle_subject_erase, handle_hold_list,

@@ -2,9 +2,11 @@
  *
  * proxy/admin/audit_log_files.c - DIR/log as it lies there, for auditors with
  * any tlog-tiles client: checkpoint, hash tiles, entry bundles. A client reads
- * many files, so who reads is on record once, and then how many it were. */
+ * many files, so who reads is on record once, and then how many it were. And
+ * the rotation of the key that signs it. */
 #include "proxy/admin/audit_priv.h"
 
+#include "audit/key_rotation.h"
 #include "audit/witnesses.h"
 #include "lib/clock.h"
 #include "lib/file.h"
@@ -54,6 +56,70 @@ static bool is_tile(struct str name)
            is_tile_number(rest);
 }
 
+/* --- A new signing key ------------------------------------------------------
+ */
+
+static json_t *key_text(const struct note_key *key)
+{
+    struct buf text;
+    json_t *value;
+
+    buf_init(&text, 4096);
+    note_key_format(key, &text);
+    value = admin_text(buf_str(&text));
+    buf_fini(&text);
+    return value;
+}
+
+struct rotate_body {
+    int64_t overlap_days;
+    struct str reason;
+};
+
+enum err handle_audit_rotate(struct admin_call *call)
+{
+    static const struct admin_field fields[] = {
+        {"overlapDays", FIELD_INT, false,
+            offsetof(struct rotate_body, overlap_days), 0, 3650, NULL},
+        {"reason", FIELD_TEXT, false, offsetof(struct rotate_body, reason), 0,
+            1000, NULL},
+    };
+    struct rotate_body body = {.overlap_days = 30, .reason = STR_INIT("")};
+    struct audit_log *log = control_log(call->control);
+    struct key_rotation rotation;
+    struct buf note;
+    json_t *detail, *answer;
+    enum err err = admin_read_body(call, fields, FIELD_COUNT(fields), &body);
+
+    if (!err && !log)
+        err = FAIL(call, ERR_WRONG_STATE, "the log is not open");
+    if (!err)
+        err = audit_log_rotate(log, clock_now() + body.overlap_days * DAY_US,
+            &rotation, &call->info);
+    if (err)
+        return err;
+    detail = json_object();
+    admin_set(detail, "newKey", key_text(&rotation.new_key));
+    admin_set(detail, "oldKey", key_text(&rotation.old_key));
+    admin_set_int(detail, "size", (int64_t)rotation.size);
+    admin_set_time(detail, "until", rotation.until_us);
+    answer = json_deep_copy(detail);
+    err = admin_event(
+        call, "audit.key_rotated", "log", STR(""), detail, body.reason);
+    /* The event makes news: a checkpoint that both have signed. */
+    buf_init(&note, NOTE_MAX);
+    if (!err)
+        err = audit_log_checkpoint(log, &note, &call->info);
+    buf_fini(&note);
+    if (!err)
+        return admin_answer(call, 200, answer);
+    json_decref(answer);
+    return err;
+}
+
+/* --- Files
+ * --------------------------------------------------------------------- */
+
 /* The first file is on record, with a name, before it is given; the others of
  * the same reader as a number, with the next record. */
 static enum err record_reading(struct admin_call *call, struct str name)
@@ -91,9 +157,11 @@ enum err handle_audit_log_file(struct admin_call *call)
     enum err err;
 
     if (!tile && !str_equal(name, STR("checkpoint")) &&
-        !str_equal(name, STR(WITNESSED_FILE)))
+        !str_equal(name, STR(WITNESSED_FILE)) &&
+        !str_equal(name, STR(KEY_ROTATIONS_FILE)))
         return FAIL(call, ERR_NOTFOUND,
             "\"%.*s\" is no file of the log: checkpoint, " WITNESSED_FILE
+            ", " KEY_ROTATIONS_FILE
             ", tile/LEVEL/N or tile/entries/N (c2sp.org/tlog-tiles)",
             STR_ARG(name));
     path = file_join(audit_log_folder(call), arena_cstr(call->arena, name));

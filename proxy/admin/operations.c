@@ -155,6 +155,7 @@ const struct admin_operation admin_operations[] = {
         handle_audit_index},
     {"POST", "/v1/audit/index/rebuild", "rebuildIndex", OPERATION_UNLOCKED,
         handle_audit_reindex},
+    {"POST", "/v1/audit/key/rotate", "rotateLogKey", 0, handle_audit_rotate},
     {"GET", "/v1/audit/log/{file}", "getLogFile",
         OPERATION_UNLOCKED | OPERATION_REST, handle_audit_log_file},
     {"GET", "/v1/audit/entries", "listEntries", OPERATION_UNLOCKED,

@@ -23,6 +23,15 @@ static const struct cli_option anchor_add_options[] = {
     {"every-minutes", "N", CLI_NUMBER, "everyMinutes",
         "how often a checkpoint goes there (60)"},
 };
+static const struct cli_option rotate_options[] = {
+    {"overlap-days", "N", CLI_NUMBER, "overlapDays",
+        "for how long the old key signs too (30)"},
+    {"reason", "TEXT", CLI_TEXT, "reason", "goes on record"},
+};
+static const struct cli_rest key_rotate = {.method = "POST",
+    .path = "/v1/audit/key/rotate",
+    .done = "the log is signed with {newKey}; the old key signs too until "
+            "{until}"};
 static const struct cli_rest anchor_list = {.method = "GET",
     .path = "/v1/anchors",
     .columns = anchor_columns,
@@ -420,6 +429,11 @@ static const struct cli_command commands[] = {
         "and disturbs\nnone. FILE is a proof or an export: with --key it needs "
         "no state directory.\nExit status 0 only if all of it holds.",
         OPTIONS(cli_verify_options), cli_run_verify, NULL, false, true},
+    {"audit", "rotate-key", "", 0, 0, "Sign the log with a new key from now on",
+        "Who has the log's first key, log.vkey, follows DIR/log/key-rotations, "
+        "whose notes the\nold and the new key have signed. For a while both "
+        "sign; tell the witnesses of the\nnew key until then.",
+        OPTIONS(rotate_options), NULL, &key_rotate, false, false},
     {"audit", "export", "FILE", 1, 1,
         "Entries with proofs (JSONL), rows as CSV, or OCSF events, into a file",
         "Without filters every entry of the log, or of --from/--to; with "

@@ -4,6 +4,7 @@
  * `audit bundle`: what an auditor takes home. */
 #include "proxy/cli/export_file.h"
 
+#include "audit/key_rotation.h"
 #include "audit/query.h"
 #include "lib/crypto.h"
 #include "lib/encode.h"
@@ -351,6 +352,24 @@ static const char page[] =
     "names filters, that they\nselect all that they should is the word of who "
     "made the export. Persons appear by\nopaque ids.\n";
 
+/* From the key that auditors were given to the one that signs now. */
+static int put_rotations(struct bundle *b)
+{
+    char *path = file_join(cli_state_dir(b->cli), "log/" KEY_ROTATIONS_FILE);
+    struct errinfo info = {0};
+    struct buf text;
+    int result = 0;
+
+    buf_init(&text, KEY_ROTATIONS_MAX);
+    if (path && file_exists(path))
+        result = file_read(path, &text, &info) == ERR_OK
+                     ? put_file(b, KEY_ROTATIONS_FILE, buf_str(&text))
+                     : cli_say(1, "%s", info.text);
+    buf_fini(&text);
+    free(path);
+    return result;
+}
+
 static int put_rest(struct bundle *b, const struct export_done *done)
 {
     const char *version;
@@ -366,6 +385,8 @@ static int put_rest(struct bundle *b, const struct export_done *done)
                  : put_file(b, "log.vkey", buf_str(&key));
     free(path);
     buf_fini(&key);
+    if (!result)
+        result = put_rotations(b);
     if (!result)
         result = put_file(b, "checkpoint", buf_str(&done->note));
     if (!result)

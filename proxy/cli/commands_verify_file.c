@@ -5,6 +5,7 @@
  * asked of a server. */
 #include "proxy/cli/export_file.h"
 
+#include "audit/key_rotation.h"
 #include "audit/prove.h"
 #include "audit/show.h"
 #include "lib/encode.h"
@@ -90,6 +91,28 @@ int cli_run_prove(struct cli *cli)
 
 /* --- verify: a proof ------------------------------------------------- */
 
+/* The rotations of the log's key may lie beside the file, as in a bundle. */
+static bool follow_beside(
+    struct cli *cli, struct note_key *key, struct errinfo *info)
+{
+    char *folder = cli->arg_count > 0 ? strdup(cli->args[0]) : NULL;
+    char *slash = folder ? strrchr(folder, '/') : NULL;
+    char *path;
+    bool good = true;
+
+    if (!folder)
+        return true;
+    if (slash)
+        slash[slash == folder] = '\0';
+    path = file_join(slash ? folder : ".", KEY_ROTATIONS_FILE);
+    if (path && file_exists(path))
+        good = key_rotation_follow(slash ? folder : ".", key, NULL, info) ==
+               ERR_OK;
+    free(path);
+    free(folder);
+    return good;
+}
+
 static bool read_key(struct cli *cli, struct note_key *key)
 {
     struct errinfo info = {0};
@@ -104,7 +127,10 @@ static bool read_key(struct cli *cli, struct note_key *key)
         dir = cli_state_dir(cli);
         good = dir != NULL;
     }
-    if (good && audit_key_read(dir, given, key, &info) != ERR_OK) {
+    if (good && given.len > 0)
+        dir = cli->dir ? cli->dir : getenv("BAILIFF_STATE");
+    if (good && (audit_key_read(dir, given, key, &info) != ERR_OK ||
+                    !follow_beside(cli, key, &info))) {
         cli_say(1, "%s", info.text);
         good = false;
     }

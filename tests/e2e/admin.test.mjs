@@ -406,6 +406,9 @@ test('audit and anchors', async () => {
   await call('removeWitness', { params: { witness: 'w1' } });
   assert.match(await call('getLogFile', { params: { file: 'checkpoint' } }), /\n\d+\n/);
   await call('getLogFile', { params: { file: 'tile/x/000' }, status: 404 });
+  await call('rotateLogKey', { body: { overlapDays: 2, reason: 'yearly' } });
+  await call('rotateLogKey', { status: 409 });
+  assert.match(await call('getLogFile', { params: { file: 'key-rotations' } }), /^bailiff\.key-rotation\/v1\n/);
   // Every filter that the document names is one.
   const filters = { since: '1d', until: '2099-01-01', caller: 'eve', key: request.key, team: 'lab', model: 'big', engine: 'local', decision: 'permit',
     policy: 'x', version: '1', code: 'policy_denied', stage: 'decide', quota: 'quo_x', text: 'no rule', status: '2xx', outcome: 'ok', type: 'request', route: '/v1/chat/completions', action: 'chat', id: request.id, actor: 'a-admin',

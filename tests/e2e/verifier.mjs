@@ -5,7 +5,7 @@
 // tlog-checkpoint, tlog-tiles) and sharing no code with the program or with
 // schema/verify.py: three that agree are worth more than one.
 import { createHash, createPublicKey, verify } from 'node:crypto';
-import { readFileSync } from 'node:fs';
+import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 
 const sha256 = (...parts) => {
@@ -55,7 +55,8 @@ function readKey(text) {
   return { name, id, key: createPublicKey({ key: der, format: 'der', type: 'spki' }) };
 }
 
-export function readCheckpoint(note, vkey) {
+// The text of a note that this key has signed.
+function signedText(note, vkey) {
   const at = note.lastIndexOf('\n\n');
   if (at < 0 || !note.endsWith('\n')) throw new Error('the checkpoint is no signed note');
   const text = note.slice(0, at + 1), { name, id, key } = readKey(vkey);
@@ -66,6 +67,27 @@ export function readCheckpoint(note, vkey) {
     return true;
   });
   if (!good) throw new Error('the checkpoint bears no signature of the key');
+  return text;
+}
+
+// From the log's first key to the one that signs now: nine lines a rotation,
+// signed by the old and the new key (docs/audit.md).
+function newestKey(dir, vkey) {
+  const path = join(dir, 'key-rotations');
+  let key = vkey.trim();
+  const rest = existsSync(path) ? readFileSync(path, 'utf8').split('\n') : [''];
+  while (rest.length > 1) {
+    const note = `${rest.splice(0, 9).join('\n')}\n`, [what, , before, after] = note.split('\n');
+    if (what !== 'bailiff.key-rotation/v1' || before !== key) throw new Error('a rotation does not continue the one before');
+    signedText(note, before);
+    signedText(note, after);
+    key = after;
+  }
+  return key;
+}
+
+export function readCheckpoint(note, vkey) {
+  const text = signedText(note, vkey);
   const [origin, size, hash] = text.split('\n');
   if (!/^(0|[1-9][0-9]*)$/.test(size)) throw new Error(`"${size}" is no size`);
   return { origin, size: Number(size), root: base64(hash) };
@@ -73,7 +95,7 @@ export function readCheckpoint(note, vkey) {
 
 // The entries, or an error that says what does not hold.
 export function verifyLog(dir, vkey) {
-  const checkpoint = readCheckpoint(readFileSync(join(dir, 'checkpoint'), 'utf8'), vkey);
+  const checkpoint = readCheckpoint(readFileSync(join(dir, 'checkpoint'), 'utf8'), newestKey(dir, vkey));
   const entries = [];
   for (let n = 0; n * 256 < checkpoint.size; n++) {
     const bytes = readFileSync(join(dir, 'tile/entries', numbered(n, Math.min(256, checkpoint.size - n * 256))));

@@ -3,7 +3,7 @@
  * tests/fuzz/note_fuzz.c - bytes as a signed and cosigned note, as signature
  * lines, and as keys. No bytes may crash the readers; what nobody signed is
  * never good; a key that is accepted is written back to the letter. */
-#include "audit/checkpoint.h"
+#include "audit/key_rotation.h"
 
 #include "lib/must.h"
 
@@ -52,6 +52,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
          ERR_OK);
     MUST(out.len == 0);
     buf_fini(&out);
+    struct key_rotation rotation;
+    text = bytes;
+    while (key_rotation_next(&text, &rotation, &info) == ERR_OK)
+        MUST(rotation.old_key.name[0] != '\0');
     if (checkpoint_parse(bytes, &checkpoint, &info) == ERR_OK)
         MUST(checkpoint.origin.len > 0);
     try_key(bytes, note_key_parse);
