@@ -503,6 +503,8 @@ static const struct cli_command commands[] = {
         "images,\naudio_seconds, request_bytes; and concurrent_requests, which "
         "goes with the\nwindow now.\n"
         "Windows: minute (a rate), hour, day, week, month, lifetime.\n"
+        "A new quota counts from now on, not what was used earlier in its "
+        "window.\n"
         "Cost is money by the prices of `bailiff price`; a model without a "
         "price is\ndenied where a quota of cost applies.",
         OPTIONS(quota_set_options), run_quota_set, NULL, false, false},

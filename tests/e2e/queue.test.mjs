@@ -22,6 +22,8 @@ before(async () => {
     world.cli('team', 'add', team, '--parent', 'everyone');
     keys[team] = world.onboard(`${team}-1`, team);
   }
+  // (The commands above keep this process, and so its engine, from answering.)
+  await until(() => world.json('status').server.engines.some((one) => one.name === 'small' && one.health === 'up'), 'the engine to be up');
 });
 after(async () => { await world.end(); await fake.end(); });
 
