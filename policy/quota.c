@@ -261,6 +261,23 @@ static bool next_window(const struct quota_bucket *b,
     return true;
 }
 
+static int64_t sum(int64_t a, int64_t b)
+{
+    int64_t result;
+    return __builtin_add_overflow(a, b, &result) ? TOO_MANY : result;
+}
+
+/* Of the window that the bucket is in. */
+static int64_t earlier_in(
+    const struct quota_bucket *b, const struct quota_rule *rule)
+{
+    return rule->earlier > 0 && rule->window != QUOTA_MINUTE &&
+                   rule->window != QUOTA_NOW &&
+                   b->start_us == rule->earlier_window_us
+               ? rule->earlier
+               : 0;
+}
+
 static void enter_window_locked(
     struct quota_bucket *b, const struct quota_rule *rule, int64_t now_us)
 {
@@ -270,7 +287,8 @@ static void enter_window_locked(
     bool restored = b->end_us == 0;
     if (next_window(b, rule, now_us, &start, &end))
         b->used = b->reserved = 0;
-    else if (restored && quota_is_past_mark(rule, b->used))
+    else if (restored &&
+             quota_is_past_mark(rule, sum(b->used, earlier_in(b, rule))))
         b->warned_us = start; /* the run before has warned */
     b->start_us = start;
     b->end_us = end;
@@ -283,12 +301,6 @@ static int64_t product(int64_t a, int64_t b)
 {
     int64_t result;
     return __builtin_mul_overflow(a, b, &result) ? TOO_MANY : result;
-}
-
-static int64_t sum(int64_t a, int64_t b)
-{
-    int64_t result;
-    return __builtin_add_overflow(a, b, &result) ? TOO_MANY : result;
 }
 
 static int64_t cost_of(const struct quota_demand *demand, int64_t cap)
@@ -346,7 +358,8 @@ static int64_t room_locked(
         return rate_room(&b->rate, rule->amount, now_us);
     }
     enter_window_locked(b, rule, now_us);
-    return rule->amount > b->used ? rule->amount - b->used : 0;
+    int64_t used = sum(b->used, earlier_in(b, rule));
+    return rule->amount > used ? rule->amount - used : 0;
 }
 
 static void describe_denial_locked(const struct quota_bucket *b,
@@ -421,7 +434,7 @@ static void take_locked(
         claim->window_start_us = 0;
         return;
     }
-    claim->used = b->used;
+    claim->used = sum(b->used, earlier_in(b, claim->rule));
     claim->window_start_us = b->start_us;
     claim->arrival_us = 0;
     claim->step = 0;
@@ -520,7 +533,8 @@ static void settle_locked(struct quota_claim *claim, int64_t actual)
     } else if (claim->window_start_us == b->start_us) {
         b->used -= back;
         b->reserved -= claim->reserved;
-        claim->used_settled = b->used - b->reserved;
+        claim->used_settled =
+            sum(b->used - b->reserved, earlier_in(b, claim->rule));
         if (b->warned_us != b->start_us && claim->rule->window != QUOTA_NOW &&
             quota_is_past_mark(claim->rule, claim->used_settled)) {
             b->warned_us = b->start_us;
@@ -600,7 +614,7 @@ void quota_peek(struct quota_ledger *ledger, int64_t now_us,
         out->reset_us = rate_backlog_us(&fresh.rate, now);
         out->window_start_us = 0;
     } else {
-        out->used = fresh.used;
+        out->used = sum(fresh.used, earlier_in(&fresh, rule));
         out->window_start_us = fresh.start_us;
         out->reset_us =
             rule->window == QUOTA_LIFETIME || rule->window == QUOTA_NOW

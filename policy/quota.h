@@ -60,6 +60,9 @@ struct quota_rule {
     enum quota_window window;
     int64_t amount;
     const struct clock_zone *zone; /* for the calendar windows; borrowed */
+    /* What was used before the quota was made, in the window that it was made
+     * in: counts there, as if its bucket had it. */
+    int64_t earlier, earlier_window_us;
     int warn_percent; /* of the amount, at which to warn; 0: never */
 };
 

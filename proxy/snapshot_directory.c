@@ -347,6 +347,8 @@ static enum err read_quota(struct loading *l, struct db_statement *s,
     rule->amount = db_column_int(s, 6);
     rule->zone = settings->zone;
     rule->warn_percent = (int)db_column_int(s, 8);
+    rule->earlier = db_column_int(s, 10);
+    rule->earlier_window_us = db_column_int(s, 11);
     if (db_column_text(s, 9).len > 0) {
         enum err bad = zone_of(l, db_column_text(s, 9), &rule->zone);
         if (bad != ERR_OK)
@@ -452,7 +454,8 @@ static enum err load_quotas(
         return nomem(l->info);
     err = db_prepare(db,
         "SELECT id, scope, subject, model, dimension, window, amount, "
-        "model_group, warn_percent, zone FROM quota ORDER BY id",
+        "model_group, warn_percent, zone, earlier, "
+        "earlier_window FROM quota ORDER BY id",
         &s, l->info);
     while (err == ERR_OK && (err = db_step(s, l->info)) == ERR_OK) {
         err = read_quota(l, s, settings, &p->quotas[p->quota_count],

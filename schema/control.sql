@@ -211,6 +211,8 @@ CREATE TABLE quota (
     model_group TEXT NOT NULL DEFAULT '',    -- '' or the models of this group together
     warn_percent INTEGER NOT NULL DEFAULT 0 CHECK (warn_percent BETWEEN 0 AND 100), -- 0: no warning
     zone        TEXT NOT NULL DEFAULT '',    -- of its calendar windows; '': the organisation's
+    earlier     INTEGER NOT NULL DEFAULT 0 CHECK (earlier >= 0), -- used before it was made, in the window
+    earlier_window INTEGER NOT NULL DEFAULT 0,                   -- that began then; 0 for lifetime
     UNIQUE (scope, subject, model, model_group, dimension, window),
     CHECK (model = '' OR model_group = ''),
     CHECK ((dimension = 'concurrent_requests') = (window = 'now'))

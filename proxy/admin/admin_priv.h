@@ -275,8 +275,13 @@ struct admin_new_quota {
     struct str scope, subject, model, model_group, dimension, window;
     int64_t amount;
     int64_t warn_percent; /* -1: as it is, or none */
-    struct str zone;      /* ptr NULL: as it is, or the organisation's */
+    bool count_earlier;
+    int64_t earlier, earlier_window; /* filled where counted */
+    struct str zone; /* ptr NULL: as it is, or the organisation's */
 };
+/* quota_earlier.c: sets earlier and earlier_window out of the index. */
+enum err admin_count_earlier(
+    struct admin_call *call, struct admin_new_quota *quota) MUSTCHECK;
 /* Sets or changes; *id in the arena. */
 enum err admin_set_quota(struct admin_call *call,
     const struct admin_new_quota *quota, struct str *id) MUSTCHECK;

@@ -15,7 +15,7 @@
 
 #define QUOTA_COLUMNS                                                          \
     "SELECT id, scope, subject, model, dimension, window, amount, created, "   \
-    "model_group, warn_percent, zone FROM quota "
+    "model_group, warn_percent, zone, earlier, earlier_window FROM quota "
 
 /* Who or what it is for, in words a person typed once. */
 static struct str subject_shown(
@@ -47,6 +47,7 @@ static json_t *quota_json(struct admin_call *call, struct db_statement *s)
     admin_set_time(quota, "created", db_column_int(s, 7));
     admin_set_int(quota, "warnPercent", db_column_int(s, 9));
     admin_set_text(quota, "zone", db_column_text(s, 10));
+    admin_set_int(quota, "earlier", db_column_int(s, 11));
     return quota;
 }
 
@@ -162,6 +163,8 @@ static json_t *quota_event(const struct admin_new_quota *quota)
         admin_set_int(event, "warnPercent", quota->warn_percent);
     if (quota->zone.len > 0)
         admin_set_text(event, "zone", quota->zone);
+    if (quota->count_earlier)
+        admin_set_int(event, "earlier", quota->earlier);
     return event;
 }
 
@@ -226,8 +229,9 @@ static enum err add_quota(struct admin_call *call,
     *id = arena_copy(call->arena, str_from(text));
     err = db_prepare(call->db,
         "INSERT INTO quota (id, scope, subject, model, dimension, window, "
-        "amount, created, model_group, warn_percent, zone) "
-        "VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)",
+        "amount, created, model_group, warn_percent, zone, earlier, "
+        "earlier_window) "
+        "VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)",
         &s, &call->info);
     if (err)
         return err;
@@ -242,6 +246,8 @@ static enum err add_quota(struct admin_call *call,
     db_bind_text(s, 9, quota->model_group);
     db_bind_int(s, 10, quota->warn_percent);
     db_bind_text(s, 11, quota->zone);
+    db_bind_int(s, 12, quota->earlier);
+    db_bind_int(s, 13, quota->earlier_window);
     return db_run(s, &call->info);
 }
 
@@ -259,13 +265,20 @@ enum err admin_set_quota(struct admin_call *call,
     if (err && err != ERR_NOTFOUND)
         return err;
     changes = err == ERR_OK;
+    if (changes && quota->count_earlier)
+        return FAIL(call, ERR_WRONG_STATE,
+            "countEarlierUse: quota %.*s has been counting already; remove it "
+            "first, or change its amount alone",
+            STR_ARG(id));
     /* What was not said stays. */
     if (quota->warn_percent < 0)
         after.warn_percent = before.warn_percent;
     if (quota->zone.ptr == NULL)
         after.zone = before.zone;
-    err =
-        changes ? change_quota(call, id, &after) : add_quota(call, &after, &id);
+    err = quota->count_earlier ? admin_count_earlier(call, &after) : ERR_OK;
+    if (!err)
+        err = changes ? change_quota(call, id, &after)
+                      : add_quota(call, &after, &id);
     if (!err)
         err = admin_record(call,
             changes ? "admin.quota.changed" : "admin.quota.added", "quota", id,
@@ -322,6 +335,7 @@ enum err handle_quota_put(struct admin_call *call)
         {"amount", FIELD_INT, true, AT(amount), 0, JSON_INTEGER_MAX, NULL},
         {"warnPercent", FIELD_INT, false, AT(warn_percent), 0, 100, NULL},
         {"zone", FIELD_TEXT, false, AT(zone), 0, 64, NULL},
+        {"countEarlierUse", FIELD_BOOL, false, AT(count_earlier), 0, 0, NULL},
     };
     struct admin_new_quota body = {.subject = STR(""),
         .model = STR(""),
@@ -430,7 +444,10 @@ static void set_time_or_null(json_t *object, const char *key, int64_t time_us)
 static enum err add_usage(struct admin_call *call, struct quota_ledger *ledger,
     const struct clock_zone *zone, struct db_statement *s, json_t *items)
 {
-    struct quota_rule rule = {.zone = zone, .amount = db_column_int(s, 6)};
+    struct quota_rule rule = {.zone = zone,
+        .amount = db_column_int(s, 6),
+        .earlier = db_column_int(s, 11),
+        .earlier_window_us = db_column_int(s, 12)};
     struct quota_status status;
     struct clock_zone *own = NULL;
     int64_t now = clock_now();

@@ -86,6 +86,7 @@ static const struct cli_column quota_columns[] = {
     {"AMOUNT", "amount", CELL_COUNT},
     {"WARN AT %", "warnPercent", CELL_COUNT},
     {"ZONE", "zone", CELL_TEXT},
+    {"EARLIER", "earlier", CELL_COUNT},
 };
 static const struct cli_column usage_columns[] = {
     {"SCOPE", "scope", CELL_TEXT},
@@ -115,6 +116,8 @@ static const struct cli_option quota_set_options[] = {
         "only for the models of this group, together"},
     {"warn-at", "PERCENT", CLI_NUMBER, NULL,
         "warn from there on: a header, and an event once in a window (0: no)"},
+    {"count-earlier-use", NULL, CLI_FLAG, NULL,
+        "what was used earlier in the window counts, too (requests, tokens)"},
     {"zone", "ZONE", CLI_TEXT, NULL,
         "of its days, weeks and months (the organisation's)"},
     {"limit", "DIMENSION/WINDOW=N", CLI_LIST, NULL,
@@ -229,6 +232,7 @@ static int run_quota_usage(struct cli *cli)
 struct quota_target {
     const char *scope, *subject, *model, *group, *zone;
     int64_t warn_percent; /* -1: not given */
+    bool count_earlier;
     json_t *results;
 };
 
@@ -256,6 +260,8 @@ static int put_quota(struct cli *cli, const struct quota_target *target,
     if (target->warn_percent >= 0)
         json_object_set_new(
             body, "warnPercent", json_integer(target->warn_percent));
+    if (target->count_earlier)
+        json_object_set_new(body, "countEarlierUse", json_true());
     if (target->zone)
         json_object_set_new(
             body, "zone", json_stringn(target->zone, strlen(target->zone)));
@@ -304,6 +310,7 @@ static int run_quota_set(struct cli *cli)
     target.model = cli_value(cli, "model");
     target.group = cli_value(cli, "model-group");
     target.zone = cli_value(cli, "zone");
+    target.count_earlier = cli_has(cli, "count-earlier-use");
     if (warn_at && !cli_number("warn-at", warn_at, &target.warn_percent)) {
         result = 2;
         goto out;
@@ -504,7 +511,7 @@ static const struct cli_command commands[] = {
         "goes with the\nwindow now.\n"
         "Windows: minute (a rate), hour, day, week, month, lifetime.\n"
         "A new quota counts from now on, not what was used earlier in its "
-        "window.\n"
+        "window,\nunless --count-earlier-use says so.\n"
         "Cost is money by the prices of `bailiff price`; a model without a "
         "price is\ndenied where a quota of cost applies.",
         OPTIONS(quota_set_options), run_quota_set, NULL, false, false},

@@ -17,6 +17,8 @@ before(async () => {
   for (const model of ['dear', 'free', 'second'])
     world.cli('model', 'add', model, '--engine', 'plain', '--approve', '--default-max-tokens', '50');
   fake.answer = (response) => whole(response, 'fine', usage(100, 10));
+  // (The commands above keep this process, and so its engine, from answering.)
+  await until(() => world.json('status').server.engines.some((one) => one.name === 'plain' && one.health === 'up'), 'the engine to be up');
 });
 after(async () => { await world.end(); await fake.end(); });
 
@@ -170,6 +172,30 @@ test('past its mark a quota warns: each answer by a header, the log and the webh
   await admin('PUT', '/v1/settings/quota_webhook', { value: '' });
   hook.close();
   hook.closeAllConnections();
+});
+
+test('a quota made in mid-window counts from now on, or what was used earlier, as it is told', async () => {
+  const key = world.onboard('edda'), other = world.onboard('emil');
+  fake.answer = (response) => whole(response, 'fine', usage(10, 5));
+  const ask = async (who = key, model = 'free') => { const one = await world.chat(who, { model, max_tokens: 5 }); await world.record(one.headers['x-request-id']); return one.status; };
+  assert.deepEqual([await ask(), await ask(), await ask(key, 'dear'), await ask(other)], [200, 200, 200, 200]);
+  const set = (...more) => world.json('quota', 'set', '--caller', 'edda', ...more)[0];
+  assert.equal(set('--limit', 'output_tokens/day=500').earlier, 0);
+  const counted = set('--limit', 'tokens/day=500', '--count-earlier-use');
+  const model = set('--limit', 'requests/lifetime=3', '--model', 'free', '--count-earlier-use');
+  assert.deepEqual([counted.earlier, model.earlier], [45, 2]);
+  const left = () => Object.fromEntries(rows('edda').map((one) => [one.dimension, one.remaining]));
+  assert.deepEqual(left(), { output_tokens: 500, tokens: 455, requests: 1 });
+  assert.deepEqual([await ask(), await ask()], [200, 429]);
+  await until(() => left().tokens === 440, 'the charge');
+  world.earlier = { ...world.earlier, [counted.id]: 45, [model.id]: 2 };
+  await world.stop();
+  assert.deepEqual(left(), { output_tokens: 495, tokens: 440, requests: 0 });
+  await world.serve();
+  assert.deepEqual([await ask(), await ask(key, 'dear')], [429, 200]);
+  assert.throws(() => limit('edda', 'tokens/day=600', '--count-earlier-use'), /counting already/);
+  assert.throws(() => limit('edda', 'images/day=6', '--count-earlier-use'), /does not know the images/);
+  assert.throws(() => limit('edda', 'tokens/minute=6', '--count-earlier-use'), /has no earlier use/);
 });
 
 test('a quota may have a zone of its own', async () => {

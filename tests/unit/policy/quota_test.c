@@ -821,6 +821,41 @@ static void test_warning(void **state)
     clock_zone_free(&zone);
 }
 
+/* Counts in the window that it belongs to, and in no other. */
+static void test_earlier_use(void **state)
+{
+    (void)state;
+    struct clock_zone *zone = zone_of("UTC");
+    struct quota_ledger *ledger = quota_ledger_new();
+    int64_t now = at("2026-11-23T10:00:00Z");
+    struct quota_rule rule = rule_of("e", QUOTA_INPUT_TOKENS, QUOTA_DAY, 100);
+    struct quota_claim claim;
+    struct quota_denial denial;
+    struct quota_status status;
+    rule.zone = zone;
+    rule.earlier = 30;
+    rule.earlier_window_us = at("2026-11-23T00:00:00Z");
+    assert_int_equal(remaining(ledger, now, &rule), 70);
+    assert_int_equal(take(ledger, now, &rule, 71, &claim, &denial), ERR_FULL);
+    assert_int_equal(denial.remaining, 70);
+    assert_int_equal(take(ledger, now, &rule, 70, &claim, &denial), ERR_OK);
+    assert_int_equal(claim.used, 30);
+    quota_settle(ledger, now, &claim, 1,
+        &(struct quota_use){.input = 20, .served = true});
+    quota_peek(ledger, now, &rule, &status);
+    assert_int_equal(status.used, 50);
+    assert_int_equal(remaining(ledger, now + DAY_US, &rule), 100);
+    /* After a restart the log has its own part only. */
+    quota_ledger_free(&ledger);
+    ledger = quota_ledger_new();
+    assert_int_equal(
+        quota_restore_window(ledger, STR("e"), rule.earlier_window_us, 20),
+        ERR_OK);
+    assert_int_equal(remaining(ledger, now, &rule), 50);
+    quota_ledger_free(&ledger);
+    clock_zone_free(&zone);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -836,6 +871,7 @@ int main(void)
         cmocka_unit_test(test_restore),
         cmocka_unit_test(test_foresee_and_open_reservations),
         cmocka_unit_test(test_warning),
+        cmocka_unit_test(test_earlier_use),
         cmocka_unit_test(test_refuses_only_what_does_not_fit),
         cmocka_unit_test(test_threads),
     };
