@@ -291,7 +291,8 @@ enum err admin_claim_key(struct admin_call *call)
     struct db_statement *s;
     enum err err;
 
-    if (!uses_key(call) || call->outer)
+    /* (With the first change, where a request makes several.) */
+    if (!uses_key(call) || call->outer || call->claimed)
         return ERR_OK;
     err = db_prepare(call->db,
         "DELETE FROM idempotent_answer WHERE created <= ?1", &s, &call->info);

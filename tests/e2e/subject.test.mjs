@@ -4,6 +4,7 @@
 // its way (a legal hold), and that a crash in the middle leaves nothing behind.
 import { test, before, after } from 'node:test';
 import assert from 'node:assert/strict';
+import http from 'node:http';
 import { spawnSync } from 'node:child_process';
 import { existsSync, readFileSync, readdirSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -117,6 +118,26 @@ test('erasure: keys, content and name are gone, a running stream is cut, proofs 
   assert.equal(world.json('audit', 'content', await ask(other)).request.state, 'open');
 });
 
+test('an erasure that is asked for again with its idempotency key is answered again', async () => {
+  world.cli('caller', 'add', 'canary-handle-4713');
+  const erase = () => new Promise((done, fail) => {
+    const request = http.request({ socketPath: join(world.state, 'admin.sock'), method: 'POST', path: '/v1/audit/subjects/canary-handle-4713/erase',
+      headers: { 'content-type': 'application/json', 'idempotency-key': 'once-and-again-4713' } }, (answer) => {
+      let text = '';
+      answer.on('data', (piece) => { text += piece; });
+      answer.on('end', () => done({ status: answer.statusCode, text }));
+    });
+    request.on('error', fail);
+    request.end(JSON.stringify({ reason: 'asked for', basis: 'GDPR art. 17' }));
+  });
+  const first = await erase();
+  assert.equal(first.status, 200, first.text);
+  assert.deepEqual(await erase(), first);
+  const { caller } = JSON.parse(first.text);
+  for (const type of ['audit.erasure_begun', 'audit.erasure_completed'])
+    assert.equal(world.json('audit', 'query', '--type', type, '--object', caller).rows.length, 1);
+});
+
 test('an erasure that kill -9 interrupts is finished at the next start', async () => {
   const id = idOf(OTHER);
   const before = await ask(other);
@@ -136,6 +157,6 @@ test('an erasure that kill -9 interrupts is finished at the next start', async (
   assert.deepEqual(grep(OTHER), []);
   assert.ok(!existsSync(join(world.state, 'blobs', kept)));
   assert.equal(readdirSync(place).length, 1);
-  assert.equal(certificates.length, 1);
+  assert.equal(certificates.length, 2);
   assert.equal(run('audit', 'verify').status, 0);
 });
