@@ -257,7 +257,7 @@ test('readers that pause hold little memory and stall nobody', async (t) => {
     const lines = await Promise.all(Array.from({ length: 12 }, () => alone.open()));
     for (const line of lines) {
       line.socket.pause();
-      line.post(bob, { model: 'flood', stream: true });
+      line.post(bob, { model: 'flood', stream: true, max_tokens: 60000 }); // a piece is a token
     }
     await until(() => source.requests === 12, 'the streams to begin');
     let held = -1; // until nothing moves any more
@@ -274,7 +274,7 @@ test('readers that pause hold little memory and stall nobody', async (t) => {
     assert.ok(state.written < 12 * (20 << 20), `the engine gave ${state.written} bytes that nobody read`);
     // One of them reads again, all of it.
     lines[0].socket.resume();
-    await until(() => lines[0].text.endsWith('\r\n0\r\n\r\n'), 'all of the stream', 20000);
+    await until(() => lines[0].text.endsWith('\r\n0\r\n\r\n'), 'all of the stream', 60000);
     const said = events(dechunk(lines[0].text).body);
     assert.equal(said.at(-1), '[DONE]');
     assert.equal(said.length, Math.ceil((40 << 20) / 1000) + 3);
@@ -299,7 +299,7 @@ test('a reader of a little at a time gets the whole of it', async () => {
     line.socket.pause();
     setTimeout(() => line.socket.resume(), 20);
   });
-  line.post(key, { model: 'faulty', stream: true });
+  line.post(key, { model: 'faulty', stream: true, max_tokens: 6000 });
   await line.sees(/\r\n0\r\n\r\n$/, 20000);
   assert.ok(pauses > 20, `${pauses} pauses`);
   const said = events(dechunk(line.text).body);
