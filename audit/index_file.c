@@ -371,17 +371,19 @@ enum err index_file_begin(struct index_file *file, struct errinfo *info)
     return err;
 }
 
-/* The blocks that are two behind, and all of a file that is full. Whenever it
+/* So many entries behind a block's last one most of its requests have ended. */
+#define TALLY_BEHIND 16384u
+
+/* The blocks that are well behind, and all of a file that is full. Whenever it
  * comes to a new one, those that lost their sums get them again. */
 static enum err sum_up(
     struct index_file *file, uint64_t next, struct errinfo *info)
 {
     uint64_t end = file->state.first + file->state.span;
-    uint64_t block = next >> TALLY_SHIFT;
+    uint64_t block =
+        next > TALLY_BEHIND ? (next - TALLY_BEHIND) >> TALLY_SHIFT : 0;
     if (next >= end)
         block = (end + (UINT64_C(1) << TALLY_SHIFT) - 1) >> TALLY_SHIFT;
-    else
-        block = block > 0 ? block - 1 : 0;
     if (block <= file->tally_from)
         return ERR_OK;
     if (file->tally_lost)
