@@ -109,7 +109,8 @@ static int compare_callers(const void *left, const void *right)
 static void group_callers(struct comparing *c)
 {
     qsort(c->order, c->caller_count, sizeof *c->order, compare_callers);
-    qsort(c->named, c->named_count, sizeof *c->named, compare_texts);
+    if (c->named_count > 0)
+        qsort(c->named, c->named_count, sizeof *c->named, compare_texts);
     for (size_t i = 0; i < c->caller_count; i++) {
         struct alike *last =
             c->alike_count > 0 ? &c->alike[c->alike_count - 1] : NULL;
