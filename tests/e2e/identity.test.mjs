@@ -5,7 +5,7 @@
 // What is refused never reaches the engine.
 import { test, before, after } from 'node:test';
 import assert from 'node:assert/strict';
-import { generateKeyPairSync, sign as signBytes } from 'node:crypto';
+import { constants, createHmac, createPrivateKey, createPublicKey, generateKeyPairSync, sign as signBytes } from 'node:crypto';
 import { execFileSync } from 'node:child_process';
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -107,6 +107,52 @@ test('refused, each for one reason', async () => {
   const { privateKey } = generateKeyPairSync('rsa', { modulusLength: 2048 });
   await refused(`${header}.${payload}.${signBytes('sha256', Buffer.from(`${header}.${payload}`), privateKey).toString('base64url')}`,
     /could not be verified/);
+});
+
+// RFC 8725, sections 2 and 3, over the wire: the keys are the provider's own, so
+// that nothing but the confusion is wrong.
+test('algorithms that are mistaken for one another', async () => {
+  const jwks = provider.issuer.keys.toJSON(true);
+  const rsa = jwks.find((one) => one.kty === 'RSA'), ec = jwks.find((one) => one.kty === 'EC');
+  const payload = Buffer.from(JSON.stringify({ iss: provider.issuer.url, aud: audience, sub: 'alice', exp: now() + 600 })).toString('base64url');
+  const make = async (header, sign) => {
+    const input = `${Buffer.from(JSON.stringify(header)).toString('base64url')}.${payload}`;
+    const text = `${input}.${Buffer.from(sign(Buffer.from(input))).toString('base64url')}`;
+    world.secrets.push(text.split('.')[2] || 'no signature at all');
+    return text;
+  };
+  const rsaKey = createPrivateKey({ key: rsa, format: 'jwk' }), ecKey = createPrivateKey({ key: ec, format: 'jwk' });
+  const rs256 = (bytes) => signBytes('sha256', bytes, rsaKey);
+  const ps256 = (bytes) => signBytes('sha256', bytes, { key: rsaKey, padding: constants.RSA_PKCS1_PSS_PADDING, saltLength: 32 });
+  const es256 = (bytes) => signBytes('sha256', bytes, { key: ecKey, dsaEncoding: 'ieee-p1363' });
+  assert.equal((await world.chat(await make({ alg: 'RS256', kid: rsa.kid }, rs256))).status, 200, 'the fixture itself');
+  assert.equal((await world.chat(await make({ alg: 'ES256', kid: ec.kid }, es256))).status, 200);
+  // The public key as a secret, in each form in which it is known.
+  for (const secret of [createPublicKey(rsaKey).export({ type: 'spki', format: 'pem' }), createPublicKey(rsaKey).export({ type: 'spki', format: 'der' }),
+    createPublicKey(rsaKey).export({ type: 'pkcs1', format: 'pem' }), JSON.stringify({ kty: 'RSA', n: rsa.n, e: rsa.e }), Buffer.from(rsa.n, 'base64url'), ''])
+    await refused(await make({ alg: 'HS256', kid: rsa.kid }, (bytes) => createHmac('sha256', secret).update(bytes).digest()), /could not be verified/);
+  for (const [header, sign] of [
+    [{ alg: 'ES256', kid: ec.kid }, () => Buffer.alloc(64)],                       // r = s = 0
+    [{ alg: 'ES256', kid: ec.kid }, () => Buffer.concat([Buffer.alloc(31), Buffer.from([1]), Buffer.alloc(31), Buffer.from([1])])],
+    [{ alg: 'ES256', kid: ec.kid }, (bytes) => signBytes('sha256', bytes, ecKey)], // DER
+    [{ alg: 'ES256', kid: ec.kid }, (bytes) => Buffer.concat([es256(bytes), Buffer.alloc(1)])],
+    [{ alg: 'ES256', kid: rsa.kid }, es256], [{ alg: 'RS256', kid: ec.kid }, rs256], [{ alg: 'ES384', kid: ec.kid }, es256],
+    [{ alg: 'PS256', kid: rsa.kid }, ps256], // the key says RS256
+    [{ alg: 'RS512', kid: rsa.kid }, rs256], [{ alg: 'rs256', kid: rsa.kid }, rs256], [{ alg: 'RS256 ', kid: rsa.kid }, rs256],
+    [{ alg: ['RS256'], kid: rsa.kid }, rs256], [{ kid: rsa.kid }, rs256],
+    [{ alg: 'none', kid: rsa.kid }, () => ''], [{ alg: 'NoNe', kid: rsa.kid }, rs256], [{ alg: '', kid: rsa.kid }, rs256],
+    [{ alg: 'RS256', kid: rsa.kid, crit: ['exp'] }, rs256], [{ alg: 'RS256', kid: rsa.kid, b64: false, crit: ['b64'] }, rs256],
+    [{ alg: 'RS256', kid: rsa.kid, x5c: [] }, rs256], [{ alg: 'RS256', kid: rsa.kid, enc: 'A128GCM' }, rs256],
+    [{ alg: 'RS256', kid: `../../${rsa.kid}` }, rs256], [{ alg: 'RS256', kid: [rsa.kid] }, rs256], [{ alg: 'RS256', kid: "' OR '1'='1" }, rs256],
+    [{ alg: 'RS256', kid: rsa.kid, cty: 'JWT' }, rs256],
+  ]) {
+    const text = await make(header, sign);
+    await until(async () => {
+      const answer = await world.untouched(() => world.chat(text));
+      assert.ok([401, 503].includes(answer.status), `${JSON.stringify(header)}: ${answer.status}`);
+      return answer.status === 401; // 503: a key of that name is looked for
+    }, JSON.stringify(header), 20000);
+  }
 });
 
 test('the id of a caller is not the provider\'s to give', async () => {
