@@ -8,6 +8,7 @@
 #include "proxy/address.h"
 #include "proxy/certificate.h"
 #include "proxy/secret.h"
+#include "proxy/settings.h"
 
 /* --- Mappings ------------------------------------------------------------ */
 
@@ -277,19 +278,43 @@ struct mode_body {
     struct str listener, mode;
 };
 
+/* A mode for an address that nobody listens on would protect nothing. */
+static enum err check_listener(struct admin_call *call, struct str listener)
+{
+    struct settings *settings = NULL;
+    struct buf findings, known;
+    bool found = str_equal(listener, STR("*"));
+    enum err err;
+
+    if (found)
+        return ERR_OK;
+    buf_init(&findings, 65536);
+    buf_init(&known, 4096);
+    err = settings_load(control_dir(call->control), &settings, &findings);
+    for (size_t i = 0; !err && i < settings->listen_count; i++) {
+        found |= str_equal(listener, str_from(settings->listen[i]));
+        buf_printf(&known, "%s\"%s\"", i > 0 ? ", " : "", settings->listen[i]);
+    }
+    if (err)
+        err = FAIL(call, ERR_INVALID, "bailiff.conf cannot be read");
+    else if (!found)
+        err = FAIL(call, ERR_INVALID,
+            "listener: \"%.*s\" is not in bailiff.conf, which has %s; give "
+            "it as it stands there, or * for all",
+            STR_ARG(listener), buf_cstr(&known));
+    settings_free(&settings);
+    buf_fini(&findings);
+    buf_fini(&known);
+    return err;
+}
+
 static enum err check_mode(
     struct admin_call *call, const struct mode_body *body)
 {
-    struct sockaddr_storage address;
-    socklen_t length;
     bool some = false;
-    enum err err = ERR_OK;
+    enum err err = check_listener(call, body->listener);
 
-    if (!str_equal(body->listener, STR("*")) &&
-        address_parse(body->listener, &address, &length, &call->info))
-        return errinfo_prefix(&call->info, ERR_INVALID,
-            "listener: give it as it stands in bailiff.conf, or * for all");
-    if (str_equal(body->mode, STR("required")))
+    if (!err && str_equal(body->mode, STR("required")))
         err = admin_exists(call, call->db,
             "SELECT 1 FROM trust_domain WHERE ?1 = ''", STR(""), &some);
     if (!err && str_equal(body->mode, STR("required")) && !some)
