@@ -5,13 +5,12 @@
 #include "proxy/cli/verify_witnesses.h"
 
 #include "audit/anchors.h"
+#include "audit/held.h"
 #include "audit/prove.h"
 #include "lib/encode.h"
 #include "lib/file.h"
 
-#include <dirent.h>
 #include <stdlib.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #define NOTES_MAX (256u << 20) /* a file that notes were appended to */
@@ -40,58 +39,25 @@ struct verifying {
 
 /* --- What is compared with ------------------------------------------- */
 
-/* The newest of an anchor's folder: checkpoint-SIZE with the largest size. */
-static const char *newest_in(struct cli *cli, const char *folder)
-{
-    static const struct str prefix = STR_INIT("checkpoint-");
-    DIR *dir = opendir(folder);
-    const struct dirent *entry;
-    uint64_t size, largest = 0;
-    const char *path = NULL;
-    struct buf out;
-
-    if (!dir) {
-        cli_say(1, "%s cannot be opened", folder);
-        return NULL;
-    }
-    while ((entry = readdir(dir))) {
-        struct str name = str_from(entry->d_name);
-        if (!str_starts(name, prefix) ||
-            str_to_u64(str_make(name.ptr + prefix.len, name.len - prefix.len),
-                &size) != ERR_OK ||
-            (path && size < largest))
-            continue;
-        largest = size;
-        buf_init(&out, 65536);
-        buf_printf(&out, "%s/%s", folder, entry->d_name);
-        path = arena_cstr(cli->arena, buf_str(&out));
-        buf_fini(&out);
-    }
-    closedir(dir);
-    if (!path)
-        cli_say(1, "%s holds no checkpoint-SIZE", folder);
-    return path;
-}
-
 bool cli_read_note(
     struct cli *cli, const char *option, struct buf *file, struct str *note)
 {
     const char *path = cli_value(cli, option);
-    struct stat status;
+    struct errinfo info = {0};
 
     if (!path)
         return true;
-    if (strcmp(path, "-") != 0 && stat(path, &status) == 0 &&
-        S_ISDIR(status.st_mode)) {
-        path = newest_in(cli, path);
-        if (!path)
-            return false;
+    if (strcmp(path, "-") != 0) {
+        if (held_read(path, file, note, &info) == ERR_OK)
+            return true;
+        cli_say(1, "%s", info.text);
+        return false;
     }
     if (!cli_read_file(path, file))
         return false;
     if (anchor_last_note(buf_str(file), note) == ERR_OK)
         return true;
-    cli_say(1, "%s holds no signed checkpoint", path);
+    cli_say(1, "standard input holds no signed checkpoint");
     return false;
 }
 

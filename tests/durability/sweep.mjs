@@ -177,7 +177,7 @@ export class Sweep {
     this.figures.cases++;
     if (end.signal === 'SIGKILL') this.figures.died++;
     assert.ok(end.signal === null || (end.signal === 'SIGKILL' && fault?.way.startsWith('kill')), `it ended by ${end.signal}: ${server.log.slice(-1500)}`);
-    if (end.code !== 0 && end.signal === null) assert.match(server.log, /cannot|error|refus|failed|no room/i, 'it ended without a word');
+    if (end.code !== 0 && end.signal === null) assert.match(server.log, /bailiff serve: \S|cannot|error|refus|failed|no room/i, 'it ended without a word');
     if (!fault) assert.deepEqual([end.code, answers.map((one) => one.status), team], [0, [200, 403, 200, 200, 429, 200], 201], server.log);
 
     // As it lies there: whole, or what is wrong is named.
