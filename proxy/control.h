@@ -70,7 +70,7 @@ struct control_actor {
     char id[40];   /* adm_..., or "" (unattributed) */
     char role[24]; /* "admin", "auditor" ...; root without a name: "admin" */
     const char *method; /* "token" "uid" "root" "offline" "system"
-                         "proposal" */
+                         "proposal" "jwt" */
     bool can_approve;   /* attributed to a person, and online */
     bool certificate;   /* a client certificate of the same came with it */
 };

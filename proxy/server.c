@@ -192,6 +192,11 @@ static void write_shadow(void *context, struct buf *out)
     snapshot_unref(&snapshot);
 }
 
+static struct jwks *keys_of_issuer(void *context, const char *name)
+{
+    return issuers_keys(((struct server *)context)->shared.issuers, name);
+}
+
 /* --- Listening ----------------------------------------------------------- */
 
 static enum err bind_one(struct server *s, struct str text, int *out,
@@ -637,6 +642,7 @@ int server_run(const char *dir)
     s->admin_server = (struct admin_server){.context = s,
         .snapshot = current_snapshot,
         .ledger = the_ledger,
+        .issuer_keys = keys_of_issuer,
         .shadow = write_shadow,
         .status = server_write_status,
         .metrics = server_write_metrics,

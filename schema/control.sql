@@ -279,6 +279,17 @@ CREATE TABLE administrator_token (
     revoked       INTEGER           -- NULL: in force
 ) STRICT;
 
+-- Sign-in by an issuer: whose "sub" is which administrator. The audience is the
+-- administrators' own; a token that is good for calling models is not for this.
+CREATE TABLE administrator_sign_in (
+    issuer        TEXT NOT NULL REFERENCES issuer (name) ON DELETE CASCADE,
+    subject       BLOB NOT NULL CHECK (length(subject) = 32), -- SHA-256 of "sub"
+    audience      TEXT NOT NULL,
+    administrator TEXT NOT NULL REFERENCES administrator (id),
+    created       INTEGER NOT NULL,
+    PRIMARY KEY (issuer, subject)
+) STRICT, WITHOUT ROWID;
+
 -- A change that waits for a second person: the request as it was asked (its
 -- path, query and body are in persons.db, since they may hold handles), and
 -- what it would do, as its events would say it.

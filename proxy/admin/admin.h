@@ -11,6 +11,8 @@
 #include "proxy/control.h"
 #include "proxy/snapshot.h"
 
+struct jwks;
+
 /* What only a running server knows. All NULL offline. Any thread. */
 struct admin_server {
     void *context;
@@ -26,6 +28,8 @@ struct admin_server {
     /* The sealing keys of a caller are destroyed: none is used any more when
      * this returns, but in what has been waited for long enough. */
     void (*forget)(void *context, struct str subject);
+    /* The key set of an issuer by its name, referenced; NULL: none is there. */
+    struct jwks *(*issuer_keys)(void *context, const char *name);
     /* true when ready; else the reasons, a JSON array of strings */
     bool (*ready)(void *context, struct buf *reasons);
 };

@@ -206,6 +206,8 @@ struct str admin_column(
 
 /* Fills call->actor; false: 401 was answered. */
 bool admin_authenticate(struct admin_call *call);
+/* The token of an issuer (sign_in.c): fills call->actor, NULL; else why not. */
+const char *admin_sign_in(struct admin_call *call, struct str token);
 /* 403 answered and recorded when the operation is not for this role. */
 bool admin_authorise(struct admin_call *call);
 /* May whoever asks do this operation, too? */
@@ -377,7 +379,7 @@ admin_handler handle_issuer_list, handle_issuer_add, handle_issuer_remove;
 admin_handler handle_administrator_list, handle_administrator_add,
     handle_administrator_disable, handle_administrator_enable,
     handle_administrator_change, handle_token_list, handle_token_issue,
-    handle_token_revoke;
+    handle_token_revoke, handle_sign_in_add, handle_sign_in_remove;
 admin_handler handle_proposal_list, handle_proposal_show,
     handle_proposal_approve, handle_proposal_reject, handle_proposal_withdraw,
     handle_proposal_apply;

@@ -11,6 +11,7 @@
 #include "proxy/admin/admin_priv.h"
 
 #include "lib/clock.h"
+#include "proxy/identity_token.h"
 #include "proxy/secret.h"
 
 #include <stdio.h>
@@ -136,6 +137,16 @@ bool admin_authenticate(struct admin_call *call)
     call->actor.method = "none";
     if (value.len > 0) {
         str_split(value, ' ', &scheme, &token);
+        token = str_trim(token);
+        if (identity_is_token(token)) {
+            const char *why = admin_sign_in(call, token);
+            if (!why)
+                return true;
+            record_refusal(call, "sign-in", "", STR(""));
+            admin_problem(call, 401, "unauthenticated",
+                "this token does not sign an administrator in: %s", why);
+            return false;
+        }
         if (str_equal_nocase(scheme, STR("bearer")) &&
             by_token(call, str_trim(token), &ended_us))
             return true;

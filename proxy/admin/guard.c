@@ -14,10 +14,11 @@
  * step with the first, and have holds, exempt classes and the lock; a shadow
  * decides nothing. */
 static const char *const never[] = {"disableCaller", "revokeKey",
-    "disableAdministrator", "revokeToken", "retireModel", "removeIssuer",
-    "approveProposal", "rejectProposal", "withdrawProposal", "applyProposal",
-    "rebuildIndex", "beginBackup", "endBackup", "testSink", "eraseSubject",
-    "runRetention", "rotateDigestKey", "startShadow", "stopShadow", NULL};
+    "disableAdministrator", "revokeToken", "removeSignIn", "retireModel",
+    "removeIssuer", "approveProposal", "rejectProposal", "withdrawProposal",
+    "applyProposal", "rebuildIndex", "beginBackup", "endBackup", "testSink",
+    "eraseSubject", "runRetention", "rotateDigestKey", "startShadow",
+    "stopShadow", NULL};
 
 /* Where the path's first word is not what the operation is about. */
 static const struct {

@@ -26,6 +26,7 @@ static const struct cli_commands *const tables[] = {
     &cli_recipe_commands,
     &cli_policy_commands,
     &cli_govern_commands,
+    &cli_login_commands,
     &cli_audit_commands,
     &cli_quota_commands,
     &cli_issuer_commands,

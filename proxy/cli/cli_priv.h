@@ -90,6 +90,7 @@ extern const struct cli_commands cli_sink_commands;
 extern const struct cli_commands cli_witness_commands;
 extern const struct cli_commands cli_quota_commands;
 extern const struct cli_commands cli_govern_commands;
+extern const struct cli_commands cli_login_commands;
 
 struct cli_session;
 struct cli {

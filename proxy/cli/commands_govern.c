@@ -233,6 +233,21 @@ static const struct cli_rest admin_revoke = {.method = "POST",
     .path = "/v1/tokens/{0}/revoke",
     .done = "token {id} is {state}"};
 
+static const struct cli_option sign_in_options[] = {
+    {"issuer", "NAME", CLI_TEXT, "issuer", "as in `bailiff issuer list`"},
+    {"subject", "SUB", CLI_TEXT, "subject",
+        "the \"sub\" of this person's tokens (kept as a digest)"},
+    {"audience", "A", CLI_TEXT, "audience",
+        "administrators' own: of ID tokens, the client's id"},
+    {"reason", "TEXT", CLI_TEXT, "reason", "goes on record"},
+};
+static const struct cli_rest admin_sign_in = {.method = "POST",
+    .path = "/v1/administrators/{0}/sign-ins",
+    .done = "tokens of {issuer} for {audience} sign {administrator} in"};
+static const struct cli_rest admin_no_sign_in = {.method = "DELETE",
+    .path = "/v1/administrators/{0}/sign-ins/{1}",
+    .done = "no sign-in with that issuer any more"};
+
 static int run_admin_token(struct cli *cli)
 {
     json_t *body = cli_body(cli, NULL), *answer = NULL;
@@ -272,6 +287,15 @@ static const struct cli_command commands[] = {
         NULL, NULL, 0, NULL, &admin_tokens, false, false},
     {"admin", "revoke-token", "TOKEN-ID", 1, 1, "A token is no longer good",
         NULL, OPTIONS(reason_options), NULL, &admin_revoke, false, false},
+    {"admin", "sign-in", "NAME", 1, 1,
+        "Let an administrator sign in with an identity provider",
+        "The issuer's tokens then do what a token of Bailiff does "
+        "(`--token-file"
+        " FILE`,\nBAILIFF_ADMIN_TOKEN), as `bailiff login` fetches them.",
+        OPTIONS(sign_in_options), NULL, &admin_sign_in, false, false},
+    {"admin", "no-sign-in", "NAME ISSUER", 2, 2,
+        "No more sign-in with that identity provider", NULL, NULL, 0, NULL,
+        &admin_no_sign_in, false, false},
     {"setting", "list", "", 0, 0, "Settings of the organisation", NULL, NULL, 0,
         NULL, &setting_list, false, false},
     {"setting", "set", "NAME VALUE", 2, 2, "Change a setting",

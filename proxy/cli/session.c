@@ -20,7 +20,7 @@
 #include <unistd.h>
 
 #define ANSWER_MAX (64u << 20)
-#define TOKEN_MAX 200
+#define TOKEN_MAX 8192 /* an issuer's may be long */
 #define CALL_TIMEOUT_US (600 * SECOND_US)
 
 struct cli_session {

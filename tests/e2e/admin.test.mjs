@@ -324,6 +324,10 @@ test('issuers', async () => {
   await call('addIssuer', { body, status: 201 });
   await call('addIssuer', { body: { ...body, name: 'again' }, status: 409 });
   assert.deepEqual((await call('listIssuers')).items.map((one) => [one.name, one.audiences]), [['corp', ['bailiff']]]);
+  const administrator = { administrator: 'a-auditor' };
+  const wait = await call('addSignIn', { token: tokens.admin, params: administrator, body: { issuer: 'corp', subject: 's', audience: 'cli', reason: 'x' }, status: 202 });
+  await call('approveProposal', { token: tokens.approver, params: { proposal: wait.id } });
+  await call('removeSignIn', { params: { ...administrator, issuer: 'corp' } });
   await call('removeIssuer', { params: { issuer: 'corp' } });
 });
 
