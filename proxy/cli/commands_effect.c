@@ -35,14 +35,14 @@ bool cli_rules_meant(struct cli *cli, const char *what, json_t *body,
 /* --- diff -------------------------------------------------------------------
  */
 
-static const char *text_of(const json_t *object, const char *key)
+const char *cli_text_of(const json_t *object, const char *key)
 {
     const char *text = json_string_value(json_object_get(object, key));
 
     return text ? text : "";
 }
 
-static json_int_t number_of(const json_t *object, const char *key)
+json_int_t cli_number_of(const json_t *object, const char *key)
 {
     return json_integer_value(json_object_get(object, key));
 }
@@ -68,7 +68,7 @@ static void print_rules_of(const json_t *rules, const char *sign)
     for (size_t i = 0; i < json_array_size(rules); i++) {
         const json_t *rule = json_array_get(rules, i);
         printf("%s ", sign);
-        cli_print_safe(stdout, text_of(rule, "id"));
+        cli_print_safe(stdout, cli_text_of(rule, "id"));
         if (json_object_get(rule, "differs")) {
             fputs("  (", stdout);
             print_list(json_object_get(rule, "differs"));
@@ -76,17 +76,18 @@ static void print_rules_of(const json_t *rules, const char *sign)
         }
         putchar('\n');
         if (!json_object_get(rule, "sentenceBefore")) {
-            say_line("    ", text_of(rule, "sentence"));
+            say_line("    ", cli_text_of(rule, "sentence"));
             continue;
         }
-        if (strcmp(text_of(rule, "titleBefore"), text_of(rule, "title")) != 0) {
-            say_line("    title was: ", text_of(rule, "titleBefore"));
-            say_line("    title is:  ", text_of(rule, "title"));
+        if (strcmp(cli_text_of(rule, "titleBefore"),
+                cli_text_of(rule, "title")) != 0) {
+            say_line("    title was: ", cli_text_of(rule, "titleBefore"));
+            say_line("    title is:  ", cli_text_of(rule, "title"));
         }
-        if (strcmp(text_of(rule, "sentenceBefore"),
-                text_of(rule, "sentence")) != 0) {
-            say_line("    was: ", text_of(rule, "sentenceBefore"));
-            say_line("    is:  ", text_of(rule, "sentence"));
+        if (strcmp(cli_text_of(rule, "sentenceBefore"),
+                cli_text_of(rule, "sentence")) != 0) {
+            say_line("    was: ", cli_text_of(rule, "sentenceBefore"));
+            say_line("    is:  ", cli_text_of(rule, "sentence"));
         }
     }
 }
@@ -96,9 +97,9 @@ static void print_access(const json_t *list, const char *words)
     for (size_t i = 0; i < json_array_size(list); i++) {
         const json_t *one = json_array_get(list, i);
         const json_t *callers = json_object_get(one, "callers");
-        json_int_t people = number_of(one, "people");
+        json_int_t people = cli_number_of(one, "people");
         fputs("  ", stdout);
-        cli_print_safe(stdout, text_of(one, "model"));
+        cli_print_safe(stdout, cli_text_of(one, "model"));
         printf(" %s %lld %s (", words, (long long)people,
             people == 1 ? "caller" : "callers");
         print_list(json_object_get(one, "actions"));
@@ -119,8 +120,8 @@ static void print_access_all(const json_t *access)
     if (json_array_size(gained) + json_array_size(lost) == 0) {
         printf("asked as a plain request now, nothing changes for any of %lld "
                "callers with any of %lld models\n",
-            (long long)number_of(access, "callers"),
-            (long long)number_of(access, "models"));
+            (long long)cli_number_of(access, "callers"),
+            (long long)cli_number_of(access, "models"));
     } else {
         puts("asked as a plain request now:");
         print_access(gained, "is newly open to");
@@ -155,8 +156,8 @@ static int run_diff(struct cli *cli)
         print_rules_of(json_object_get(rules, "added"), "+");
         print_rules_of(json_object_get(rules, "removed"), "-");
         print_rules_of(json_object_get(rules, "changed"), "~");
-        printf(
-            "%lld rules are the same\n", (long long)number_of(rules, "same"));
+        printf("%lld rules are the same\n",
+            (long long)cli_number_of(rules, "same"));
         print_access_all(json_object_get(answer, "access"));
     }
     json_decref(answer);
@@ -198,14 +199,14 @@ static void print_touched(const json_t *list, const char *key, const char *head)
         printf("%s\n", head);
     for (size_t i = 0; i < shown; i++) {
         const json_t *one = json_array_get(list, i);
-        const char *name = text_of(one, "handle");
-        name = name[0] ? name : text_of(one, key);
+        const char *name = cli_text_of(one, "handle");
+        name = name[0] ? name : cli_text_of(one, key);
         fputs("  ", stdout);
         cli_print_safe(stdout, name[0] ? name : "(no rule permits it)");
         fputs(": ", stdout);
-        cli_print_grouped(number_of(one, "newlyDenied"));
+        cli_print_grouped(cli_number_of(one, "newlyDenied"));
         fputs(" newly denied, ", stdout);
-        cli_print_grouped(number_of(one, "newlyPermitted"));
+        cli_print_grouped(cli_number_of(one, "newlyPermitted"));
         puts(" newly permitted");
     }
     if (shown < count)
@@ -218,16 +219,17 @@ static void print_samples(const json_t *samples)
         puts("such as (`bailiff audit show ID` tells all of one):");
     for (size_t i = 0; i < json_array_size(samples); i++) {
         const json_t *one = json_array_get(samples, i);
-        const char *handle = text_of(one, "handle");
+        const char *handle = cli_text_of(one, "handle");
         struct buf time;
         buf_init(&time, 64);
-        cli_format_time(&time, text_of(one, "time"), false);
-        printf("  %s  %s  ", text_of(one, "id"), buf_cstr(&time));
+        cli_format_time(&time, cli_text_of(one, "time"), false);
+        printf("  %s  %s  ", cli_text_of(one, "id"), buf_cstr(&time));
         buf_fini(&time);
-        cli_print_safe(stdout, handle[0] ? handle : text_of(one, "caller"));
+        cli_print_safe(stdout, handle[0] ? handle : cli_text_of(one, "caller"));
         fputs("  ", stdout);
-        cli_print_safe(stdout, text_of(one, "model"));
-        printf("  %s -> %s  ", text_of(one, "before"), text_of(one, "after"));
+        cli_print_safe(stdout, cli_text_of(one, "model"));
+        printf("  %s -> %s  ", cli_text_of(one, "before"),
+            cli_text_of(one, "after"));
         print_list(json_object_get(one, "rules"));
         putchar('\n');
     }
@@ -236,33 +238,33 @@ static void print_samples(const json_t *samples)
 void cli_print_replay(const json_t *answer)
 {
     const json_t *left = json_object_get(answer, "notReplayed");
-    json_int_t denied = number_of(answer, "newlyDenied");
-    json_int_t permitted = number_of(answer, "newlyPermitted");
+    json_int_t denied = cli_number_of(answer, "newlyDenied");
+    json_int_t permitted = cli_number_of(answer, "newlyPermitted");
 
     cli_print_grouped(denied);
     fputs(" of ", stdout);
-    cli_print_grouped(number_of(answer, "replayed"));
+    cli_print_grouped(cli_number_of(answer, "replayed"));
     fputs(" recorded requests would now be denied, ", stdout);
     cli_print_grouped(permitted);
     puts(" would now be permitted");
-    say_count(number_of(answer, "boundOtherwise"),
+    say_count(cli_number_of(answer, "boundOtherwise"),
         "stay permitted under other obligations");
-    say_count(
-        number_of(answer, "otherEngines"), "stay permitted on other engines");
+    say_count(cli_number_of(answer, "otherEngines"),
+        "stay permitted on other engines");
     print_touched(json_object_get(answer, "rules"), "rule", "by rule:");
     print_touched(json_object_get(answer, "models"), "model", "by model:");
     print_touched(json_object_get(answer, "callers"), "caller", "by caller:");
     print_samples(json_object_get(answer, "samples"));
-    say_count(number_of(left, "beforeRules"),
+    say_count(cli_number_of(left, "beforeRules"),
         "others were not asked again: refused before the rules were asked, or "
         "lists of models");
-    say_count(number_of(left, "sealedAddress"),
+    say_count(cli_number_of(left, "sealedAddress"),
         "others were not asked again: a rule asks for the caller's address, "
         "which is sealed (--addresses, for admin and auditor)");
-    say_count(number_of(left, "unreadable"),
+    say_count(cli_number_of(left, "unreadable"),
         "others were not asked again: what is on record of them is not what "
         "this Bailiff's rules know");
-    say_count(number_of(answer, "drifted"),
+    say_count(cli_number_of(answer, "drifted"),
         "came out otherwise at the time than under the rules, teams and "
         "models of now");
     if (json_is_true(json_object_get(answer, "cut")))

@@ -35,7 +35,7 @@ json_t *cli_rules_body(const char *path)
 }
 
 /* Commands that work on files and, where there is one, with a state. */
-static bool has_state(struct cli *cli)
+bool cli_has_state(struct cli *cli)
 {
     const char *dir = getenv("BAILIFF_STATE");
 
@@ -49,7 +49,7 @@ static int run_validate(struct cli *cli)
     bool valid;
     int result;
 
-    if (cli_has(cli, "schema") || !has_state(cli))
+    if (cli_has(cli, "schema") || !cli_has_state(cli))
         return cli_policy_check_file(cli, cli->args[0]);
     body = cli_rules_body(cli->args[0]);
     if (!body)
@@ -83,7 +83,7 @@ static int run_describe(struct cli *cli)
 
     if (cli->arg_count > 0)
         return cli_policy_describe(cli, STR(""));
-    if (!has_state(cli))
+    if (!cli_has_state(cli))
         return cli_usage(cli, "give a FILE, or -C DIR for the active rules");
     result = cli_call(cli, "GET", "/v1/policies/active", NULL, &answer, NULL);
     if (result)

@@ -97,13 +97,6 @@ static int print_cases(struct cli *cli, const json_t *answer)
     return failed > 0;
 }
 
-static bool has_state(struct cli *cli)
-{
-    const char *dir = getenv("BAILIFF_STATE");
-
-    return (cli->dir && cli->dir[0]) || (dir && dir[0]);
-}
-
 /* Without a state: the cases have to bring their world. */
 static int test_files(struct cli *cli, const json_t *body)
 {
@@ -157,7 +150,7 @@ static int run_test(struct cli *cli)
         tests = tests_beside(cli, what);
     if (tests && !add_text(tests, body, "tests", "testsName"))
         goto said;
-    if (!has_state(cli)) {
+    if (!cli_has_state(cli)) {
         result = test_files(cli, body);
         json_decref(body);
         return result;
@@ -176,21 +169,14 @@ said:
 /* --- explain
  * -------------------------------------------------------------------- */
 
-static const char *text_of(const json_t *object, const char *key)
-{
-    const char *text = json_string_value(json_object_get(object, key));
-
-    return text ? text : "";
-}
-
 static void print_rule(const json_t *rule)
 {
     fputs("  ", stdout);
-    cli_print_safe(stdout, text_of(rule, "id"));
-    printf(" (%s%s%s) ", text_of(rule, "effect"),
+    cli_print_safe(stdout, cli_text_of(rule, "id"));
+    printf(" (%s%s%s) ", cli_text_of(rule, "effect"),
         json_is_true(json_object_get(rule, "advice")) ? ", only advises" : "",
         json_is_true(json_object_get(rule, "expired")) ? ", expired" : "");
-    cli_print_safe(stdout, text_of(rule, "why"));
+    cli_print_safe(stdout, cli_text_of(rule, "why"));
     putchar('\n');
 }
 
@@ -202,7 +188,7 @@ static size_t print_rules(const json_t *rules, const char *head,
 
     for (size_t i = 0; i < json_array_size(rules); i++) {
         const json_t *rule = json_array_get(rules, i);
-        const char *outcome = text_of(rule, "outcome");
+        const char *outcome = cli_text_of(rule, "outcome");
         if (strcmp(outcome, first) != 0 && strcmp(outcome, second) != 0)
             continue;
         if (count++ == 0)
@@ -218,9 +204,9 @@ static void print_obligations(const json_t *list)
         const json_t *one = json_array_get(list, i);
         char *value =
             json_dumps(json_object_get(one, "value"), JSON_ENCODE_ANY);
-        printf("  obligation %s %s from ", text_of(one, "obligation"),
+        printf("  obligation %s %s from ", cli_text_of(one, "obligation"),
             value ? value : "");
-        cli_print_safe(stdout, text_of(one, "rule"));
+        cli_print_safe(stdout, cli_text_of(one, "rule"));
         puts(json_is_true(json_object_get(one, "binds"))
                  ? ""
                  : ", which a stricter one overrides");
@@ -270,7 +256,7 @@ static int explain_record(struct cli *cli)
         json_decref(answer);
         return 0;
     }
-    stage = text_of(answer, "stage");
+    stage = cli_text_of(answer, "stage");
     cli_print_done(json_is_true(json_object_get(answer, "recorded"))
                        ? "{handle} asked to {action} with {model}: permitted "
                          "by the rules of version {policyVersion}"

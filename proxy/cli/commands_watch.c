@@ -8,23 +8,11 @@
 /* --- shadow
  * ------------------------------------------------------------------- */
 
-static const char *text_of(const json_t *object, const char *key)
-{
-    const char *text = json_string_value(json_object_get(object, key));
-
-    return text ? text : "";
-}
-
-static json_int_t number_of(const json_t *object, const char *key)
-{
-    return json_integer_value(json_object_get(object, key));
-}
-
 static void print_counts(const json_t *counts)
 {
     const json_t *rules = json_object_get(counts, "rules");
     const json_t *samples = json_object_get(counts, "samples");
-    json_int_t asked = number_of(counts, "asked");
+    json_int_t asked = cli_number_of(counts, "asked");
     struct buf since;
 
     if (!json_object_get(counts, "asked")) {
@@ -32,35 +20,35 @@ static void print_counts(const json_t *counts)
         return;
     }
     buf_init(&since, 64);
-    cli_format_time(&since, text_of(counts, "since"), false);
-    cli_print_grouped(number_of(counts, "newlyDenied"));
+    cli_format_time(&since, cli_text_of(counts, "since"), false);
+    cli_print_grouped(cli_number_of(counts, "newlyDenied"));
     fputs(" of ", stdout);
     cli_print_grouped(asked);
     fputs(" requests would have been denied, ", stdout);
-    cli_print_grouped(number_of(counts, "newlyPermitted"));
+    cli_print_grouped(cli_number_of(counts, "newlyPermitted"));
     fputs(" permitted, ", stdout);
-    cli_print_grouped(number_of(counts, "boundOtherwise"));
+    cli_print_grouped(cli_number_of(counts, "boundOtherwise"));
     printf(" under other obligations; since %s\n", buf_cstr(&since));
     buf_fini(&since);
     for (size_t i = 0; i < json_array_size(rules); i++) {
         const json_t *one = json_array_get(rules, i);
-        const char *rule = text_of(one, "rule");
+        const char *rule = cli_text_of(one, "rule");
         fputs("  ", stdout);
         cli_print_safe(stdout, rule[0] ? rule : "(no rule permits it)");
         printf(": %lld newly denied, %lld newly permitted\n",
-            (long long)number_of(one, "newlyDenied"),
-            (long long)number_of(one, "newlyPermitted"));
+            (long long)cli_number_of(one, "newlyDenied"),
+            (long long)cli_number_of(one, "newlyPermitted"));
     }
     for (size_t i = 0; i < json_array_size(samples) && i < 10; i++) {
         const json_t *one = json_array_get(samples, i);
-        printf("  %s  %s -> %s\n", text_of(one, "id"), text_of(one, "before"),
-            text_of(one, "after"));
+        printf("  %s  %s -> %s\n", cli_text_of(one, "id"),
+            cli_text_of(one, "before"), cli_text_of(one, "after"));
     }
     if (asked > 0)
         printf("  cost: %lld microseconds in all; %lld requests were passed "
                "over\n",
-            (long long)number_of(counts, "costMicroseconds"),
-            (long long)number_of(counts, "skipped"));
+            (long long)cli_number_of(counts, "costMicroseconds"),
+            (long long)cli_number_of(counts, "skipped"));
 }
 
 static int run_shadow(struct cli *cli)
@@ -142,7 +130,7 @@ static const struct cli_column side_columns[] = {
 static void add_ms(json_t *one)
 {
     json_object_set_new(one, "meanMs",
-        json_integer((number_of(one, "meanMicroseconds") + 500) / 1000));
+        json_integer((cli_number_of(one, "meanMicroseconds") + 500) / 1000));
 }
 
 static void print_sides(json_t *answer)

@@ -6,6 +6,11 @@
 
 #include "proxy/cli/cli_priv.h"
 
+/* A member as a text ("" where there is none), as a number (0). */
+const char *cli_text_of(const json_t *object, const char *key);
+json_int_t cli_number_of(const json_t *object, const char *key);
+bool cli_has_state(struct cli *cli); /* -C, or BAILIFF_STATE */
+
 /* {"text","name"} of a file of rules. NULL: said. */
 json_t *cli_rules_body(const char *path);
 /* Puts what is meant by "active", a version's number or (file_too) a file into
