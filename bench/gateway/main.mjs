@@ -42,6 +42,9 @@ const bench = {
     say: (text) => process.stderr.write(`  ${text}\n`),
 };
 useLoad('build/bench/load');
+// A copy, so that a build meanwhile does no harm.
+bench.program = path.join(work, 'bailiff');
+fs.copyFileSync(o.program, bench.program);
 bench.body = path.join(work, 'body.json');
 fs.writeFileSync(bench.body, JSON.stringify({
     model: 'tiny', max_tokens: 64, temperature: 0.7,
@@ -56,7 +59,7 @@ fs.mkdirSync(o.output, { recursive: true });
 const began = Date.now();
 try {
     bench.engines = await startEngines({ engine: path.resolve('build/bench/engine'), tokens: bench.tokens, everyMs: bench.everyMs });
-    bench.ours = new Bailiff(o.program, 'Bailiff', {});
+    bench.ours = new Bailiff(bench.program, 'Bailiff', {});
     await bench.ours.setUp(bench.engines);
     const tls = { certificate: path.join(bench.ours.state, 'tls/server.pem'), key: path.join(bench.ours.state, 'tls/server.key') };
     bench.peers = await startPeers(bench.engines, tls, 'build/bench/portkey/node_modules/@portkey-ai/gateway/build/start-server.js');
