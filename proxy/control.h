@@ -72,7 +72,6 @@ struct control_actor {
     const char *method; /* "token" "uid" "root" "offline" "system"
                          "proposal" "jwt" */
     bool can_approve;   /* attributed to a person, and online */
-    bool certificate;   /* a client certificate of the same came with it */
 };
 
 struct audit_act;

@@ -225,8 +225,6 @@ enum err admin_approvals_needed(
     struct admin_call *call, int64_t *needed) MUSTCHECK;
 /* Tries the call without effect, keeps it as a proposal and answers 202. */
 enum err admin_propose(struct admin_call *call, const char *rule) MUSTCHECK;
-/* ERR_DENIED with words when approvals take a certificate and none came. */
-enum err admin_need_certificate(struct admin_call *call) MUSTCHECK;
 
 /* --- Tags, idempotency keys, pages (requests.c) ------------------------ */
 

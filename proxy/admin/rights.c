@@ -202,7 +202,6 @@ bool rights_permit(struct rights *rights,
     struct cedar_field fields[] = {
         {cedar_key_make(STR("method")), cedar_string(question->method)},
         {cedar_key_make(STR("offline")), cedar_bool(question->offline)},
-        {cedar_key_make(STR("certificate")), cedar_bool(question->certificate)},
     };
     struct cedar_entities *entities = NULL;
     struct cedar_record context;
@@ -211,7 +210,7 @@ bool rights_permit(struct rights *rights,
 
     *rule = STR("");
     if (entities_of(rights, question, &entities) == ERR_OK &&
-        cedar_record_init(&context, fields, 3) == ERR_OK &&
+        cedar_record_init(&context, fields, 2) == ERR_OK &&
         cedar_authorize(rights->policies, entities,
             &(struct cedar_request){&who, &action, &noun, &context},
             rights->scratch, &answer) == ERR_OK) {

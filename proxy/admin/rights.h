@@ -21,7 +21,7 @@ struct rights_question {
     struct str action; /* "listTeams" */
     struct str path;   /* of the operation: "/v1/teams" */
     struct str method; /* "token" */
-    bool offline, certificate;
+    bool offline;
 };
 
 /* `actions`: those of the operations. gives *out. */

@@ -299,8 +299,8 @@ static const struct cli_command commands[] = {
     {"setting", "list", "", 0, 0, "Settings of the organisation", NULL, NULL, 0,
         NULL, &setting_list, false, false},
     {"setting", "set", "NAME VALUE", 2, 2, "Change a setting",
-        "require_approvals, two_person_for and approvals_need_certificate are "
-        "taken back\nonly with the approval of others.",
+        "require_approvals and two_person_for are taken back only with the "
+        "approval of others.",
         OPTIONS(reason_options), NULL, &setting_set, false, false},
     {"emergency", "open", "", 0, 0,
         "Let named callers through against the rules, until a time",
