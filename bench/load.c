@@ -516,12 +516,10 @@ static void run(struct load *l)
     l->end_us = l->start_us + (int64_t)(l->options.seconds * 1e6);
     l->next_due_us = (double)l->start_us;
     int opened = 0;
-    while (now_us() < l->end_us) {
+    while (!l->started || now_us() < l->end_us) {
         if (!l->started &&
             (l->ready == count || now_us() > l->start_us + OPENING_MOST_US))
             start_clock(l, count);
-        if (!l->started)
-            l->end_us = now_us() + 1000000;
         /* A few at a time, so that the listener's queue holds them. */
         for (int k = 0; k < 64 && opened < count; k++)
             connect_one(l, &l->connections[opened++]);

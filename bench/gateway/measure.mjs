@@ -25,6 +25,8 @@ export async function load(peer, options) {
     }
     const { stdout } = await execFileAsync(program, args.map(String));
     const result = JSON.parse(stdout);
+    if (result.answers === 0 && !options.handshakes && !options.idle && !options.expectRefusals)
+        warnings.push(`${peer.name}: no answer at all (${JSON.stringify(options)}); does something else use the disk?`);
     if (result.bad > 0 || result.errors > 0 || (result.refused > 0 && !options.expectRefusals))
         warnings.push(`${peer.name}: ${result.bad} answers other than 200, ${result.refused} refusals, `
             + `${result.errors} broken connections of ${result.answers} (${JSON.stringify(options)})`);
@@ -79,8 +81,9 @@ export async function systemCalls(pid, during) {
 }
 
 export function median(values) {
-    const sorted = [...values].sort((a, b) => a - b);
-    return sorted.length ? sorted[Math.floor((sorted.length - 1) / 2)] : NaN;
+    const sorted = [...values].sort((a, b) => a - b), middle = sorted.length >> 1;
+    if (sorted.length === 0) return NaN;
+    return sorted.length % 2 ? sorted[middle] : (sorted[middle - 1] + sorted[middle]) / 2;
 }
 
 export const least = (values) => Math.min(...values);

@@ -172,7 +172,7 @@ export async function controls(bench) {
 
 function carries(bench) {
     const closed = bench.data.closed?.[256]?.bailiff;
-    return closed ? median(closed.map((r) => r.perSecond)) : null;
+    return closed ? Math.max(1, median(closed.map((r) => r.perSecond))) : null;
 }
 
 export async function open(bench) {
