@@ -87,28 +87,39 @@ static void check_settings(struct check *c)
     buf_fini(&findings);
 }
 
-static void check_certificate(struct check *c)
+static void check_pair(
+    struct check *c, const char *certificate, const char *key)
 {
     struct tls_context *tls = NULL;
     struct errinfo info = {0};
     int64_t left;
 
-    if (!c->settings)
-        return;
-    if (tls_context_new(c->settings->certificate, c->settings->certificate_key,
-            &tls, &info) != ERR_OK) {
+    if (tls_context_new(certificate, key, &tls, &info) != ERR_OK) {
         ERROR(c, "%s", info.text);
         return;
     }
     left = tls_context_expires(tls) - clock_now();
     if (left <= 0)
-        ERROR(c, "%s has expired", c->settings->certificate);
+        ERROR(c, "%s has expired", certificate);
     else if (left < CERTIFICATE_WARN_US)
         WARN(c,
             "%s expires in %lld days: put a new one in its place and send "
             "SIGHUP",
-            c->settings->certificate, (long long)(left / DAY_US));
+            certificate, (long long)(left / DAY_US));
     tls_context_unref(&tls);
+}
+
+static void check_certificate(struct check *c)
+{
+    const struct settings *s = c->settings;
+
+    if (!s)
+        return;
+    check_pair(c, s->certificate, s->certificate_key);
+    /* Often the same files: said once is enough. */
+    if (s->admin_listen[0] && (strcmp(s->admin_certificate, s->certificate) ||
+                                  strcmp(s->admin_key, s->certificate_key)))
+        check_pair(c, s->admin_certificate, s->admin_key);
 }
 
 /* Every bit of `forbidden` that the file's mode has is said. */
@@ -182,6 +193,10 @@ static void check_modes(struct check *c)
     check_log_key(c, settings ? settings->log_key_file : NULL);
     if (settings && file_exists(settings->certificate_key))
         check_mode(c, settings->certificate_key, 007, true);
+    if (settings && settings->admin_listen[0] &&
+        strcmp(settings->admin_key, settings->certificate_key) != 0 &&
+        file_exists(settings->admin_key))
+        check_mode(c, settings->admin_key, 007, true);
 }
 
 /* Expiry of keys, windows of quotas and every time on record hang on it. */
@@ -316,7 +331,9 @@ static void check_warnings(struct check *c)
         const char *text = json_string_value(json_array_get(warnings, i));
         /* check_certificate has said it. */
         if (!c->settings ||
-            !str_starts(str_from(text), str_from(c->settings->certificate)))
+            (!str_starts(str_from(text), str_from(c->settings->certificate)) &&
+                !str_starts(
+                    str_from(text), str_from(c->settings->admin_certificate))))
             WARN(c, "%s", text);
     }
     if (status && json_integer_value(json_object_get(state, "anchors")) == 0)

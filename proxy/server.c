@@ -430,12 +430,15 @@ static enum err start(struct server *s, struct errinfo *info)
 static void reload(struct server *s)
 {
     struct settings *fresh = NULL;
-    struct tls_context *tls = NULL;
+    struct tls_context *tls = NULL, *admin_tls = NULL;
     struct errinfo info = {0};
     enum err err = load_settings(s, &fresh);
     if (err == ERR_OK)
         err = tls_context_new(
             fresh->certificate, fresh->certificate_key, &tls, &info);
+    if (err == ERR_OK && listener_door_port(s->listener) != 0)
+        err = tls_context_new(
+            fresh->admin_certificate, fresh->admin_key, &admin_tls, &info);
     if (err == ERR_OK) {
         control_lock(s->control);
         err = rebuild(s, CHANGED_ALL, &info);
@@ -445,9 +448,12 @@ static void reload(struct server *s)
         log_error("reload_refused", "reason=\"%s\" kept=\"the old state\"",
             info.text[0] != '\0' ? info.text : "see the findings above");
         tls_context_unref(&tls);
+        tls_context_unref(&admin_tls);
     } else {
         set_up_log(fresh);
         publish(s, NULL, tls);
+        if (admin_tls != NULL)
+            listener_set_tls(s->listener, admin_tls);
         log_info("reloaded", "certificate=%s", fresh->certificate);
     }
     settings_free(&fresh);

@@ -297,16 +297,19 @@ static void read_text(struct loading *load, const struct setting_row *row,
             value, row->choices);
         return;
     }
-    if (row->offset == AT(metrics_listen) && value[0] != '\0') {
+    if ((row->offset == AT(metrics_listen) ||
+            row->offset == AT(admin_listen)) &&
+        value[0] != '\0') {
         struct sockaddr_storage address;
         socklen_t length;
         struct errinfo info = {0};
 
         if (address_parse(str_from(value), &address, &length, &info)) {
-            FINDING(load, setting, "metrics_listen: %s", info.text);
+            FINDING(load, setting, "%s: %s", row->name, info.text);
             return;
         }
-        if (!address_is_loopback(&address)) {
+        if (row->offset == AT(metrics_listen) &&
+            !address_is_loopback(&address)) {
             FINDING(load, setting,
                 "metrics_listen: %s is not a loopback address; this listener "
                 "asks nobody who they are, so use 127.0.0.1 or [::1]",

@@ -49,6 +49,13 @@ SETTING_PATH(certificate_key, "tls/server.key",
 SETTING_HEADING("Where administrators connect")
 SETTING_PATH(admin_socket, "admin.sock",
     "Unix socket of the admin API (mode 0660). At most 107 bytes long.")
+SETTING_TEXT(admin_listen, "",
+    "ADDRESS:PORT where the admin API is served over TLS, too, to whoever has "
+    "an administrator's token, for instance \"192.0.2.7:8444\"; \"\" for "
+    "none.")
+SETTING_PATH(admin_certificate, "tls/server.pem",
+    "The certificate chain shown there, PEM.")
+SETTING_PATH(admin_key, "tls/server.key", "Its private key, PEM.")
 SETTING_TEXT(metrics_listen, "",
     "Loopback ADDRESS:PORT that carries /healthz, /readyz and /metrics and "
     "nothing else, for instance \"127.0.0.1:9464\"; \"\" for none.")

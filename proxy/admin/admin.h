@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * proxy/admin/admin.h - the admin API: one function from request to answer,
- * served on the Unix socket by proxy/admin/listener.h and called directly by
+ * served on the Unix socket, and where set over TLS, by
+ * proxy/admin/listener.h, and called directly by
  * the CLI when no server runs. schema/openapi.yaml describes it.
  *
  * Threads: admin_handle may be called on several; it locks the control. */
@@ -41,6 +42,8 @@ struct admin_request {
     struct str if_match, idempotency_key; /* header values, or empty */
     bool offline;                         /* called in the process of the CLI */
     long uid;                             /* of the peer; -1: unknown */
+    bool remote;      /* over the network: nothing is believed but a token */
+    const char *from; /* then its address; else NULL or "" */
 };
 struct admin_response {
     int status;

@@ -2,8 +2,9 @@
  *
  * proxy/admin/auth.c - who asks the admin API, and whether they may.
  *
- * A bearer token names an administrator; without one the peer's uid does,
- * where it is mapped. Bare root is "admin" and goes on record unattributed.
+ * A bearer token names an administrator, and over the network nothing else
+ * does; on the Unix socket, without one, the peer's uid does where it is
+ * mapped. Bare root is "admin" and goes on record unattributed.
  * In the CLI's own process (offline, it holds the files) the same, and anyone
  * else is unattributed too. Unknown and disabled look alike from outside.
  * Refusals are recorded, at most one in ten seconds with a count, so that
@@ -34,7 +35,10 @@ static void record_refusal(
     admin_set_text(detail, "why", str_from(why));
     admin_set_text(detail, "method", call->request->method);
     admin_set_text(detail, "path", str_from(call->operation->path));
-    admin_set_int(detail, "uid", call->request->uid);
+    if (call->request->remote)
+        admin_set_text(detail, "from", str_from(call->request->from));
+    else
+        admin_set_int(detail, "uid", call->request->uid);
     if (role[0])
         admin_set_text(detail, "role", str_from(role));
     admin_set_text(detail, "action", str_from(call->operation->action));
@@ -165,6 +169,14 @@ bool admin_authenticate(struct admin_call *call)
             "this administrator's token is not known here, or no longer in "
             "force; `bailiff admin list` shows who is, and another "
             "administrator can add a new one");
+        return false;
+    }
+    if (call->request->remote) {
+        record_refusal(call, "no credential", "", STR(""));
+        admin_problem(call, 401, "unauthenticated",
+            "who are you? Over the network an administrator's token says so: "
+            "Authorization: Bearer TOKEN (--token-file, or "
+            "BAILIFF_ADMIN_TOKEN)");
         return false;
     }
     if (by_uid(call))

@@ -15,6 +15,7 @@
 #include "lib/log.h"
 #include "lib/must.h"
 #include "proxy/address.h"
+#include "proxy/admin/door.h"
 
 #include <errno.h>
 #include <netinet/in.h>
@@ -36,7 +37,7 @@
 #define HEAD_TIMEOUT_US (10 * SECOND_US)
 #define SERVICE_TIMEOUT_S 120
 
-/* What the handler is told of a connection. 0 is never used. */
+/* What the handler is told of a connection (and DOOR_TAG). 0 is never used. */
 #define TAG_METRICS (UINT64_C(1) << 62)
 #define TAG_UNIX (UINT64_C(2) << 62)
 #define TAG_UID_MASK UINT64_C(0xffffffff)
@@ -54,6 +55,7 @@ struct listener {
     int unix_fd, metrics_fd, stop_fd;
     uint16_t metrics_port;
     struct http_service *service;
+    struct door *door; /* NULL: none */
     pthread_t thread;
     bool running;
     struct pending pending[PENDING_MAX];
@@ -66,6 +68,8 @@ static void handle_call(
     void *context, const struct http_request *call, struct http_reply *reply)
 {
     struct listener *listener = context;
+    char from[ADDRESS_TEXT_MAX] = "";
+    bool remote = (call->tag & DOOR_TAG) != 0;
     const struct admin_request request = {
         .method = call->method,
         .path = call->path,
@@ -75,10 +79,14 @@ static void handle_call(
         .if_match = http_request_header(call, "If-Match"),
         .idempotency_key = http_request_header(call, "Idempotency-Key"),
         .uid = (call->tag & TAG_UNIX) ? (long)(call->tag & TAG_UID_MASK) : -1,
+        .remote = remote,
+        .from = from,
     };
     struct admin_response response = {0};
 
     CHECK_MAGIC(listener, LISTENER_MAGIC);
+    if (remote)
+        door_peer(listener->door, call->tag, from);
     buf_init(&response.body, 64u << 20);
     if (call->body_too_large) {
         response.status = 413;
@@ -91,6 +99,8 @@ static void handle_call(
     } else {
         admin_handle(listener->admin, &request, &response);
     }
+    if (remote && response.status == 401)
+        door_discourage(listener->door, call->tag);
     reply->status = response.status;
     enum err err = http_reply_header(
         reply, "Content-Type", str_from(response.content_type));
@@ -116,18 +126,10 @@ static void handle_call(
 static void refuse(int fd, int status, const char *why)
 {
     struct buf answer;
-    char body[256];
-    int n = snprintf(body, sizeof body,
-        "{\"type\":\"urn:bailiff:problem:bad-head\",\"title\":\"%s\","
-        "\"status\":%d,\"detail\":\"%s\"}\n",
-        http1_status_text(status), status, why);
     char sink[1024];
 
-    buf_init(&answer, 1024);
-    buf_printf(&answer,
-        "HTTP/1.1 %d %s\r\nContent-Type: application/problem+json\r\n"
-        "Content-Length: %d\r\nConnection: close\r\n\r\n%s",
-        status, http1_status_text(status), n, body);
+    buf_init(&answer, 4096);
+    door_refusal(&answer, status, why);
     if (send(fd, buf_str(&answer).ptr, answer.len,
             MSG_NOSIGNAL | MSG_DONTWAIT) > 0) {
         /* Unread input would turn the close into a reset of the answer. */
@@ -363,6 +365,10 @@ enum err listener_start(struct admin *admin, const struct settings *settings,
         err = open_metrics(listener, settings->metrics_listen, info);
     if (!err)
         err = http_service_start(&service, &listener->service, info);
+    if (!err && settings->admin_listen[0])
+        err = door_new(settings, listener->service, &listener->door, info);
+    if (!err && listener->door)
+        err = door_open(listener->door, info);
     if (!err && pthread_create(&listener->thread, NULL, run, listener) != 0)
         err = errinfo_set(info, ERR_NOMEM, "no thread for the admin listener");
     if (!err)
@@ -393,7 +399,10 @@ void listener_stop(struct listener **listener_ref)
     }
     if (listener->metrics_fd >= 0)
         close(listener->metrics_fd);
+    if (listener->door)
+        door_close(listener->door);
     http_service_stop(&listener->service);
+    door_free(&listener->door);
     if (listener->stop_fd >= 0)
         close(listener->stop_fd);
     free(listener->path);
@@ -405,4 +414,17 @@ void listener_stop(struct listener **listener_ref)
 uint16_t listener_metrics_port(const struct listener *listener)
 {
     return listener->metrics_port;
+}
+
+uint16_t listener_door_port(const struct listener *listener)
+{
+    return listener->door ? door_port(listener->door) : 0;
+}
+
+void listener_set_tls(struct listener *listener, struct tls_context *tls)
+{
+    if (listener->door)
+        door_set_tls(listener->door, tls);
+    else
+        tls_context_unref(&tls);
 }

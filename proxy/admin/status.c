@@ -100,29 +100,41 @@ static struct str log_origin(struct admin_call *call)
     return origin;
 }
 
-/* The certificate that a start would take; `check` says the same. */
-static void warn_of_certificate(struct admin_call *call, json_t *warnings)
+static void warn_of_expiry(
+    const char *certificate, const char *key, json_t *warnings)
+{
+    struct tls_context *tls = NULL;
+    int64_t left;
+
+    if (tls_context_new(certificate, key, &tls, NULL) != ERR_OK)
+        return;
+    left = tls_context_expires(tls) - clock_now();
+    if (left <= 0)
+        json_array_append_new(
+            warnings, json_sprintf("%s has expired", certificate));
+    else if (left < CERTIFICATE_WARN_US)
+        json_array_append_new(
+            warnings, json_sprintf("%s expires in %lld days", certificate,
+                          (long long)(left / DAY_US)));
+    tls_context_unref(&tls);
+}
+
+/* The certificates that a start would take; `check` says the same. */
+static void warn_of_certificates(struct admin_call *call, json_t *warnings)
 {
     struct settings *settings = NULL;
-    struct tls_context *tls = NULL;
     struct buf findings;
-    int64_t left;
 
     buf_init(&findings, 65536);
     if (settings_load(control_dir(call->control), &settings, &findings) ==
-            ERR_OK &&
-        tls_context_new(settings->certificate, settings->certificate_key, &tls,
-            NULL) == ERR_OK) {
-        left = tls_context_expires(tls) - clock_now();
-        if (left <= 0)
-            json_array_append_new(warnings,
-                json_sprintf("%s has expired", settings->certificate));
-        else if (left < CERTIFICATE_WARN_US)
-            json_array_append_new(warnings,
-                json_sprintf("%s expires in %lld days", settings->certificate,
-                    (long long)(left / DAY_US)));
+        ERR_OK) {
+        warn_of_expiry(
+            settings->certificate, settings->certificate_key, warnings);
+        if (settings->admin_listen[0] &&
+            strcmp(settings->admin_certificate, settings->certificate) != 0)
+            warn_of_expiry(
+                settings->admin_certificate, settings->admin_key, warnings);
     }
-    tls_context_unref(&tls);
     settings_free(&settings);
     buf_fini(&findings);
 }
@@ -182,7 +194,7 @@ enum err handle_status(struct admin_call *call)
     }
     if (version == 0)
         warn(warnings, "no policy version is active: every request is denied");
-    warn_of_certificate(call, warnings);
+    warn_of_certificates(call, warnings);
     admin_set_text(answer, "version", STR(BAILIFF_VERSION));
     admin_set_bool(answer, "running", server != NULL);
     admin_set_text(answer, "directory", str_from(control_dir(call->control)));

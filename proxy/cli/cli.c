@@ -42,6 +42,12 @@ static const struct cli_option common[] = {
     {"json", NULL, CLI_FLAG, NULL, "print the answer as JSON"},
     {"token-file", "FILE", CLI_TEXT, NULL,
         "the administrator's token (else BAILIFF_ADMIN_TOKEN)"},
+    {"server", "URL", CLI_TEXT, NULL,
+        "a server elsewhere, https://HOST:PORT of its admin_listen (else "
+        "BAILIFF_SERVER)"},
+    {"ca", "FILE", CLI_TEXT, NULL,
+        "whom to believe that it is the server, PEM (else BAILIFF_CA, else "
+        "the system's)"},
     {"if-match", "ETAG", CLI_TEXT, NULL,
         "only if it still is what --json showed the etag of"},
     {"idempotency-key", "KEY", CLI_TEXT, NULL,
@@ -96,9 +102,12 @@ static void print_overview(FILE *out)
 {
     fputs("bailiff - a policy-enforcing access-control proxy for model APIs\n\n"
           "usage: bailiff [-C DIR] COMMAND [ARGUMENTS] [--json] [--help]\n"
-          "DIR is the state directory; BAILIFF_STATE names it too. `bailiff "
-          "help COMMAND` says\nmore. Exit code 0: done, 1: it could not be "
-          "done (or the answer is no), 2: wrong use, 3: it waits for a second "
+          "       bailiff --server https://HOST:PORT [--ca FILE] "
+          "[--token-file FILE] COMMAND ...\n"
+          "DIR is the state directory; BAILIFF_STATE names it too. Instead of "
+          "it, BAILIFF_SERVER\nor --server names a server elsewhere. `bailiff "
+          "help COMMAND` says more. Exit\ncode 0: done, 1: it could not be "
+          "done (or the answer is no), 2: wrong use, 3: it waits for a\nsecond "
           "person.\n",
         out);
     for (size_t t = 0; t < TABLE_COUNT; t++) {
@@ -239,6 +248,10 @@ static const char **common_value(struct cli *cli, struct str name)
 {
     if (str_equal(name, STR("token-file")))
         return &cli->token_file;
+    if (str_equal(name, STR("server")))
+        return &cli->server;
+    if (str_equal(name, STR("ca")))
+        return &cli->ca_file;
     if (str_equal(name, STR("if-match")))
         return &cli->if_match;
     if (str_equal(name, STR("idempotency-key")))
@@ -401,8 +414,27 @@ json_t *cli_body(struct cli *cli, const char *const *fields)
     return body;
 }
 
+const char *cli_server(struct cli *cli)
+{
+    const char *variable = getenv("BAILIFF_SERVER");
+
+    if (cli->server)
+        return cli->server;
+    /* A directory that was named by hand is meant. */
+    return !cli->dir && variable && variable[0] ? variable : NULL;
+}
+
 const char *cli_state_dir(struct cli *cli)
 {
+    if (cli_server(cli)) {
+        cli_say(2,
+            "`%s%s%s` works on the files of a state directory, which a server "
+            "elsewhere keeps for itself: run it there, or name one with -C DIR "
+            "and without --server",
+            cli->command->noun, cli->command->verb ? " " : "",
+            cli->command->verb ? cli->command->verb : "");
+        return NULL;
+    }
     if (!cli->dir || !cli->dir[0])
         cli->dir = getenv("BAILIFF_STATE");
     if (!cli->dir || !cli->dir[0]) {
@@ -419,6 +451,8 @@ static int run_command(struct cli *cli, int at)
     int result;
 
     if (cli->command->raw) {
+        if (cli->server || cli->ca_file || cli->token_file)
+            return cli_usage(cli, "this command calls no server");
         cli->argc -= at - 1;
         cli->argv += at - 1;
         return cli->command->run(cli);
@@ -430,7 +464,12 @@ static int run_command(struct cli *cli, int at)
     }
     if (result > 0)
         return result;
-    if (!cli->command->no_state && !cli_state_dir(cli))
+    if (cli->server && cli->command->no_state)
+        return cli_usage(cli, "this command calls no server");
+    if (cli->server && cli->dir)
+        return cli_usage(cli, "-C names a directory of this machine and "
+                              "--server another machine; which of them?");
+    if (!cli->command->no_state && !cli_server(cli) && !cli_state_dir(cli))
         return 2;
     cli->arena = arena_new(65536, 64u << 20);
     if (!cli->arena)
@@ -483,6 +522,33 @@ static int help_about(const char *noun, const char *verb)
     return 0;
 }
 
+/* Where the command goes may stand before it: -C, --server, --ca and
+ * --token-file. */
+static int take_first_options(struct cli *cli, int *at)
+{
+    for (; *at < cli->argc; (*at)++) {
+        struct str word = str_from(cli->argv[*at]), name, value;
+        bool attached = str_split(word, '=', &name, &value);
+        const char **to;
+
+        if (str_equal(name, STR("-C")) && !attached)
+            to = &cli->dir;
+        else if (str_equal(name, STR("--server")))
+            to = &cli->server;
+        else if (str_equal(name, STR("--ca")))
+            to = &cli->ca_file;
+        else if (str_equal(name, STR("--token-file")))
+            to = &cli->token_file;
+        else
+            return 0;
+        if (!attached && *at + 1 >= cli->argc)
+            return cli_usage(cli, "%.*s wants %s", STR_ARG(name),
+                to == &cli->dir ? "a directory" : "a value");
+        *to = attached ? value.ptr : cli->argv[++*at];
+    }
+    return 0;
+}
+
 int cli_main(int argc, char **argv)
 {
     struct cli cli = {.argc = argc, .argv = argv};
@@ -491,12 +557,8 @@ int cli_main(int argc, char **argv)
     int at = 1;
 
     signal(SIGPIPE, SIG_IGN);
-    while (at < argc && strcmp(argv[at], "-C") == 0) {
-        if (at + 1 >= argc)
-            return cli_usage(&cli, "-C wants a directory");
-        cli.dir = argv[at + 1];
-        at += 2;
-    }
+    if (take_first_options(&cli, &at) != 0)
+        return 2;
     if (at >= argc || strcmp(argv[at], "--help") == 0 ||
         strcmp(argv[at], "-h") == 0 ||
         (strcmp(argv[at], "help") == 0 && at + 1 >= argc)) {

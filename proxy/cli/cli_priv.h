@@ -102,6 +102,7 @@ struct cli {
     const char *values[CLI_OPTIONS_MAX][CLI_REPEATS_MAX];
     int value_count[CLI_OPTIONS_MAX];
     const char *dir, *token_file;
+    const char *server, *ca_file;           /* as given; see cli_server */
     const char *if_match, *idempotency_key; /* NULL: none */
     bool json;
     struct arena *arena;
@@ -120,13 +121,17 @@ json_t *cli_body(struct cli *cli, const char *const *fields);
 int cli_say(int code, const char *format, ...) PRINTFLIKE(2, 3);
 int cli_usage(const struct cli *cli, const char *format, ...) PRINTFLIKE(2, 3);
 const char *cli_state_dir(struct cli *cli); /* NULL: said */
+/* The URL of a server elsewhere (--server, or BAILIFF_SERVER without -C), which
+ * takes the place of a state directory; NULL: none. */
+const char *cli_server(struct cli *cli);
 
 /* --- Session (session.c) --------------------------------------------- */
-/* One call of the admin API: through the server's socket where one answers,
- * else in this process under DIR/lock. body is taken (may be NULL). 0 with
- * *answer (given), 3 after saying that the change waits for others (202 and
- * their proposal), or 1 after the problem was said; *status (may be NULL) is
- * set in both cases (0: no answer at all). */
+/* One call of the admin API: of the server elsewhere where one is named;
+ * through the server's socket where one answers; else in this process under
+ * DIR/lock. body is taken (may be NULL). 0 with *answer (given), 3 after saying
+ * that the change waits for others (202 and their proposal), or 1 after the
+ * problem was said; *status (may be NULL) is set in both cases (0: no answer at
+ * all). */
 int cli_call(struct cli *cli, const char *method, const char *path,
     json_t *body, json_t **answer, int *status);
 /* The same for a text answer. */

@@ -292,6 +292,8 @@ int cli_run_backup(struct cli *cli)
     struct errinfo info = {0};
     int result;
 
+    if (!c.dir)
+        return 2;
     if (!keys || (strcmp(keys, "with") != 0 && strcmp(keys, "without") != 0 &&
                      strcmp(keys, "only") != 0))
         return cli_usage(cli,

@@ -428,6 +428,7 @@ static bool make_folders(const char *folder)
 
 int cli_run_bundle(struct cli *cli)
 {
+    const char *dir = cli_state_dir(cli); /* its keys go with the entries */
     struct bundle b = {.cli = cli,
         .folder = cli->args[0],
         .sums = json_object(),
@@ -435,10 +436,11 @@ int cli_run_bundle(struct cli *cli)
     struct export_done done = {.entry = note_policy, .context = &b};
     json_t *body = cli_body(cli, NULL);
     char *path = file_join(b.folder, "entries.jsonl");
-    int result = 1;
+    int result = dir ? 1 : 2;
 
     buf_init(&done.note, 1 << 20);
-    if (body && path && cli_exact_times(cli, body) && make_folders(b.folder)) {
+    if (dir && body && path && cli_exact_times(cli, body) &&
+        make_folders(b.folder)) {
         result = export_file_write(cli, path, false, body, &done);
         if (!result)
             result = put_rest(&b, &done);

@@ -39,7 +39,7 @@ bool cli_has_state(struct cli *cli)
 {
     const char *dir = getenv("BAILIFF_STATE");
 
-    return (cli->dir && cli->dir[0]) || (dir && dir[0]);
+    return (cli->dir && cli->dir[0]) || (dir && dir[0]) || cli_server(cli);
 }
 
 static int run_validate(struct cli *cli)

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * proxy/cli/session.c - how a command reaches the admin API: through the Unix
- * socket of the running server, or, when no server runs, by taking DIR/lock
- * and calling the same library in this process. */
+ * proxy/cli/session.c - how a command reaches the admin API: over TLS where a
+ * server elsewhere is named; through the Unix socket of the running server; or,
+ * when no server runs, by taking DIR/lock and calling the same library in this
+ * process. */
 #include "proxy/cli/cli_priv.h"
 
 #include "lib/clock.h"
@@ -26,6 +27,8 @@
 struct cli_session {
     struct settings *settings;
     bool online;
+    const char *server; /* "https://HOST:PORT"; NULL: not elsewhere */
+    const char *ca_file;
     char token[TOKEN_MAX + 32]; /* "Bearer ..." or "" */
     struct control *control;    /* offline */
     struct admin *admin;
@@ -122,9 +125,50 @@ static bool open_offline(
     return true;
 }
 
+/* "https://HOST:PORT" without a path; NULL: said. */
+static const char *read_server(struct cli *cli, const char *url)
+{
+    struct str text = str_from(url), host;
+
+    if (!str_starts(text, STR("https://"))) {
+        cli_say(2,
+            "--server \"%s\": it must be https://HOST:PORT, so that nobody "
+            "between can read the token",
+            url);
+        return NULL;
+    }
+    if (text.ptr[text.len - 1] == '/')
+        text.len--;
+    host = str_make(text.ptr + 8, text.len > 8 ? text.len - 8 : 0);
+    if (host.len == 0 || strcspn(host.ptr, "/?#@ ") < host.len) {
+        cli_say(2, "--server \"%s\": HOST:PORT, and nothing else", url);
+        return NULL;
+    }
+    return arena_cstr(cli->arena, text);
+}
+
+static bool open_remote(struct cli *cli, struct cli_session *session)
+{
+    const char *variable = getenv("BAILIFF_CA");
+
+    session->server = read_server(cli, cli_server(cli));
+    session->ca_file = cli->ca_file              ? cli->ca_file
+                       : variable && variable[0] ? variable
+                                                 : NULL;
+    if (!session->server || !read_token(cli, session))
+        return false;
+    if (!session->token[0]) {
+        cli_say(1, "a server elsewhere asks for an administrator's token: give "
+                   "--token-file FILE, or set BAILIFF_ADMIN_TOKEN");
+        return false;
+    }
+    session->online = true;
+    return true;
+}
+
 static bool open_session(struct cli *cli)
 {
-    const char *dir = cli_state_dir(cli);
+    const char *dir;
     struct cli_session *session;
     struct buf findings;
     int socket_state;
@@ -132,14 +176,17 @@ static bool open_session(struct cli *cli)
 
     if (cli->session)
         return true;
-    if (!dir)
-        return false;
     session = calloc(1, sizeof *session);
     if (!session) {
         cli_say(1, "out of memory");
         return false;
     }
     cli->session = session;
+    if (cli_server(cli))
+        return open_remote(cli, session);
+    dir = cli_state_dir(cli);
+    if (!dir)
+        return false;
     buf_init(&findings, 65536);
     err = settings_load(dir, &session->settings, &findings);
     if (err) {
@@ -192,7 +239,8 @@ static int call_online(struct cli *cli, const char *method, const char *path,
     int status = 0;
     struct http_client_request request = {
         .method = method,
-        .unix_socket = session->settings->admin_socket,
+        .unix_socket = session->server ? NULL : session->settings->admin_socket,
+        .ca_file = session->ca_file,
         .headers = headers,
         .body = body,
         .timeout_us = CALL_TIMEOUT_US,
@@ -210,7 +258,8 @@ static int call_online(struct cli *cli, const char *method, const char *path,
         headers[count++] = arena_printf(
             cli->arena, "Idempotency-Key: %s", cli->idempotency_key);
     buf_init(&url, 65536);
-    buf_printf(&url, "http://localhost%s", path);
+    buf_printf(&url, "%s%s",
+        session->server ? session->server : "http://localhost", path);
     request.url = buf_cstr(&url);
     if (http_client_request(&request, &answer, &info) != ERR_OK) {
         cli_say(1, "%s", info.text);

@@ -92,6 +92,7 @@ export class World {
       world.settings = join(world.state, 'bailiff.conf');
       writeFileSync(world.settings, readFileSync(world.settings, 'utf8').replace(/^\s*listen\s*=.*$/m, '') +
         `\nlisten = [ "127.0.0.1:0" ];\nworkers = ${options.workers ?? 2};\n` + (options.settings ?? ''));
+      options.prepare?.(world.state);
       await world.startEngine(options.engine ?? []);
       await world.serve();
       world.cli('engine', 'add', 'local', `http://127.0.0.1:${world.enginePort}`, '--kind', 'demo');

@@ -75,6 +75,27 @@ static void test_tokens(void **context)
     state_refused(s, 401, "GET", "/v1/teams", NULL, "not known here");
 }
 
+/* What the socket would believe, the network does not. */
+static void test_over_the_network_only_a_token_counts(void **context)
+{
+    struct state *s = *context;
+    const int64_t before = entries(s);
+    json_t *answer = NULL;
+
+    s->offline = false;
+    s->remote = true;
+    s->uid = 0;
+    assert_int_equal(state_call(s, "GET", "/v1/teams", NULL, &answer), 401);
+    assert_non_null(strstr(
+        json_string_value(json_object_get(answer, "detail")), "Over the net"));
+    json_decref(answer);
+    assert_int_equal(entries(s), before + 1); /* the refusal */
+    assert_int_equal(state_call(s, "GET", "/healthz", NULL, NULL), 404);
+    assert_int_equal(state_call(s, "GET", "/metrics", NULL, NULL), 404);
+    s->remote = false;
+    state_must(s, 200, "GET", "/v1/teams", NULL);
+}
+
 static void test_a_mapped_uid(void **context)
 {
     struct state *s = *context;
@@ -763,6 +784,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(test_nobody_without_a_credential),
         TEST(test_tokens),
+        TEST(test_over_the_network_only_a_token_counts),
         TEST(test_a_mapped_uid),
         TEST(test_who_is_on_record),
         TEST(test_a_change_of_nothing_is_refused),

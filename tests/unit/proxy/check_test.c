@@ -125,6 +125,23 @@ static void test_certificates(void **context)
     free(said);
     json_decref(status);
     state_close(s);
+    /* The admin API's own, where it is served over TLS at all. */
+    write_over(s, "tls/admin.pem", made.certificate);
+    write_over(s, "bailiff.conf",
+        "admin_certificate = \"tls/admin.pem\";\n"
+        "admin_key = \"tls/admin.key\";\n");
+    EXPECT(s, 0, "server.pem expires in ");
+    write_over(s, "bailiff.conf",
+        "admin_certificate = \"tls/admin.pem\";\n"
+        "admin_key = \"tls/admin.key\";\n"
+        "admin_listen = \"127.0.0.1:8444\";\n");
+    EXPECT(s, 1, "tls/admin.key");
+    write_over(s, "tls/admin.key", made.key);
+    assert_int_equal(chmod(path_of(s, "tls/admin.key"), 0600), 0);
+    EXPECT(s, 0, "admin.pem expires in ");
+    assert_int_equal(chmod(path_of(s, "tls/admin.key"), 0604), 0);
+    EXPECT(s, 1, "tls/admin.key can be read by others (mode 604)");
+    assert_int_equal(chmod(path_of(s, "tls/admin.key"), 0600), 0);
     assert_int_equal(chmod(path_of(s, "tls/server.key"), 0604), 0);
     EXPECT(s, 1, "tls/server.key can be read by others (mode 604)");
     free(made.ca_certificate);

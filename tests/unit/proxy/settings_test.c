@@ -116,6 +116,8 @@ static void test_values(void **state)
                              "workers = 3;\n"
                              "segment_bytes = 4294967296L;\n"
                              "metrics_listen = \"[::1]:9464\";\n"
+                             "admin_listen = \"0.0.0.0:8444\";\n"
+                             "admin_key = \"keys/admin.key\";\n"
                              "log_level = \"debug\";\n"),
         ERR_OK);
     assert_int_equal(p->settings->listen_count, 1);
@@ -124,6 +126,9 @@ static void test_values(void **state)
     assert_int_equal(p->settings->max_body_bytes, 16 << 20);
     assert_int_equal(p->settings->idle_timeout_ms, 300000);
     assert_int_equal(p->settings->workers, 3);
+    assert_string_equal(p->settings->admin_listen, "0.0.0.0:8444");
+    assert_non_null(strstr(p->settings->admin_certificate, "/tls/server.pem"));
+    assert_non_null(strstr(p->settings->admin_key, "/keys/admin.key"));
     assert_true(p->settings->segment_bytes == INT64_C(4294967296));
 }
 
@@ -173,6 +178,9 @@ static void test_errors(void **state)
     refused(p, "listen = ( 1 );", "element 1 is no text");
     refused(p, "listen = [];", "1 to 16");
     refused(p, "metrics_listen = \"0.0.0.0:9464\";", "not a loopback address");
+    refused(p, "admin_listen = \"proxy:8444\";",
+        "admin_listen: \"proxy:8444\": \"proxy\" is no numeric address");
+    refused(p, "admin_key = \"\";", "must name a file");
     refused(p, "max_body_bytes = \"16 Mo\";", "is no size");
     refused(p, "idle_timeout_ms = \"soon\";", "is no time");
     refused(p, "certificate = \"\";", "must name a file");

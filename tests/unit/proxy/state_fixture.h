@@ -31,6 +31,7 @@ struct state {
     char authorization[128];
     bool offline;
     long uid;
+    bool remote;
 };
 
 static inline int state_remove_one(
@@ -107,6 +108,8 @@ static inline int state_call(struct state *s, const char *method,
         .body = str_from(body),
         .offline = s->offline,
         .uid = s->uid,
+        .remote = s->remote,
+        .from = s->remote ? "192.0.2.1" : NULL,
     };
     struct admin_response response = {0};
     json_t *value;
