@@ -30,7 +30,7 @@ struct receiver {
     _Atomic uint64_t repetitions;
     _Atomic int connections;
     _Atomic bool gap, bad;
-    char last[4096]; /* the last message; read it when nothing comes */
+    char last[4096]; /* entry next - 1; read it when nothing comes */
 };
 
 /* "LENGTH <PRI>1 ... {"entry":...,"index":N}" */
@@ -51,14 +51,15 @@ static void take_message(struct receiver *r, const char *text, size_t n)
         return;
     }
     uint64_t value = strtoull(index + 9, NULL, 10);
-    if (value == r->next)
-        r->next++;
-    else if (value < r->next)
+    if (value == r->next) {
+        copy[sizeof(r->last) - 1] = '\0';
+        memcpy(r->last, copy, strlen(copy) + 1);
+        r->next++; /* whoever sees it may read `last` */
+    } else if (value < r->next) {
         r->repetitions++;
-    else
+    } else {
         r->gap = true;
-    copy[sizeof(r->last) - 1] = '\0';
-    memcpy(r->last, copy, strlen(copy) + 1);
+    }
 }
 
 /* Takes whole messages off the front; how many bytes that were. */
