@@ -137,13 +137,34 @@ void policy_set_obligations(
         .require_stream = rule->require_stream};
 }
 
-bool policy_obligations_same(
-    const struct policy_obligations *a, const struct policy_obligations *b)
+/* The bits of one set mean nothing in another. Names are unique in a set. */
+static bool retains_same(const struct policy_set *set_a, uint32_t a,
+    const struct policy_set *set_b, uint32_t b)
+{
+    uint32_t found = 0;
+    for (unsigned i = 0; i < set_a->retain_count; i++) {
+        if (!(a & UINT32_C(1) << i))
+            continue;
+        unsigned k = 0;
+        while (k < set_b->retain_count &&
+               !str_equal(set_a->retain[i], set_b->retain[k]))
+            k++;
+        if (k == set_b->retain_count)
+            return false;
+        found |= UINT32_C(1) << k;
+    }
+    return found == b;
+}
+
+bool policy_obligations_same(const struct policy_set *set_a,
+    const struct policy_obligations *a, const struct policy_set *set_b,
+    const struct policy_obligations *b)
 {
     return a->max_tokens == b->max_tokens && a->record_full == b->record_full &&
            a->require_stream == b->require_stream &&
            a->priority == b->priority && a->conflict == b->conflict &&
-           str_equal(a->engine, b->engine);
+           str_equal(a->engine, b->engine) &&
+           retains_same(set_a, a->retain, set_b, b->retain);
 }
 
 /* --- Two rules --------------------------------------------------------------

@@ -35,9 +35,10 @@ bool policy_set_asks_address(const struct policy_set *set, size_t at);
 void policy_set_obligations(
     const struct policy_set *set, size_t at, struct policy_obligations *out);
 
-/* Do they bind the same? */
-bool policy_obligations_same(
-    const struct policy_obligations *a, const struct policy_obligations *b);
+/* Do they bind the same? Retention classes by their names, each of its set. */
+bool policy_obligations_same(const struct policy_set *set_a,
+    const struct policy_obligations *a, const struct policy_set *set_b,
+    const struct policy_obligations *b);
 
 /* --- Two sets ------------------------------------------------------------ */
 

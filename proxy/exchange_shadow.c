@@ -19,13 +19,15 @@ static const struct policy_decision *active_decision(const struct exchange *x)
     return &x->candidates[0].decision;
 }
 
-static enum shadow_kind compare(
-    const struct policy_decision *active, const struct policy_decision *other)
+static enum shadow_kind compare(const struct exchange *x,
+    const struct policy_decision *active, const struct policy_set *candidate,
+    const struct policy_decision *other)
 {
     if (active->permitted != other->permitted)
         return active->permitted ? SHADOW_NEWLY_DENIED : SHADOW_NEWLY_PERMITTED;
     if (active->permitted &&
-        !policy_obligations_same(&active->obligations, &other->obligations))
+        !policy_obligations_same(snapshot_policy(x->snapshot),
+            &active->obligations, candidate, &other->obligations))
         return SHADOW_BOUND_OTHERWISE;
     return SHADOW_SAME;
 }
@@ -69,7 +71,7 @@ void exchange_shadow(struct exchange *x)
     if (w->shadow_debt_us == 0) {
         started = clock_monotonic();
         ask_candidate(x, set, &decision);
-        note.kind = compare(active_decision(x), &decision);
+        note.kind = compare(x, active_decision(x), set, &decision);
         note.cost_us = clock_monotonic() - started;
         w->shadow_debt_us = note.cost_us;
     }

@@ -195,8 +195,8 @@ static void compare(struct replaying *r, const struct replayed_question *q,
         add_sample(r, q, before, after);
     } else if (after->permitted) {
         r->other_engines += before->targets != after->targets;
-        r->bound_otherwise +=
-            !policy_obligations_same(&before->bound, &after->bound);
+        r->bound_otherwise += !policy_obligations_same(
+            before->set, &before->bound, after->set, &after->bound);
     }
 }
 

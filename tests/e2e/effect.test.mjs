@@ -97,6 +97,14 @@ test('replay: a known edit changes exactly the known requests', () => {
   assert.ok(world.json('audit', 'query', '--type', 'policy.replayed').rows.length >= 3);
 });
 
+test('replay: a draft that keeps the same records for longer binds otherwise', () => {
+  world.cli('audit', 'retention', 'class', 'six-years', '--profile', 'hipaa');
+  const kept = starter().replaceAll(/^permit/mg, '@retain("six-years")\npermit');
+  const answer = world.json('policy', 'replay', '--since', '1h', '--draft', rules(kept));
+  assert.deepEqual([answer.replayed, answer.newlyDenied, answer.newlyPermitted], [14, 0, 0]);
+  assert.equal(answer.boundOtherwise, world.json('audit', 'query', '--type', 'request', '--decision', 'permit').rows.length);
+});
+
 test('replay: a rule that asks for the sealed address is counted apart, or asked with it', () => {
   const text = starter() + '@id("house") @title("In the house only") forbid (principal, action, resource) unless { context.request.ip.isInRange(ip("10.0.0.0/8")) };\n';
   const apart = world.json('policy', 'replay', '--draft', rules(text));

@@ -9,6 +9,7 @@
 
 #include <cmocka.h>
 
+#include "policy/explain.h"
 #include "policy/policy_priv.h"
 #include "policy/starter.h"
 
@@ -848,6 +849,57 @@ static void test_recorded_that_is_not_ours(void **state)
     policy_set_free(&set);
 }
 
+static struct policy_obligations bound_by(
+    const struct policy_set *set, size_t first, size_t count)
+{
+    struct policy_obligations all, one;
+    policy_set_obligations(set, first, &all);
+    for (size_t i = 1; i < count; i++) {
+        policy_set_obligations(set, first + i, &one);
+        all.retain |= one.retain;
+    }
+    return all;
+}
+
+/* A bit of obligations.retain means another class in another set. */
+static void test_obligations_of_two_sets(void **state)
+{
+    (void)state;
+    struct policy_set *a =
+        compile("@id(\"a\") @title(\"t\") @retain(\"short\") "
+                "permit(principal,action,resource);"
+                "@id(\"b\") @title(\"t\") @retain(\"long\") "
+                "permit(principal,action,resource);"
+                "@id(\"c\") @title(\"t\") permit(principal,action,resource);");
+    struct policy_set *b =
+        compile("@id(\"a\") @title(\"t\") @retain(\"long\") "
+                "permit(principal,action,resource);"
+                "@id(\"b\") @title(\"t\") @retain(\"short\") "
+                "permit(principal,action,resource);"
+                "@id(\"c\") @title(\"t\") @retain(\"other\") "
+                "permit(principal,action,resource);");
+    struct policy_obligations short_a = bound_by(a, 0, 1),
+                              long_a = bound_by(a, 1, 1),
+                              both_a = bound_by(a, 0, 2),
+                              none_a = bound_by(a, 2, 1),
+                              long_b = bound_by(b, 0, 1),
+                              short_b = bound_by(b, 1, 1),
+                              both_b = bound_by(b, 0, 2),
+                              other_b = bound_by(b, 2, 1);
+    assert_int_equal(short_a.retain, long_b.retain); /* the same bit */
+    assert_false(policy_obligations_same(a, &short_a, b, &long_b));
+    assert_true(policy_obligations_same(a, &short_a, b, &short_b));
+    assert_true(policy_obligations_same(a, &long_a, b, &long_b));
+    assert_true(policy_obligations_same(a, &both_a, b, &both_b));
+    assert_false(policy_obligations_same(a, &both_a, b, &short_b));
+    assert_false(policy_obligations_same(a, &short_a, b, &both_b));
+    assert_false(policy_obligations_same(a, &none_a, b, &short_b));
+    assert_false(policy_obligations_same(b, &other_b, a, &none_a));
+    assert_true(policy_obligations_same(a, &none_a, a, &none_a));
+    policy_set_free(&a);
+    policy_set_free(&b);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -861,6 +913,7 @@ int main(void)
         cmocka_unit_test(test_limits),
         cmocka_unit_test(test_many_names),
         cmocka_unit_test(test_obligations),
+        cmocka_unit_test(test_obligations_of_two_sets),
         cmocka_unit_test(test_expires),
         cmocka_unit_test(test_advice),
         cmocka_unit_test(test_context),
