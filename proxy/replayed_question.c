@@ -146,8 +146,7 @@ bool replayed_question_address(const struct replayed_question *question,
             json_parse(arena, buf_str(&plain), NULL, &json, NULL) == ERR_OK) {
             struct reading r = {&json, arena, false};
             address = text_of(&r, 0, "address");
-            found =
-                !r.bad && address.len > 0 && address.len < REPLAYED_ADDRESS_MAX;
+            found = !r.bad && address.len < REPLAYED_ADDRESS_MAX;
         }
         if (found) {
             memcpy(out, address.ptr, address.len);

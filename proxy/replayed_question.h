@@ -43,8 +43,9 @@ enum err replayed_question_read(struct arena *arena, struct str entry,
  * they were, or asked for a list of models. */
 bool replayed_question_is_whole(const struct replayed_question *question);
 
-/* The caller's address out of the sealed box, NUL-terminated. False: the key
- * is not the box's, or the box holds none. */
+/* The caller's address out of the sealed box, NUL-terminated; empty where the
+ * caller had gone before it was taken. Needs sealed_box and id alone. False:
+ * the key is not the box's. */
 #define REPLAYED_ADDRESS_MAX 64
 bool replayed_question_address(const struct replayed_question *question,
     struct crypto_aead *aead, const struct seal_key *key,

@@ -4,9 +4,9 @@
  * rules by their hash, entities as they were, the question of the entry. */
 #include "proxy/admin/redecide_priv.h"
 
-#include "audit/seal.h"
 #include "lib/clock.h"
 #include "lib/encode.h"
+#include "proxy/replayed_question.h"
 
 #define NAMES_MAX 1024
 #define FINDINGS_MAX 65536
@@ -314,40 +314,27 @@ static void open_address(struct redecision *r)
 {
     const json_t *sealed = json_object_get(r->entry, "sealed");
     struct admin_call *call = r->call;
-    struct seal_key key;
+    struct replayed_question question = {.id = redecide_text(r->entry, "id"),
+        .sealed_key = redecide_text(sealed, "key"),
+        .sealed_box = redecide_text(sealed, "box")};
+    char address[REPLAYED_ADDRESS_MAX];
+    struct seal_key key = {0};
     struct crypto_aead *aead = crypto_aead_new();
-    uint8_t box[8192];
-    size_t length = 0;
-    struct buf plain;
-    json_t *person = NULL;
     enum err err;
 
-    buf_init(&plain, 8192);
     control_lock(call->control);
-    err = keyring_find(control_keyring(call->control),
-        redecide_text(sealed, "key"), &key, NULL);
+    err = keyring_find(
+        control_keyring(call->control), question.sealed_key, &key, NULL);
     control_unlock(call->control);
-    if (!err && aead)
-        err = base64_decode(
-            redecide_text(sealed, "box"), box, sizeof box, &length);
-    if (!err && aead)
-        err = seal_open(aead, &key, redecide_text(r->entry, "id"),
-            str_make((const char *)box, length), &plain);
-    if (!err && aead)
-        person = json_loadb(buf_str(&plain).ptr, plain.len, 0, NULL);
-    r->address = arena_cstr(call->arena, redecide_text(person, "address"));
-    if (!person) {
-        r->address = NULL;
+    if (!err && aead &&
+        replayed_question_address(&question, aead, &key, address))
+        r->address = arena_cstr(call->arena, str_from(address));
+    else
         redecide_cannot(r,
             "inputs erased: the key of the sealed box (%.*s) is gone, and with "
             "it the address",
-            STR_ARG(redecide_text(sealed, "key")));
-    }
-    json_decref(person);
+            STR_ARG(question.sealed_key));
     crypto_wipe(&key, sizeof key);
-    if (plain.ptr)
-        crypto_wipe(plain.ptr, plain.cap);
-    buf_fini(&plain);
     crypto_aead_free(&aead);
 }
 
