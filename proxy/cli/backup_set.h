@@ -53,4 +53,8 @@ enum err backup_make_parents(
     const char *dir, const char *name, struct errinfo *info) MUSTCHECK;
 void backup_remove_tree(const char *path); /* with all that is in it */
 
+/* Where dir/bailiff.conf says that the log's signing key is (log_key_file), if
+ * that is not in dir/keys. gives; NULL: it is there. */
+char *backup_key_elsewhere(const char *dir);
+
 #endif

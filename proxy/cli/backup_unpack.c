@@ -9,6 +9,7 @@
 #include "lib/encode.h"
 #include "lib/file.h"
 #include "lib/tar.h"
+#include "proxy/settings.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -56,6 +57,22 @@ static int remove_one(
 void backup_remove_tree(const char *path)
 {
     nftw(path, remove_one, FOLDERS_OPEN, FTW_DEPTH | FTW_PHYS | FTW_MOUNT);
+}
+
+char *backup_key_elsewhere(const char *dir)
+{
+    struct settings *settings = NULL;
+    struct buf findings;
+    char *keys = file_join(dir, "keys/"), *path = NULL;
+
+    buf_init(&findings, 65536);
+    if (keys && settings_load(dir, &settings, &findings) == ERR_OK &&
+        !str_starts(str_from(settings->log_key_file), str_from(keys)))
+        path = strdup(settings->log_key_file);
+    settings_free(&settings);
+    buf_fini(&findings);
+    free(keys);
+    return path;
 }
 
 /* --- A tar archive --------------------------------------------------- */
@@ -160,6 +177,7 @@ static enum err copy_file(
     const char *from, const char *to, uint8_t *chunk, struct errinfo *info)
 {
     int in = open(from, O_RDONLY | O_CLOEXEC | O_NOFOLLOW), out = -1;
+    struct stat status;
     enum err err = ERR_OK;
     ssize_t n = 0;
     off_t done = 0;
@@ -178,6 +196,10 @@ static enum err copy_file(
     }
     if (!err && n < 0)
         err = errinfo_errno(info, ERR_IO, "cannot read %s", from);
+    /* A manifest, where there is one, has the last word. */
+    if (!err &&
+        (fstat(in, &status) != 0 || fchmod(out, status.st_mode & 0755) != 0))
+        err = errinfo_errno(info, ERR_IO, "cannot set the mode of %s", to);
     if (!err && fsync(out) != 0)
         err = errinfo_errno(info, ERR_IO, "cannot sync %s", to);
     close(in);
@@ -388,9 +410,9 @@ static enum err take_state(const char *source, const char *folder,
 {
     static const char *const files[] = {"control.db", "control.db-journal",
         "persons.db", "persons.db-journal", "bailiff.conf", "log.vkey",
-        "key-usage"};
-    static const char *const trees[] = {
-        "tls", "keys", "blobs", "journal/segments"};
+        "log/key-rotations", "key-usage"};
+    static const char *const trees[] = {"tls", "keys", "blobs", "certificates",
+        "former", "sinks", "journal/segments"};
     struct buf note;
     char made[CLOCK_TEXT_LENGTH];
     char *checkpoint = file_join(source, "log/checkpoint");

@@ -5,8 +5,9 @@
  *
  * The server gives one moment (POST /v1/backup): copies of its databases and
  * the size of the log that goes with them. The rest is read here: the journal's
- * segments up to that size, the newest checkpoint before it, settings, keys.
- * Tiles, the index and journal/state are derived, and left out. */
+ * segments up to that size, the newest checkpoint before it, settings, keys,
+ * and whatever else is not derived. Tiles, the index and journal/state are
+ * derived, and left out; so is what witnesses cosigned, who cosign again. */
 #include "proxy/cli/cli_priv.h"
 #include "proxy/cli/backup_set.h"
 
@@ -31,6 +32,7 @@ struct copying {
     struct backup_sink *sink;
     struct errinfo info;
     bool with_keys, with_rest;
+    char *key_elsewhere; /* the log's signing key; NULL: it is in DIR/keys */
 };
 
 /* --- Files ----------------------------------------------------------- */
@@ -167,7 +169,9 @@ static enum err add_copies(struct copying *c, const char *folder)
 static enum err add_all(struct copying *c, const json_t *moment)
 {
     static const char *const single[] = {
-        "bailiff.conf", "log.vkey", "key-usage"};
+        "bailiff.conf", "log.vkey", "log/key-rotations", "key-usage"};
+    static const char *const folders[] = {
+        "blobs", "certificates", "former", "sinks"};
     const char *folder = json_string_value(json_object_get(moment, "folder"));
     enum err err = ERR_OK;
 
@@ -177,10 +181,8 @@ static enum err add_all(struct copying *c, const json_t *moment)
             err = add(c, single[i]);
         if (!err)
             err = add_folder(c, "tls", is_no_key);
-        if (!err)
-            err = add_folder(c, "blobs", any);
-        if (!err)
-            err = add_folder(c, "certificates", any);
+        for (size_t i = 0; !err && i < CLI_COUNT(folders); i++)
+            err = add_folder(c, folders[i], any);
     }
     if (!err && c->with_keys)
         err = add_folder(c, "keys", any);
@@ -241,6 +243,9 @@ static void print_made(struct cli *cli, struct copying *c, const char *target,
                 manifest, "files", (json_int_t)backup_sink_files(c->sink),
                 "bytes", (json_int_t)backup_sink_bytes(c->sink), "entries",
                 json_object_get(moment, "entries"));
+        if (c->key_elsewhere)
+            json_object_set_new(
+                answer, "notInIt", json_pack("[s]", c->key_elsewhere));
         cli_print_json(answer);
         json_decref(answer);
         return;
@@ -255,6 +260,11 @@ static void print_made(struct cli *cli, struct copying *c, const char *target,
     if (!c->with_keys)
         fputs("without keys: restore needs a backup of them (--keys only)\n",
             out);
+    if (c->key_elsewhere)
+        fprintf(out,
+            "not in it: %s, which signs the log (log_key_file); a restored "
+            "state signs with it, so keep a copy of it elsewhere\n",
+            c->key_elsewhere);
 }
 
 static int copy_everything(struct cli *cli, struct copying *c, const char *keys,
@@ -306,8 +316,10 @@ int cli_run_backup(struct cli *cli)
         return cli_say(1, "%s", info.text);
     result = cli_call(cli, "POST", "/v1/backup",
         json_pack("{s:s}", "keys", keys), &moment, NULL);
+    c.key_elsewhere = backup_key_elsewhere(c.dir);
     if (!result)
         result = copy_everything(cli, &c, keys, cli->args[0], moment);
+    free(c.key_elsewhere);
     json_decref(moment);
     return result;
 }

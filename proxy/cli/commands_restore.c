@@ -22,6 +22,7 @@
 #include "lib/tar.h"
 #include "proxy/control.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <stdlib.h>
 #include <sys/stat.h>
@@ -55,9 +56,10 @@ struct restoring {
     struct held held[HELD_MAX];
     struct buf notes[HELD_MAX]; /* the held ones' texts */
     size_t held_count;
-    uint64_t entries;  /* in the backup */
-    uint64_t missing;  /* signed after it; 0: none that is known */
-    const char *worst; /* who holds the largest */
+    uint64_t entries;    /* in the backup */
+    uint64_t missing;    /* signed after it; 0: none that is known */
+    const char *worst;   /* who holds the largest */
+    char *key_elsewhere; /* that signed the log which is closed; NULL: none */
     struct errinfo info;
 };
 
@@ -150,9 +152,11 @@ static enum err lay_out(struct restoring *r)
     char *path;
 
     for (size_t i = 0; !err && i < CLI_COUNT(folders); i++) {
+        mode_t mode = i == 0 ? 0755 : 0700;
         path = file_join(r->staging, folders[i]);
-        err = path ? file_make_dir(path, i == 0 ? 0755 : 0700, &r->info)
-                   : no_memory(r);
+        err = path ? file_make_dir(path, mode, &r->info) : no_memory(r);
+        if (!err && chmod(path, mode) != 0) /* it may be there already */
+            err = errinfo_errno(&r->info, ERR_IO, "cannot change %s", path);
         free(path);
     }
     path = file_join(r->staging, "log/checkpoint");
@@ -338,8 +342,98 @@ static enum err move_former(struct restoring *r, const char *name)
     return err;
 }
 
-/* What stands in the outbox is on record in the log that is closed. */
-static enum err empty_outbox(struct restoring *r)
+/* What was closed before, by an earlier restore, stays within it. */
+static enum err make_former(struct restoring *r, const char *former)
+{
+    char *earlier = file_join(r->staging, "former.earlier");
+    char *inner = file_join(former, "former");
+    bool closed_before = file_exists(former);
+    enum err err = earlier && inner ? ERR_OK : no_memory(r);
+
+    if (!err && closed_before && rename(former, earlier) != 0)
+        err = errinfo_errno(&r->info, ERR_IO, "cannot move %s", former);
+    if (!err)
+        err = file_make_dir(former, 0700, &r->info);
+    if (!err && closed_before && rename(earlier, inner) != 0)
+        err = errinfo_errno(&r->info, ERR_IO, "cannot move %s", earlier);
+    free(earlier);
+    free(inner);
+    return err;
+}
+
+/* The key and what a rotation left beside it never sign again. A key that is
+ * elsewhere is not ours to destroy: another DIR may use it. */
+static enum err destroy_keys(struct restoring *r)
+{
+    static const char *const names[] = {
+        "keys/log.key", "keys/log.key.old", "keys/log.key.new"};
+    enum err err = ERR_OK;
+
+    for (size_t i = 0; !err && i < CLI_COUNT(names); i++) {
+        char *path = file_join(r->staging, names[i]);
+        if (!path)
+            err = no_memory(r);
+        else if (unlink(path) != 0 && errno != ENOENT)
+            err = errinfo_errno(&r->info, ERR_IO, "cannot remove %s", path);
+        free(path);
+    }
+    return err;
+}
+
+/* The settings without log_key_file: the line stays as a comment. */
+static void without_key_file(struct str text, struct buf *out)
+{
+    struct str line;
+
+    while (text.len > 0) {
+        size_t blank = 0;
+        str_split(text, '\n', &line, &text);
+        while (blank < line.len && strchr(" \t", line.ptr[blank]))
+            blank++;
+        if (str_starts(str_make(line.ptr + blank, line.len - blank),
+                STR("log_key_file")))
+            buf_append_str(out, STR("# of the log that was closed: "));
+        buf_append_str(out, line);
+        buf_append_char(out, '\n');
+    }
+}
+
+/* The new log's key is made in DIR/keys, whatever the settings said of the
+ * closed one's. */
+static enum err key_comes_home(struct restoring *r)
+{
+    char *path = file_join(r->staging, "bailiff.conf"), *still;
+    struct buf text, changed;
+    enum err err = path ? ERR_OK : no_memory(r);
+
+    r->key_elsewhere = backup_key_elsewhere(r->staging);
+    buf_init(&text, 1u << 20);
+    buf_init(&changed, 2u << 20);
+    if (!err && r->key_elsewhere) {
+        err = file_read(path, &text, &r->info);
+        without_key_file(buf_str(&text), &changed);
+        if (!err && changed.failed)
+            err = no_memory(r);
+        if (!err)
+            err = file_replace(path, buf_str(&changed), 0600, &r->info);
+        still = backup_key_elsewhere(r->staging);
+        if (!err && still)
+            err = errinfo_set(&r->info, ERR_INVALID,
+                "log_key_file of bailiff.conf names %s, the key of the log "
+                "that is closed, and could not be taken out: write it on a "
+                "line of its own",
+                still);
+        free(still);
+    }
+    buf_fini(&text);
+    buf_fini(&changed);
+    free(path);
+    return err;
+}
+
+/* What stands in the outbox is on record in the log that is closed; sinks begin
+ * at the beginning of the new one. */
+static enum err begin_anew(struct restoring *r)
 {
     struct db *db = NULL;
     char *path = file_join(r->staging, "control.db");
@@ -348,7 +442,15 @@ static enum err empty_outbox(struct restoring *r)
 
     if (!err)
         err = db_execute(db, "DELETE FROM outbox", &r->info);
+    if (!err)
+        err = db_execute(db, "UPDATE sink SET first = 0", &r->info);
     db_close(&db);
+    free(path);
+    path = file_join(r->staging, "sinks");
+    if (path)
+        backup_remove_tree(path);
+    else if (!err)
+        err = no_memory(r);
     free(path);
     return err;
 }
@@ -380,11 +482,9 @@ static enum err begin_new_log(struct restoring *r)
 {
     static const char *const moved[] = {"journal", "log", "log.vkey"};
     char *former = file_join(r->staging, "former");
-    char *key = file_join(r->staging, "keys/log.key");
     char *held = file_join(r->staging, "former/held-checkpoint");
     struct str note;
-    enum err err = former && key && held ? file_make_dir(former, 0700, &r->info)
-                                         : no_memory(r);
+    enum err err = former && held ? make_former(r, former) : no_memory(r);
 
     for (size_t i = 0; !err && i < CLI_COUNT(moved); i++)
         err = move_former(r, moved[i]);
@@ -394,16 +494,67 @@ static enum err begin_new_log(struct restoring *r)
         if (r->held[i].from == r->worst &&
             anchor_last_note(buf_str(&r->notes[i]), &note) == ERR_OK)
             err = file_replace(held, note, 0644, &r->info);
-    if (!err && unlink(key) != 0)
-        err = errinfo_errno(&r->info, ERR_IO, "cannot remove %s", key);
+    if (!err)
+        err = destroy_keys(r);
+    if (!err)
+        err = key_comes_home(r);
     if (!err)
         err = audit_log_create(
             r->staging, cli_value(r->cli, "new-log"), &r->info);
     if (!err)
-        err = empty_outbox(r);
+        err = begin_anew(r);
     free(former);
-    free(key);
     free(held);
+    return err;
+}
+
+/* --- Positions of sinks ---------------------------------------------- */
+
+/* One may be beyond the backup's moment: it was copied a little later. What is
+ * written from now on under those numbers is something else. */
+static enum err cap_position(struct restoring *r, const char *path)
+{
+    char number[24];
+    uint64_t position;
+    struct buf text;
+    enum err err;
+
+    buf_init(&text, 64);
+    err = file_read(path, &text, &r->info);
+    if (err == ERR_LIMIT)
+        err = ERR_OK; /* no number: that sink begins at its beginning */
+    else if (!err) {
+        struct str said = buf_str(&text);
+        if (str_ends(said, STR("\n")))
+            said.len--;
+        /* One that cannot be read is delivered from the beginning again. */
+        if (str_to_u64(said, &position) == ERR_OK && position > r->entries) {
+            snprintf(number, sizeof number, "%llu\n",
+                (unsigned long long)r->entries);
+            err = file_replace(path, str_from(number), 0600, &r->info);
+        }
+    }
+    buf_fini(&text);
+    return err;
+}
+
+static enum err cap_positions(struct restoring *r)
+{
+    char *folder = file_join(r->staging, "sinks");
+    DIR *list = folder ? opendir(folder) : NULL;
+    const struct dirent *entry;
+    enum err err = folder ? ERR_OK : no_memory(r);
+
+    while (!err && list && (entry = readdir(list))) {
+        char *path =
+            entry->d_name[0] == '.' ? NULL : file_join(folder, entry->d_name);
+        if (path)
+            err = cap_position(r, path);
+        free(path);
+    }
+    if (list)
+        closedir(list);
+    free(folder);
     return err;
 }
 
@@ -501,6 +652,9 @@ static int print_restored(const struct restoring *r)
             r->dir, "entries", (json_int_t)r->entries, "missing",
             (json_int_t)r->missing, "compared", (json_int_t)r->held_count,
             "made", json_string_value(json_object_get(r->manifest, "made")));
+        if (r->key_elsewhere)
+            json_object_set_new(
+                answer, "formerKey", json_string(r->key_elsewhere));
         cli_print_json(answer);
         json_decref(answer);
         return 0;
@@ -520,6 +674,10 @@ static int print_restored(const struct restoring *r)
             "  a new log begins: %s (quotas begin anew with it)\n",
             (unsigned long long)r->missing, r->key.name, r->dir,
             cli_value(r->cli, "new-log"));
+    if (r->key_elsewhere)
+        printf("  its key is %s/keys/log.key, and log_key_file is taken out of "
+               "bailiff.conf;\n  destroy %s, which signed the closed log\n",
+            r->dir, r->key_elsewhere);
     return 0;
 }
 
@@ -542,6 +700,8 @@ int cli_run_restore(struct cli *cli)
     if (!err)
         err = compare(&r);
     if (!err)
+        err = cap_positions(&r);
+    if (!err)
         err = open_and_record(&r);
     if (!err)
         err = put_in_place(&r);
@@ -556,6 +716,7 @@ int cli_run_restore(struct cli *cli)
     for (size_t i = 0; i < r.held_count; i++)
         buf_fini(&r.notes[i]);
     json_decref(r.manifest);
+    free(r.key_elsewhere);
     free(r.staging);
     free(r.keys_staging);
     return result;
