@@ -653,3 +653,10 @@ void audit_log_health(struct audit_log *log, struct audit_log_health *out)
     if (statvfs(log->segments_dir, &fs) == 0)
         out->free_bytes = (uint64_t)fs.f_bavail * fs.f_frsize;
 }
+
+bool audit_index_is_behind(const struct audit_log_health *health)
+{
+    return health->index_failed ||
+           (health->size > health->indexed &&
+               health->size - health->indexed > AUDIT_INDEX_LAG_MOST);
+}

@@ -103,5 +103,9 @@ struct audit_log_health {
     uint64_t free_bytes;  /* left on the file system */
 };
 void audit_log_health(struct audit_log *log, struct audit_log_health *out);
+/* So far behind that a question, which waits for the index for five seconds,
+ * will not see the newest entries; or it has failed. */
+#define AUDIT_INDEX_LAG_MOST 200000 /* entries: five seconds of its work */
+bool audit_index_is_behind(const struct audit_log_health *health);
 
 #endif

@@ -191,6 +191,10 @@ void server_write_metrics(void *context, struct buf *out)
         "# HELP bailiff_log_index_lag_entries Entries not yet in the index\n"
         "# TYPE bailiff_log_index_lag_entries gauge\n"
         "bailiff_log_index_lag_entries %llu\n"
+        "# HELP bailiff_log_index_behind 1: the index has failed, or is more "
+        "than 200,000 entries behind\n"
+        "# TYPE bailiff_log_index_behind gauge\n"
+        "bailiff_log_index_behind %d\n"
         "# HELP bailiff_log_free_bytes Room left on the journal's disk\n"
         "# TYPE bailiff_log_free_bytes gauge\n"
         "bailiff_log_free_bytes %llu\n"
@@ -204,8 +208,8 @@ void server_write_metrics(void *context, struct buf *out)
         (unsigned long long)(health.size > health.indexed
                                  ? health.size - health.indexed
                                  : 0),
-        (unsigned long long)health.free_bytes, atomic_load(&s->disk_state),
-        server_anchors_failing(s));
+        audit_index_is_behind(&health), (unsigned long long)health.free_bytes,
+        atomic_load(&s->disk_state), server_anchors_failing(s));
     server_sinks_metrics(s, out);
     server_witnesses_metrics(s, out);
     server_watch_metrics(s, out);

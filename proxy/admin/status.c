@@ -84,6 +84,27 @@ static json_t *log_json(struct admin_call *call)
     return object;
 }
 
+/* The log itself is complete, whatever becomes of the index. */
+static void warn_of_index(struct admin_call *call, json_t *warnings)
+{
+    struct audit_log *log = control_log(call->control);
+    struct audit_log_health health;
+
+    if (!log || !audit_log_journal(log))
+        return;
+    audit_log_health(log, &health);
+    if (!audit_index_is_behind(&health))
+        return;
+    json_array_append_new(warnings,
+        json_sprintf("the index of the log %s, %llu entries behind: questions "
+                     "do not see the newest ones, and say so",
+            health.index_failed ? "fails and is tried again"
+                                : "follows too slowly",
+            (unsigned long long)(health.size > health.indexed
+                                     ? health.size - health.indexed
+                                     : 0)));
+}
+
 static struct str log_origin(struct admin_call *call)
 {
     char *path = file_join(control_dir(call->control), "log.vkey");
@@ -212,6 +233,7 @@ enum err handle_status(struct admin_call *call)
             warn(warnings,
                 "the journal's disk fills up: when nothing is left, nothing is "
                 "admitted (disk_low_bytes, disk_critical_bytes)");
+        warn_of_index(call, warnings);
         admin_set(answer, "server", running);
     }
     admin_set(answer, "warnings", warnings);

@@ -370,6 +370,18 @@ static void test_health(void **state)
     audit_log_stop(&log);
 }
 
+static void test_index_is_behind(void **state)
+{
+    struct audit_log_health health = {.size = 1000000, .indexed = 800000};
+    assert_false(audit_index_is_behind(&health));
+    health.indexed--;
+    assert_true(audit_index_is_behind(&health));
+    health.indexed = health.size + 5; /* read a moment later */
+    assert_false(audit_index_is_behind(&health));
+    health.index_failed = true;
+    assert_true(audit_index_is_behind(&health));
+}
+
 int main(void)
 {
 #define TEST(name)                                                             \
@@ -395,6 +407,7 @@ int main(void)
         TEST(test_foreign_checkpoint),
         TEST(test_checkpoint_is_rewritten),
         TEST(test_health),
+        TEST(test_index_is_behind),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
