@@ -137,6 +137,11 @@ enum stage_result exchange_deny(struct exchange *x, const char *stage,
     int status, const char *type, const char *code, const char *format, ...)
 {
     char text[2048];
+    /* Once per request, whatever was said before; an overload, an engine that
+     * is away or a stop is not this. */
+    bool ungoverned =
+        strcmp(code, "governance_unavailable") == 0 &&
+        (x->verdict.code == NULL || strcmp(x->verdict.code, code) != 0);
     va_list arguments;
     va_start(arguments, format);
     vsnprintf(text, sizeof(text), format, arguments);
@@ -149,7 +154,7 @@ enum stage_result exchange_deny(struct exchange *x, const char *stage,
     x->verdict.message = arena_copy(x->arena, str_from(text));
     if (x->verdict.message.ptr == NULL)
         x->verdict.message = STR("out of memory");
-    if (status == 503)
+    if (ungoverned)
         metrics_add(&x->worker->metrics, METRIC_GOVERNANCE_UNAVAILABLE, 1);
     return STAGE_DENY;
 }

@@ -292,7 +292,6 @@ static bool append(struct exchange *x, size_t time_offset, size_t room)
         x->appended_us = loop_now(w->loop);
         return true;
     }
-    metrics_add(&w->metrics, METRIC_GOVERNANCE_UNAVAILABLE, 1);
     log_warn("not_recorded", "request=%s reason=%s", x->id, err_name(err));
     return false;
 }

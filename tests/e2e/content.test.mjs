@@ -113,6 +113,7 @@ test('no place to keep it: 503 on record, and no engine sees the request', async
   const blobs = join(world.state, 'blobs'), aside = join(world.dir, 'blobs-aside');
   renameSync(blobs, aside);
   writeFileSync(blobs, '');
+  const alarms = await world.metric('bailiff_governance_unavailable_total');
   try {
     await world.untouched(async () => {
       const answer = await world.chat(key);
@@ -122,6 +123,7 @@ test('no place to keep it: 503 on record, and no engine sees the request', async
       const [denied] = entriesOf(answer.headers['x-request-id']);
       assert.deepEqual([denied.type, denied.denied.stage], ['request.denied', 'keep']);
     });
+    assert.equal(await world.metric('bailiff_governance_unavailable_total'), alarms + 1);
     assert.equal((await world.chat(plain, { model: 'big' })).status, 200, 'what is not kept goes on');
   } finally {
     rmSync(blobs);

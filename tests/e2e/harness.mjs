@@ -7,6 +7,7 @@ import { spawn, execFileSync } from 'node:child_process';
 import { mkdtempSync, readFileSync, writeFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import http from 'node:http';
 import https from 'node:https';
 import tls from 'node:tls';
 import net from 'node:net';
@@ -188,6 +189,17 @@ export class World {
   }
 
   // A figure of the running server, from its metrics.
+  async metric(name) {
+    const text = await new Promise((resolve, reject) => {
+      http.get({ socketPath: join(this.state, 'admin.sock'), path: '/metrics' }, (answer) => {
+        let all = '';
+        answer.on('data', (piece) => { all += piece; });
+        answer.on('end', () => resolve(all));
+      }).on('error', reject);
+    });
+    return Number(text.split('\n').find((line) => line.startsWith(`${name} `))?.slice(name.length + 1) ?? NaN);
+  }
+
   memory() {
     return Number(readFileSync(`/proc/${this.server.pid}/status`, 'utf8').match(/VmRSS:\s*(\d+)/)[1]) * 1024;
   }

@@ -64,6 +64,9 @@ test('a crowd: some are served, the rest is told when to come again', async () =
     assert.match(head, /\r\nretry-after: 1(\r\n|$)/i);
     assert.equal(JSON.parse(text).error.code, 'overloaded');
   }
+  // The alarm for what cannot be judged or recorded stays silent.
+  assert.equal(await world.metric('bailiff_overload_refused_total'), refused.length);
+  assert.equal(await world.metric('bailiff_governance_unavailable_total'), 0);
   // It is over at once, and on record: by count, as nobody was asked who he is.
   const response = await world.client(alice).chat.completions.create({ model: 'tiny', messages, max_tokens: 1 });
   assert.equal(response.choices.length, 1);
