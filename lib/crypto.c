@@ -203,6 +203,28 @@ void crypto_mac_once(struct crypto_mac *mac, uint8_t out[SHA256_SIZE],
          EVP_MAC_final(mac->context, out, &length, SHA256_SIZE) == 1);
 }
 
+struct crypto_mac *crypto_mac_copy(const struct crypto_mac *mac)
+{
+    struct crypto_mac *copy = calloc(1, sizeof *copy);
+    if (!copy)
+        return NULL;
+    copy->context = EVP_MAC_CTX_dup(mac->context);
+    if (!copy->context || EVP_MAC_init(copy->context, NULL, 0, NULL) != 1)
+        crypto_mac_free(&copy);
+    return copy;
+}
+
+void crypto_mac_update(struct crypto_mac *mac, const void *bytes, size_t n)
+{
+    MUST(EVP_MAC_update(mac->context, bytes, n) == 1);
+}
+
+void crypto_mac_end(struct crypto_mac *mac, uint8_t out[SHA256_SIZE])
+{
+    size_t length;
+    MUST(EVP_MAC_final(mac->context, out, &length, SHA256_SIZE) == 1);
+}
+
 void crypto_hmac_sha256(uint8_t out[SHA256_SIZE], const uint8_t *key,
     size_t key_size, const void *bytes, size_t n)
 {

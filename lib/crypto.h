@@ -52,6 +52,11 @@ struct crypto_mac *crypto_mac_new(const uint8_t *key, size_t key_size);
 void crypto_mac_free(struct crypto_mac **mac);
 void crypto_mac_once(struct crypto_mac *mac, uint8_t out[SHA256_SIZE],
     const void *bytes, size_t n);
+/* Another with the same key, at its beginning, for a text that comes in pieces.
+ * gives; NULL: out of memory. */
+struct crypto_mac *crypto_mac_copy(const struct crypto_mac *mac);
+void crypto_mac_update(struct crypto_mac *mac, const void *bytes, size_t n);
+void crypto_mac_end(struct crypto_mac *mac, uint8_t out[SHA256_SIZE]);
 
 /* Ed25519 (RFC 8032), keys as raw 32 bytes. */
 void crypto_ed25519_generate(

@@ -104,6 +104,7 @@ void exchange_end(struct exchange *x)
     MUST(!x->reserved); /* [PRX-1] every reservation is settled or cancelled */
     transfer_cancel(&x->transfer);
     dialect_stream_free(&x->stream);
+    crypto_mac_free(&x->relayed);
     loop_timer_clear(w->loop, &x->slow_timer);
     exchange_content_free(x);
     x->phase = ENDED;

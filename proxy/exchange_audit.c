@@ -515,11 +515,37 @@ static void describe_answer(
     out->content_lost = str_from(c->lost);
 }
 
+/* The keyed digest of what the caller was given: of a stream the bytes that
+ * were relayed, without an error event of ours at its end; else the body. Of an
+ * error there is none. It is for `audit find-text`. */
+static void digest_answer(const struct exchange *x,
+    char hex[2 * SHA256_SIZE + 1], struct audit_completed *out)
+{
+    struct worker *w = x->worker;
+    uint8_t digest[SHA256_SIZE];
+    struct str body = buf_str(&x->answer);
+    if (x->bytes_out == 0)
+        return;
+    if (x->relayed != NULL) {
+        crypto_mac_end(x->relayed, digest);
+        out->digest_key = x->relayed_key;
+    } else if (x->stream != NULL || w->digest == NULL) {
+        return; /* there was no key when it began */
+    } else {
+        MUST((int64_t)body.len == x->bytes_out);
+        crypto_mac_once(w->digest, digest, body.ptr, body.len);
+        out->digest_key = str_from(w->digest_name);
+    }
+    hex_write(hex, digest, sizeof(digest));
+    out->answer_digest = str_make(hex, 2 * SHA256_SIZE);
+}
+
 void exchange_settle_now(struct exchange *x, const struct settlement *s)
 {
     struct worker *w = x->worker;
     int64_t now = loop_wall(w->loop);
     size_t time_offset = 0;
+    char digest[2 * SHA256_SIZE + 1];
     const struct engine_target *engine =
         x->current != NULL ? x->current->target->engine : NULL;
     MUST(x->reserved);
@@ -557,6 +583,7 @@ void exchange_settle_now(struct exchange *x, const struct settlement *s)
         .quota_count = x->claim_count};
     if (x->content != NULL)
         describe_answer(x->content, &completed);
+    digest_answer(x, digest, &completed);
     if (completed.quotas == NULL)
         completed.quota_count = 0; /* replay then charges the reservation */
     buf_clear(&w->entry);

@@ -197,6 +197,8 @@ static void send_stream(struct exchange *x, struct str bytes, bool last)
         if (chunked)
             http1_chunk_end(wire);
         x->bytes_out += (int64_t)bytes.len;
+        if (x->relayed != NULL)
+            crypto_mac_update(x->relayed, bytes.ptr, bytes.len);
     }
     if (last && chunked)
         http1_chunk_last(wire);
@@ -387,6 +389,20 @@ static struct exchange *of(struct transfer_handler *handler)
     return x;
 }
 
+/* The digest key of now is the answer's, though another may come meanwhile. */
+static bool begin_stream(struct exchange *x)
+{
+    struct worker *w = x->worker;
+    if (w->digest != NULL && x->relayed == NULL) {
+        x->relayed_key = arena_copy(x->arena, str_from(w->digest_name));
+        x->relayed = crypto_mac_copy(w->digest);
+        if (x->relayed == NULL || x->relayed_key.ptr == NULL)
+            return false;
+    }
+    return dialect_stream_new(x->match.route, !x->description.usage_asked,
+               &x->stream) == ERR_OK;
+}
+
 static void on_head(
     struct transfer_handler *handler, const struct http1_head *head)
 {
@@ -398,8 +414,7 @@ static void on_head(
         return;
     if (x->description.stream && type != NULL &&
         str_starts(type->value, STR("text/event-stream"))) {
-        if (dialect_stream_new(x->match.route, !x->description.usage_asked,
-                &x->stream) == ERR_OK)
+        if (begin_stream(x))
             x->relay = RELAY_STREAM;
         return;
     }

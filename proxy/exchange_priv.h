@@ -160,6 +160,8 @@ struct exchange {
     struct buf answer; /* whole answers and errors */
     struct str answer_type;
     int64_t bytes_out;
+    struct crypto_mac *relayed; /* of a stream's bytes; NULL: no stream */
+    struct str relayed_key;     /* the name of its key */
 
     struct exchange_content *content; /* NULL: nothing is kept of it */
 };

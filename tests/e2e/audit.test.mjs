@@ -258,3 +258,35 @@ test('was exactly this sent?', async () => {
   assert.match(world.cli('audit', 'find-text', file), /on record neither/);
   world.secrets.push('a question that was asked');
 });
+
+// The whole answer as the caller got it; of a stream what was relayed of it.
+test('was exactly this answered?', async () => {
+  const file = join(world.dir, 'answer');
+  const look = (text) => {
+    writeFileSync(file, text);
+    return world.json('audit', 'find-text', file).items.map((item) => [item.id, item.which]);
+  };
+  const given = [];
+  for (const stream of [false, true]) {
+    const answer = await world.chat(alice, { stream });
+    const id = answer.headers['x-request-id'];
+    assert.equal(answer.status, 200);
+    await world.record(id);
+    given.push([answer.body, id]);
+    assert.deepEqual(look(answer.body), [[id, 'answer']]);
+    assert.deepEqual(look(answer.body.slice(0, -1)), []);
+  }
+  assert.match(given[1][0], /^data: [^]*data: \[DONE\]\n\n$/);
+  // Under another key new ones are found, and the earlier ones still are.
+  world.cli('audit', 'retention', 'digest-key');
+  const later = await world.chat(alice, { stream: true });
+  await world.record(later.headers['x-request-id']);
+  given.push([later.body, later.headers['x-request-id']]);
+  for (const [body, id] of given) assert.deepEqual(look(body), [[id, 'answer']]);
+  const keys = given.map(([, id]) => world.json('audit', 'show', id).entries.find((one) => one.entry.type === 'request.completed').entry.answer.digestKey);
+  assert.deepEqual(keys, ['1', '1', '2']);
+  // A refusal is no answer.
+  const refused = await world.chat(ivy, { model: 'big' });
+  assert.equal(refused.status, 403);
+  assert.deepEqual(look(refused.body), []);
+});

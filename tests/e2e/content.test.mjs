@@ -106,7 +106,12 @@ test('a key that is revoked: the stream is cut, and what was relayed is kept', a
   world.cli('key', 'revoke', id);
   await line.sees(/"revoked"/);
   assert.equal((await world.record(line.id())).outcome, 'cut');
-  assert.equal(contentOf(line.id()).answer.state, 'open');
+  const { answer } = contentOf(line.id());
+  assert.equal(answer.state, 'open');
+  // The digest is of what was relayed, too: without the error event of ours.
+  const file = join(world.dir, 'relayed');
+  writeFileSync(file, answer.text);
+  assert.deepEqual(world.json('audit', 'find-text', file).items.map((one) => [one.id, one.which]), [[line.id(), 'answer']]);
 });
 
 test('no place to keep it: 503 on record, and no engine sees the request', async () => {

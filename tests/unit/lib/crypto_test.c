@@ -81,7 +81,17 @@ static void hmac_vectors(void **state)
         assert_hex(out, sizeof out,
             "5bdcc146bf60754e6a042426089575c75a003f089d2739839dec58b964ec3843");
     }
+    /* In pieces, beside the one that it was copied from. */
+    struct crypto_mac *copy = crypto_mac_copy(mac);
+    crypto_mac_update(copy, "what do ya want ", 16);
+    crypto_mac_once(mac, out, "", 0);
+    crypto_mac_update(copy, "", 0);
+    crypto_mac_update(copy, "for nothing?", 12);
     crypto_mac_free(&mac);
+    crypto_mac_end(copy, out);
+    assert_hex(out, sizeof out,
+        "5bdcc146bf60754e6a042426089575c75a003f089d2739839dec58b964ec3843");
+    crypto_mac_free(&copy);
 }
 
 static void crc_vectors(void **state)
