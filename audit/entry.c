@@ -16,14 +16,17 @@
 
 /* Budgets in bytes of written JSON. Their sum, with the longest object of
  * each fixed member, stays below ENTRY_MAX:
- *   20480 context + 13750 candidates + 6000 teams + 9216 quotas + 5500 box
+ *   20480 context + 13750 candidates + 4600 teams + 1400 groups + 9216 quotas +
+ * 5500 box
  *   + 2000 stripped + 2100 message + 6000 of short members = 65,046. */
 #define NAME_MAX_BYTES 256
 #define ID_MAX_BYTES 64
 #define WORD_MAX_BYTES 64
 #define HEX_MAX_BYTES 128
 #define REASON_MAX_BYTES 512
-#define TEAMS_BUDGET 6000
+#define TEAMS_BUDGET 4600
+/* (put_list keeps room for one more) */
+#define GROUP_TEAMS_BUDGET 1400
 #define STRIPPED_BUDGET 2000
 #define CANDIDATES_BUDGET 13750
 #define CANDIDATE_LIST_BUDGET 2400
@@ -393,6 +396,10 @@ static void put_request(struct writer *w, const struct audit_request *r,
     put_text_if(w, STR("emergency"), r->emergency, ID_MAX_BYTES);
     if (engine)
         put_text(w, STR("engine"), *engine, NAME_MAX_BYTES);
+    if (r->group_team_count > 0 &&
+        put_list(w, STR("groupTeams"), r->group_teams, r->group_team_count,
+            GROUP_TEAMS_BUDGET) > 0)
+        w->out->failed = true;
     put_text(w, STR("id"), r->id, ID_MAX_BYTES);
     put_input(w, r);
     put_model_and_policy(w, r);

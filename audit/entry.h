@@ -17,8 +17,8 @@
  *   request.admitted  action, auth{key,method}, caller, candidates[{advice?,
  *     engine, errors?, maxTokens?, model, permitted, policies, priority?,
  *     reason?, recordFull?, upstream}], candidatesMore?, cap?, capInjected,
- *     content?{blob,bytes,commitment,key}, context, dialect, id,
- *     input{body,bound,digest,digestKey}, model{asked,name},
+ *     content?{blob,bytes,commitment,key}, context, dialect,
+ *     groupTeams?, id, input{body,bound,digest,digestKey}, model{asked,name},
  *     policy{hash,version}, price?{hash,version}, quotas[{arrival?, bucket,
  *     limit, reserved, step?, used, window}], retention?, route,
  *     sealed?{box,key}, snapshot, stream, stripped?, teams, time, trace?,
@@ -100,12 +100,18 @@ struct audit_candidate {
 };
 
 /* Shared by admitted, denied and measured. Everything borrowed. */
+#define AUDIT_GROUP_TEAMS_BYTES 1100
 struct audit_request {
     struct str id; /* ULID */
     int64_t time_us;
     struct str caller, key, auth_method;
     const struct str *teams; /* all, ancestors included */
     size_t team_count;
+    /* Those that the groups of a token gave, without what they are in: at most
+     * AUDIT_GROUP_TEAMS_BYTES with three for each. Never cut: without them the
+     * decision could not be repeated. */
+    const struct str *group_teams;
+    size_t group_team_count;
     struct str route, dialect, action;
     struct str model_asked,
         model;            /* as asked; the registered name ('' if none) */

@@ -312,10 +312,10 @@ static const struct str member_names[MEMBER_COUNT] = {STR_INIT("controlDigest"),
 static const struct str passed_over[] = {STR_INIT("context"),
     STR_INIT("candidates"), STR_INIT("sealed"), STR_INIT("input"),
     STR_INIT("usage"), STR_INIT("latency"), STR_INIT("auth"), STR_INIT("model"),
-    STR_INIT("policy"), STR_INIT("teams"), STR_INIT("answer"),
-    STR_INIT("denied"), STR_INIT("stripped"), STR_INIT("actor"),
-    STR_INIT("after"), STR_INIT("before"), STR_INIT("detail"),
-    STR_INIT("object")};
+    STR_INIT("policy"), STR_INIT("teams"), STR_INIT("groupTeams"),
+    STR_INIT("answer"), STR_INIT("denied"), STR_INIT("stripped"),
+    STR_INIT("actor"), STR_INIT("after"), STR_INIT("before"),
+    STR_INIT("detail"), STR_INIT("object")};
 
 static enum err apply_request(struct replay *replay, const struct json *json,
     const uint32_t *at, struct str type)

@@ -22,6 +22,10 @@ struct policy_workspace {
     struct policy_context *context;
     const struct policy_set *set;
     const struct policy_entities *entities;
+    /* That of the entities, or a view of it in which the caller is in further
+     * teams, which lives in `joined`. */
+    const struct cedar_entities *store;
+    struct arena *joined;
     struct cedar_uid caller;
     const struct cedar_uid *action; /* NULL: unknown */
     bool caller_is_known;
@@ -35,7 +39,9 @@ struct policy_workspace *policy_workspace_new(void)
     if (w == NULL)
         return NULL;
     w->context = policy_context_new();
-    if (w->context == NULL || cedar_scratch_new(&w->scratch) != ERR_OK) {
+    w->joined = arena_new(2048, (size_t)16 << 20);
+    if (w->context == NULL || w->joined == NULL ||
+        cedar_scratch_new(&w->scratch) != ERR_OK) {
         policy_workspace_free(&w);
         return NULL;
     }
@@ -49,17 +55,32 @@ void policy_workspace_free(struct policy_workspace **workspace)
         return;
     cedar_scratch_free(&(*workspace)->scratch);
     policy_context_free(&(*workspace)->context);
+    arena_free(&(*workspace)->joined);
     free(*workspace);
     *workspace = NULL;
 }
 
-static void begin(struct policy_workspace *w,
+static enum err join_teams(
+    struct policy_workspace *w, const struct str *teams, size_t count)
+{
+    arena_reset(w->joined);
+    struct cedar_uid *parents = ARENA_ARRAY(w->joined, count, struct cedar_uid);
+    if (parents == NULL)
+        return ERR_NOMEM;
+    for (size_t i = 0; i < count; i++)
+        parents[i] = cedar_uid_make(STR("Team"), teams[i]);
+    return cedar_entities_extend(
+        w->entities->store, &w->caller, parents, count, w->joined, &w->store);
+}
+
+static enum err begin(struct policy_workspace *w,
     const struct policy_entities *entities, struct str caller,
-    struct str action)
+    struct str action, const struct str *teams, size_t team_count)
 {
     struct cedar_entity_view view;
     w->set = NULL; /* a failed begin decides nothing */
     w->entities = entities;
+    w->store = entities->store;
     w->action = NULL;
     w->could_stream = false;
     for (size_t i = 0; i < POLICY_ACTION_COUNT; i++) {
@@ -73,16 +94,21 @@ static void begin(struct policy_workspace *w,
     w->caller = cedar_uid_make(STR("Caller"), caller);
     w->caller_is_known =
         cedar_entities_find(entities->store, &w->caller, &view);
+    return w->caller_is_known && team_count > 0
+               ? join_teams(w, teams, team_count)
+               : ERR_OK;
 }
 
 enum err policy_decide_begin(struct policy_workspace *w,
     const struct policy_set *set, const struct policy_entities *entities,
     const struct policy_question *question)
 {
-    begin(w, entities, question->caller, question->action);
+    enum err err = begin(w, entities, question->caller, question->action,
+        question->teams, question->team_count);
     w->now_us = question->now_us;
     w->streams = question->stream;
-    enum err err = policy_context_fill(w->context, question);
+    if (err == ERR_OK)
+        err = policy_context_fill(w->context, question);
     if (err == ERR_OK)
         w->set = set;
     return err;
@@ -92,9 +118,12 @@ enum err policy_decide_recorded(struct policy_workspace *w,
     const struct policy_set *set, const struct policy_entities *entities,
     const struct policy_recorded *recorded, struct errinfo *info)
 {
-    begin(w, entities, recorded->caller, recorded->action);
-    enum err err = policy_context_read(w->context, recorded->context,
-        recorded->address, &w->now_us, &w->streams, info);
+    enum err err = begin(w, entities, recorded->caller, recorded->action,
+        recorded->teams, recorded->team_count);
+    if (err != ERR_OK)
+        return errinfo_set(info, err, "the caller's teams: out of memory");
+    err = policy_context_read(w->context, recorded->context, recorded->address,
+        &w->now_us, &w->streams, info);
     if (err == ERR_OK)
         w->set = set;
     return err;
@@ -184,8 +213,8 @@ static void ask_part(struct policy_workspace *w, enum policy_part_kind kind,
     bool advises =
         kind == PART_ADVISING_FORBIDS || kind == PART_ADVISING_PERMITS;
     struct cedar_answer answer;
-    if (cedar_authorize(part->policies, w->entities->store, request, w->scratch,
-            &answer) != ERR_OK) {
+    if (cedar_authorize(
+            part->policies, w->store, request, w->scratch, &answer) != ERR_OK) {
         /* Nothing is known of any rule: as if a forbid had failed. */
         tally->forbid_passed_limit |= !advises;
         return;
@@ -240,7 +269,7 @@ static bool is_known(
     const struct policy_workspace *w, const struct cedar_uid *uid)
 {
     struct cedar_entity_view view;
-    return cedar_entities_find(w->entities->store, uid, &view);
+    return cedar_entities_find(w->store, uid, &view);
 }
 
 static void conclude(const struct policy_workspace *w,
@@ -326,8 +355,7 @@ enum err policy_explain(struct policy_workspace *w,
     struct arena *arena = arena_new(4096, (size_t)64 << 20);
     if (arena == NULL)
         return ERR_NOMEM;
-    err = cedar_explain(
-        set->all, at, w->entities->store, &request, arena, &explanation);
+    err = cedar_explain(set->all, at, w->store, &request, arena, &explanation);
     if (err == ERR_OK) {
         *outcome = explanation.outcome;
         cedar_describe_explanation(

@@ -96,6 +96,10 @@ struct policy_question {
     struct str client;        /* of a token: client_id or azp, may be empty */
     const struct str *groups; /* of a token */
     size_t group_count;
+    /* Teams that the principal is in for this request alone, beside its own;
+     * with all that they are in. A name that is no team is left out. */
+    const struct str *teams;
+    size_t team_count;
     /* context.certificate; fingerprint empty: none was shown */
     struct policy_certificate {
         struct str domain, issuer, fingerprint, uri; /* uri may be empty */
@@ -208,6 +212,8 @@ enum err policy_decide_begin(struct policy_workspace *workspace,
  * context, with words; ERR_NOMEM. */
 struct policy_recorded {
     struct str caller, action, context, address;
+    const struct str *teams; /* as in struct policy_question */
+    size_t team_count;
 };
 enum err policy_decide_recorded(struct policy_workspace *workspace,
     const struct policy_set *set, const struct policy_entities *entities,

@@ -50,7 +50,11 @@ static bool choose_class(const struct exchange *x, struct str *class)
         chosen = snapshot_longer_retention(chosen, named);
     }
     if (chosen == NULL)
-        chosen = snapshot_team_retention(x->snapshot, x->caller);
+        chosen = x->joined != NULL
+                     ? snapshot_team_retention(
+                           x->snapshot, x->joined->teams, x->joined->team_count)
+                     : snapshot_team_retention(x->snapshot, x->caller->teams,
+                           x->caller->team_count);
     *class = chosen != NULL ? chosen->name : STR("default");
     return true;
 }

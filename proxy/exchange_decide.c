@@ -154,6 +154,10 @@ static enum err ask(struct exchange *x, const char *action)
         question.groups = x->token->groups;
         question.group_count = x->token->group_count;
     }
+    if (x->joined != NULL) {
+        question.teams = x->joined->added;
+        question.team_count = x->joined->added_count;
+    }
     if (x->certificate != NULL) {
         const struct certificate_facts *facts =
             identity_certificate_facts(x->certificate);
@@ -603,6 +607,9 @@ static enum stage_result prepare_demand(struct exchange *x)
     if (x->match.route->endpoint == DIALECT_USAGE)
         return STAGE_PASS;
     claim(x, x->caller->quotas, x->caller->quota_for, x->caller->quota_count);
+    if (x->joined != NULL)
+        claim(
+            x, x->joined->quotas, x->joined->quota_for, x->joined->quota_count);
     claim(x, x->key->quotas, x->key->quota_for, x->key->quota_count);
     if (x->claim_count > QUOTA_CLAIMS_MAX) {
         x->claim_count = 0;

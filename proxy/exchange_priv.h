@@ -104,7 +104,9 @@ struct exchange {
     /* who */
     const struct snapshot_key *key;
     const struct snapshot_caller *caller;
-    const struct token_identity *token;       /* NULL: no token */
+    const struct token_identity *token; /* NULL: no token */
+    /* By the groups of the token; NULL: in the caller's own teams alone. */
+    const struct snapshot_membership *joined;
     struct identity_certificate *certificate; /* NULL: none; referenced */
     const struct token_identity *end_user; /* for whom; verified. NULL: none */
     bool by_certificate;                   /* it is the credential */

@@ -150,8 +150,11 @@ static enum stage_result enter(
     struct worker *w = x->worker;
     struct queue_waiter *waiter = &x->waiter;
     enum policy_priority priority = priority_of(x);
-    *waiter = (struct queue_waiter){.team = x->caller->queue_team,
-        .weight = x->caller->queue_weight * priority_weight(priority),
+    unsigned weight =
+        x->joined ? x->joined->queue_weight : x->caller->queue_weight;
+    *waiter = (struct queue_waiter){
+        .team = x->joined ? x->joined->queue_team : x->caller->queue_team,
+        .weight = weight * priority_weight(priority),
         .priority = (int)priority,
         .mailbox = &w->mailbox};
     for (unsigned i = 0; i < count; i++) {

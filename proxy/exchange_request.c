@@ -159,6 +159,30 @@ static enum stage_result refuse_token(
                   "why, given the issuer's key set.");
 }
 
+/* Before anything is known of the caller: a refusal is nobody's. */
+static enum stage_result join_teams(
+    struct exchange *x, struct token_answer *answer)
+{
+    const struct token_identity *who = &answer->identity;
+    enum err err = snapshot_join_teams(x->snapshot, who->caller, who->issuer,
+        who->groups, who->group_count, x->arena, &x->joined);
+
+    if (err == ERR_OK)
+        return STAGE_PASS;
+    if (err == ERR_LIMIT) {
+        answer->refusal = TOKEN_OVERLARGE;
+        answer->reason = "groups_invalid";
+        answer->text = "The token's groups stand for more teams than can be "
+                       "put on record.";
+        return refuse_token(x, answer);
+    }
+    return exchange_deny(x, "identify", 503, "api_error",
+        err == ERR_NOMEM ? "overloaded" : "governance_unavailable",
+        err == ERR_NOMEM
+            ? "Out of memory. Try again later."
+            : "The teams that the token's groups stand for are not there.");
+}
+
 /* A token stands for a key without an id, a quota or a revocation of its own:
  * the rest of the exchange need not tell them apart. */
 static enum stage_result identify_token(struct exchange *x, struct str token)
@@ -180,6 +204,8 @@ static enum stage_result identify_token(struct exchange *x, struct str token)
             "Out of memory. Try again later.");
     switch (identity_check_token(w->identities, &question, answer)) {
     case TOKEN_ACCEPTED:
+        if (join_teams(x, answer) != STAGE_PASS)
+            return STAGE_DENY;
         key->id = "";
         key->caller = answer->identity.caller;
         key->expires_us =
@@ -268,6 +294,7 @@ enum stage_result stage_identify(struct exchange *x)
     x->caller = NULL; /* counted, as those are whom nobody knows */
     x->key = NULL;
     x->token = NULL;
+    x->joined = NULL;
     x->by_certificate = false;
     refuse(x, REFUSAL_LOG_BUDGET, key,
         "Too much was put on record about your requests in this hour "

@@ -74,6 +74,9 @@ void exchange_write_usage(struct exchange *x, struct buf *out)
     json_write_array(&w);
     write_all(
         x, &w, x->caller->quotas, x->caller->quota_for, x->caller->quota_count);
+    if (x->joined != NULL)
+        write_all(x, &w, x->joined->quotas, x->joined->quota_for,
+            x->joined->quota_count);
     write_all(x, &w, x->key->quotas, x->key->quota_for, x->key->quota_count);
     json_write_array_end(&w);
     json_write_member_string(&w, STR("object"), STR("list"));

@@ -65,6 +65,33 @@ static void read_targets(struct reading *r, struct replayed_question *out)
     out->targets_more = number_of(r, 0, "candidatesMore", 0);
 }
 
+static void read_group_teams(struct reading *r, struct replayed_question *out)
+{
+    uint32_t list = json_find(r->json, 0, STR("groupTeams"));
+    struct str *teams;
+
+    if (list == JSON_NONE)
+        return;
+    if (json_type(r->json, list) != JSON_ARRAY) {
+        r->bad = true;
+        return;
+    }
+    teams = ARENA_ARRAY(r->arena, r->json->tokens[list].count + 1, struct str);
+    if (!teams) {
+        r->bad = true;
+        return;
+    }
+    for (JSON_EACH_ELEMENT(r->json, list, item)) {
+        if (json_text(r->json, item, r->arena, &teams[out->group_team_count]) !=
+            ERR_OK) {
+            r->bad = true;
+            return;
+        }
+        out->group_team_count++;
+    }
+    out->group_teams = teams;
+}
+
 static void read_members(struct reading *r, struct replayed_question *out)
 {
     uint32_t context = json_find(r->json, 0, STR("context"));
@@ -89,6 +116,7 @@ static void read_members(struct reading *r, struct replayed_question *out)
     out->sealed_box = text_of(r, sealed, "box");
     out->context = context == JSON_NONE ? STR("") : json_span(r->json, context);
     read_targets(r, out);
+    read_group_teams(r, out);
 }
 
 enum err replayed_question_read(struct arena *arena, struct str entry,

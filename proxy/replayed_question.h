@@ -25,6 +25,8 @@ struct replayed_question {
     struct str stage; /* of the denial: "decide", "plan", "reserve" ... */
     struct str code;
     struct str caller, key, action, model, context;
+    const struct str *group_teams; /* that a token's groups gave */
+    size_t group_team_count;
     int64_t policy_version;
     struct str policy_hash;
     const struct replayed_target *targets;

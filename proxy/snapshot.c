@@ -275,6 +275,40 @@ const struct snapshot_issuer *snapshot_find_issuer(
     return NULL;
 }
 
+enum err snapshot_join_teams(const struct snapshot *s,
+    const struct snapshot_caller *caller, const struct snapshot_issuer *issuer,
+    const struct str *groups, size_t group_count, struct arena *arena,
+    const struct snapshot_membership **out)
+{
+    const struct directory_part *d =
+        s->directory->base ? s->directory->base : s->directory;
+    struct snapshot_membership *joined;
+    struct str *added;
+    size_t count = 0;
+    enum err err;
+    *out = NULL;
+    if (issuer->group_count == 0 || group_count == 0)
+        return ERR_OK;
+    added = ARENA_ARRAY(arena, group_count, struct str);
+    if (added == NULL)
+        return ERR_NOMEM;
+    for (size_t i = 0; i < group_count; i++) {
+        const struct str *team = snapshot_team_of_group(issuer, groups[i]);
+        if (team != NULL)
+            added[count++] = *team;
+    }
+    if (count == 0)
+        return ERR_OK;
+    joined = ARENA_NEW(arena, struct snapshot_membership);
+    if (joined == NULL)
+        return ERR_NOMEM;
+    count = snapshot_sort_teams(added, count);
+    err = snapshot_join_named(d, caller, added, count, arena, joined);
+    if (err == ERR_OK)
+        *out = joined;
+    return err;
+}
+
 size_t snapshot_issuer_count(const struct snapshot *s)
 {
     return s->issuers->count;
@@ -494,13 +528,13 @@ const struct snapshot_retention *snapshot_find_retention(
 }
 
 const struct snapshot_retention *snapshot_team_retention(
-    const struct snapshot *s, const struct snapshot_caller *caller)
+    const struct snapshot *s, const struct str *teams, size_t count)
 {
     const struct settings_part *p = s->settings;
     const struct snapshot_retention *longest = NULL;
     for (size_t i = 0; i < p->retention_team_count; i++)
-        for (size_t k = 0; k < caller->team_count; k++)
-            if (str_equal(p->retention_teams[i].team, caller->teams[k]))
+        for (size_t k = 0; k < count; k++)
+            if (str_equal(p->retention_teams[i].team, teams[k]))
                 longest = snapshot_longer_retention(
                     longest, p->retention_teams[i].class);
     return longest;

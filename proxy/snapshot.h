@@ -141,7 +141,31 @@ struct snapshot_issuer {
     bool access_token_type;
     int64_t skew_us;
     bool for_callers, for_end_users; /* what its tokens are good for */
+    struct snapshot_group { /* a group of its tokens that is a team here */
+        struct str group, team;
+    } const *groups; /* by group */
+    size_t group_count;
 };
+/* What a caller is in for one request, because of the groups of its token. */
+struct snapshot_membership {
+    const struct str *added; /* what the groups stand for; sorted */
+    size_t added_count;
+    const struct str *teams; /* these and the caller's, with all above */
+    size_t team_count;
+    struct str queue_team; /* as in snapshot_caller */
+    unsigned queue_weight;
+    /* Of the teams that are not the caller's own. */
+    const struct quota_rule *const *quotas;
+    const struct snapshot_quota_for *quota_for;
+    size_t quota_count;
+};
+/* Everything in the arena. *out is NULL where no group stands for a team.
+ * ERR_LIMIT: the teams are more than an entry can hold; ERR_NOTFOUND: a team
+ * is not there; ERR_NOMEM. */
+enum err snapshot_join_teams(const struct snapshot *snapshot,
+    const struct snapshot_caller *caller, const struct snapshot_issuer *issuer,
+    const struct str *groups, size_t group_count, struct arena *arena,
+    const struct snapshot_membership **out) MUSTCHECK;
 /* May it say for whom it asks? NULL: no. */
 struct snapshot_gateway {
     struct str caller; /* id */
@@ -250,9 +274,9 @@ struct snapshot_retention {
 /* NULL: there is no such class. "default" is always there. */
 const struct snapshot_retention *snapshot_find_retention(
     const struct snapshot *snapshot, struct str name);
-/* Of the caller's teams the one that keeps longest; NULL: none has one. */
+/* Of these teams the one that keeps longest; NULL: none has one. */
 const struct snapshot_retention *snapshot_team_retention(
-    const struct snapshot *snapshot, const struct snapshot_caller *caller);
+    const struct snapshot *snapshot, const struct str *teams, size_t count);
 /* Whichever keeps longer; either may be NULL. */
 const struct snapshot_retention *snapshot_longer_retention(
     const struct snapshot_retention *a, const struct snapshot_retention *b);

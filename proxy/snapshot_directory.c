@@ -12,22 +12,13 @@
 
 #include <stdlib.h>
 
-#define TEAM_DEPTH_MAX 64
 #define NEXT_KEY_AHEAD_US (7 * DAY_US)
-
-struct team {
-    struct str name, parent;
-    size_t parent_at; /* index; SIZE_MAX: none */
-    unsigned weight;  /* 0: as its parent */
-};
 
 /* What is needed while loading only. */
 struct loading {
     const struct snapshot_sources *sources;
     struct directory_part *p;
     struct arena *scratch;
-    struct team *teams; /* by name */
-    size_t team_count;
     struct errinfo *info;
 };
 
@@ -52,22 +43,6 @@ static enum err count_rows(
 
 /* --- Teams --------------------------------------------------------------- */
 
-static size_t team_at(const struct loading *l, struct str name)
-{
-    size_t low = 0, high = l->team_count;
-    while (low < high) {
-        size_t middle = low + (high - low) / 2;
-        int order = str_compare(l->teams[middle].name, name);
-        if (order == 0)
-            return middle;
-        if (order < 0)
-            low = middle + 1;
-        else
-            high = middle;
-    }
-    return SIZE_MAX;
-}
-
 static enum err load_teams(struct loading *l)
 {
     struct db *db = l->sources->control;
@@ -76,15 +51,16 @@ static enum err load_teams(struct loading *l)
     enum err err = count_rows(db, "SELECT count(*) FROM team", &count, l->info);
     if (err != ERR_OK)
         return err;
-    l->teams = ARENA_ARRAY(l->p->part.arena, count + 1, struct team);
-    if (l->teams == NULL)
+    l->p->teams =
+        ARENA_ARRAY(l->p->part.arena, count + 1, struct directory_team);
+    if (l->p->teams == NULL)
         return nomem(l->info);
     err = db_prepare(db,
         "SELECT name, parent, coalesce(weight, 0) FROM team LEFT JOIN "
         "team_weight ON team = name ORDER BY name",
         &s, l->info);
     while (err == ERR_OK && (err = db_step(s, l->info)) == ERR_OK) {
-        struct team *team = &l->teams[l->team_count++];
+        struct directory_team *team = &l->p->teams[l->p->team_count++];
         team->name = arena_copy(l->p->part.arena, db_column_text(s, 0));
         team->parent = arena_copy(l->p->part.arena, db_column_text(s, 1));
         team->weight = (unsigned)db_column_int(s, 2);
@@ -93,40 +69,24 @@ static enum err load_teams(struct loading *l)
             return nomem(l->info);
         }
     }
-    for (size_t i = 0; i < l->team_count; i++)
-        l->teams[i].parent_at = l->teams[i].parent.len > 0
-                                    ? team_at(l, l->teams[i].parent)
-                                    : SIZE_MAX;
+    for (size_t i = 0; i < l->p->team_count; i++)
+        l->p->teams[i].parent_at =
+            l->p->teams[i].parent.len > 0
+                ? snapshot_team_at(l->p, l->p->teams[i].parent)
+                : SIZE_MAX;
     return err == ERR_NOTFOUND ? ERR_OK : err;
-}
-
-static int compare_names(const void *a, const void *b)
-{
-    return str_compare(*(const struct str *)a, *(const struct str *)b);
-}
-
-/* What the team weighs in a queue: its own weight, or that of the nearest team
- * above that has one. */
-static unsigned weight_of(const struct loading *l, size_t at)
-{
-    for (int depth = 0; at != SIZE_MAX && depth < TEAM_DEPTH_MAX; depth++) {
-        if (l->teams[at].weight > 0)
-            return l->teams[at].weight;
-        at = l->teams[at].parent_at;
-    }
-    return 1;
 }
 
 /* Of several teams the heaviest; they come by name. */
 static void weigh(
     const struct loading *l, struct snapshot_caller *c, struct str team)
 {
-    size_t at = team_at(l, team);
-    unsigned weight = at != SIZE_MAX ? weight_of(l, at) : 0;
+    size_t at = snapshot_team_at(l->p, team);
+    unsigned weight = at != SIZE_MAX ? snapshot_team_weight(l->p, at) : 0;
     if (c->queue_team.len > 0 && weight <= c->queue_weight)
         return;
     if (at != SIZE_MAX) {
-        c->queue_team = l->teams[at].name;
+        c->queue_team = l->p->teams[at].name;
         c->queue_weight = weight;
     }
 }
@@ -136,12 +96,12 @@ static void weigh(
 static size_t add_team(const struct loading *l, struct str name,
     struct str *list, size_t count, size_t max)
 {
-    size_t at = team_at(l, name);
+    size_t at = snapshot_team_at(l->p, name);
     for (int depth = 0; at != SIZE_MAX && depth < TEAM_DEPTH_MAX; depth++) {
         if (count == max)
             break;
-        list[count++] = l->teams[at].name;
-        at = l->teams[at].parent_at;
+        list[count++] = l->p->teams[at].name;
+        at = l->p->teams[at].parent_at;
     }
     return count;
 }
@@ -212,12 +172,7 @@ static enum err load_callers(struct loading *l)
 static enum err set_teams(struct loading *l, struct snapshot_caller *c,
     struct str *list, size_t count)
 {
-    qsort(list, count, sizeof(*list), compare_names);
-    size_t kept = 0;
-    for (size_t i = 0; i < count; i++) {
-        if (kept == 0 || !str_equal(list[kept - 1], list[i]))
-            list[kept++] = list[i];
-    }
+    size_t kept = snapshot_sort_teams(list, count);
     struct str *teams = ARENA_ARRAY(l->p->part.arena, kept + 1, struct str);
     if (teams == NULL)
         return nomem(l->info);
@@ -386,12 +341,6 @@ static bool is_for_key(const struct directory_part *p,
     return false;
 }
 
-static bool has_team(const struct snapshot_caller *c, struct str team)
-{
-    return c->team_count > 0 && bsearch(&team, c->teams, c->team_count,
-                                    sizeof(team), compare_names) != NULL;
-}
-
 static bool applies(const struct directory_part *p,
     const struct snapshot_quota_for *s, const struct snapshot_caller *caller,
     const struct snapshot_key *key)
@@ -401,7 +350,7 @@ static bool applies(const struct directory_part *p,
     if (str_equal(s->scope, STR("organisation")))
         return true;
     if (str_equal(s->scope, STR("team")))
-        return has_team(caller, s->subject);
+        return snapshot_has_team(caller->teams, caller->team_count, s->subject);
     return str_equal(s->scope, STR("caller")) &&
            str_equal(s->subject, str_from(caller->id));
 }
@@ -452,6 +401,7 @@ static enum err load_quotas(
         ARENA_ARRAY(p->part.arena, count + 1, struct snapshot_quota_for);
     if (p->quotas == NULL || scopes == NULL)
         return nomem(l->info);
+    p->quota_for = scopes;
     err = db_prepare(db,
         "SELECT id, scope, subject, model, dimension, window, amount, "
         "model_group, warn_percent, zone, earlier, "

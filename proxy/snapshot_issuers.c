@@ -70,6 +70,36 @@ static enum err read_audiences(const struct snapshot_sources *sources,
     return err == ERR_NOTFOUND ? ERR_OK : err;
 }
 
+static enum err read_groups(const struct snapshot_sources *sources,
+    struct arena *arena, struct snapshot_issuer *issuer, struct errinfo *info)
+{
+    struct snapshot_group *list = NULL;
+    struct db_statement *s;
+    enum err err = db_prepare(sources->control,
+        "SELECT group_name, team, count(*) OVER () FROM issuer_group "
+        "WHERE issuer = ?1 ORDER BY group_name",
+        &s, info);
+
+    if (err)
+        return err;
+    db_bind_text(s, 1, str_from(issuer->name));
+    while ((err = db_step(s, info)) == ERR_OK) {
+        struct snapshot_group one = {
+            .group = arena_copy(arena, db_column_text(s, 0)),
+            .team = arena_copy(arena, db_column_text(s, 1))};
+        if (!list)
+            list = ARENA_ARRAY(
+                arena, (size_t)db_column_int(s, 2), struct snapshot_group);
+        if (!list || !one.group.ptr || !one.team.ptr) {
+            db_reset(s);
+            return nomem(info);
+        }
+        list[issuer->group_count++] = one;
+    }
+    issuer->groups = list;
+    return err == ERR_NOTFOUND ? ERR_OK : err;
+}
+
 static enum err read_all(const struct snapshot_sources *sources,
     struct issuers_part *p, struct errinfo *info)
 {
@@ -134,8 +164,11 @@ enum err snapshot_load_issuers(const struct snapshot_sources *sources,
     err = p->issuers ? read_all(sources, p, info) : nomem(info);
     if (!err)
         err = read_gateways(sources, p, info);
-    for (size_t i = 0; !err && i < p->count; i++)
+    for (size_t i = 0; !err && i < p->count; i++) {
         err = read_audiences(sources, p->part.arena, &p->issuers[i], info);
+        if (!err)
+            err = read_groups(sources, p->part.arena, &p->issuers[i], info);
+    }
     if (err) {
         snapshot_part_unref(&p->part);
         return err;

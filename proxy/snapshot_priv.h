@@ -10,6 +10,8 @@
 
 #include <stdatomic.h>
 
+#define TEAM_DEPTH_MAX 64
+
 struct part {
     _Atomic int references;
     struct arena *arena;
@@ -48,13 +50,21 @@ struct models_part {
     size_t slot_count;
 };
 
+struct directory_team {
+    struct str name, parent;
+    size_t parent_at; /* index; SIZE_MAX: none */
+    unsigned weight;  /* 0: as its parent */
+};
 /* team, caller, caller_team, api_key, api_key_limit, quota, sealing keys */
 struct directory_part {
     struct part part;
     /* Where only keys changed: the part that the callers stand in, with their
      * quotas and sealing keys; NULL: they stand in this one. */
     struct directory_part *base;
+    struct directory_team *teams; /* by name */
+    size_t team_count;
     struct quota_rule *quotas;
+    const struct snapshot_quota_for *quota_for; /* parallel */
     size_t quota_count;
     struct directory_zone { /* of quotas that have one of their own */
         struct directory_zone *next;
@@ -79,7 +89,7 @@ struct directory_part {
     bool has_digest;
 };
 
-/* issuer, issuer_audience, issuer_end_user, gateway */
+/* issuer, issuer_audience, issuer_end_user, issuer_group, gateway */
 struct issuers_part {
     struct part part;
     struct snapshot_issuer *issuers; /* by name */
@@ -164,6 +174,24 @@ enum err snapshot_load_entities(const struct snapshot_sources *sources,
     struct entities_part **out, struct errinfo *info) MUSTCHECK;
 enum err snapshot_load_rules(const struct snapshot_sources *sources,
     struct rules_part **out, struct errinfo *info) MUSTCHECK;
+
+/* snapshot_teams.c. SIZE_MAX: there is none of that name. */
+size_t snapshot_team_at(const struct directory_part *part, struct str name);
+/* What it weighs in a queue: its own weight, or that of the nearest team above
+ * that has one. */
+unsigned snapshot_team_weight(const struct directory_part *part, size_t at);
+/* teams: sorted */
+bool snapshot_has_team(const struct str *teams, size_t count, struct str team);
+/* Sorts, drops what stands there twice, and says how many are left. */
+size_t snapshot_sort_teams(struct str *teams, size_t count);
+/* NULL: the group stands for none. */
+const struct str *snapshot_team_of_group(
+    const struct snapshot_issuer *issuer, struct str group);
+/* Of snapshot_join_teams. */
+enum err snapshot_join_named(const struct directory_part *part,
+    const struct snapshot_caller *caller, const struct str *added,
+    size_t added_count, struct arena *arena,
+    struct snapshot_membership *out) MUSTCHECK;
 
 /* A zeroed part of `size` bytes with its arena; NULL: out of memory. */
 void *snapshot_part_new(size_t size, void (*destroy)(struct part *part));

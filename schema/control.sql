@@ -83,6 +83,15 @@ CREATE TABLE issuer_audience (
     PRIMARY KEY (issuer, audience)
 ) STRICT, WITHOUT ROWID;
 
+-- Groups of an issuer's tokens that are teams here: who comes with such a token
+-- is in the team for that request.
+CREATE TABLE issuer_group (
+    issuer     TEXT NOT NULL REFERENCES issuer (name) ON DELETE CASCADE,
+    group_name TEXT NOT NULL,    -- as the token has it, to the letter
+    team       TEXT NOT NULL REFERENCES team (name),
+    PRIMARY KEY (issuer, group_name)
+) STRICT, WITHOUT ROWID;
+
 -- Issuers whose tokens may say for whom a gateway asks. Without a row a token
 -- is a caller's credential and nothing else.
 CREATE TABLE issuer_end_user (

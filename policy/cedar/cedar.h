@@ -150,6 +150,15 @@ enum err cedar_entities_builder_finish(struct cedar_entities_builder **builder,
     struct cedar_entities **out, struct errinfo *info) MUSTCHECK;
 void cedar_entities_free(struct cedar_entities **entities); /* NULL ok */
 
+/* `base` with one entity that has further parents, and all that those are in:
+ * for one request, say. Parents that base does not know are left out; what is
+ * below uid gets none of it. base must not be such a view itself. The view
+ * lives in the arena, borrows base and is never freed. ERR_NOTFOUND: base does
+ * not know uid. */
+enum err cedar_entities_extend(const struct cedar_entities *base,
+    const struct cedar_uid *uid, const struct cedar_uid *parents, size_t count,
+    struct arena *arena, const struct cedar_entities **out) MUSTCHECK;
+
 struct cedar_entity_view {
     const struct cedar_uid *uid;
     const struct cedar_record *attributes;

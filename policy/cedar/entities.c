@@ -31,6 +31,7 @@ struct cedar_entities {
     uint32_t *present; /* numbers of the nodes that are entities */
     uint32_t present_count;
     struct table table;
+    const struct cedar_node *extended; /* stands for that of its number */
 };
 
 struct draft {
@@ -419,6 +420,62 @@ void cedar_entities_free(struct cedar_entities **entities)
     *entities = NULL;
 }
 
+/* --- Views ----------------------------------------------------------------*/
+
+static uint32_t append(
+    uint32_t *list, uint32_t count, const uint32_t *more, uint32_t more_count)
+{
+    if (more_count > 0)
+        memcpy(list + count, more, more_count * sizeof list[0]);
+    return count + more_count;
+}
+
+/* Ascending, each once, without the one that must not be above itself. */
+static uint32_t tidy(uint32_t *list, uint32_t count, uint32_t without)
+{
+    uint32_t kept = 0;
+    cedar_sort(list, count, sizeof list[0], compare_numbers);
+    for (uint32_t i = 0; i < count; i++)
+        if (list[i] != without && (kept == 0 || list[kept - 1] != list[i]))
+            list[kept++] = list[i];
+    return kept;
+}
+
+enum err cedar_entities_extend(const struct cedar_entities *base,
+    const struct cedar_uid *uid, const struct cedar_uid *parents, size_t count,
+    struct arena *arena, const struct cedar_entities **out)
+{
+    const struct cedar_node *node = cedar_entities_node(base, uid), *above;
+    if (!node)
+        return ERR_NOTFOUND;
+    uint64_t room = node->ancestor_count;
+    for (size_t i = 0; i < count; i++)
+        if ((above = cedar_entities_node(base, &parents[i])))
+            room += 1 + (uint64_t)above->ancestor_count;
+    if (room > ANCESTORS_MAX)
+        return ERR_LIMIT;
+    uint32_t *all = ARENA_ARRAY(arena, room, uint32_t);
+    struct cedar_node *wider = ARENA_NEW(arena, struct cedar_node);
+    struct cedar_entities *extended = ARENA_NEW(arena, struct cedar_entities);
+    if (!all || !wider || !extended)
+        return ERR_NOMEM;
+    uint32_t n = append(all, 0, node->ancestors, node->ancestor_count);
+    for (size_t i = 0; i < count; i++) {
+        above = cedar_entities_node(base, &parents[i]);
+        if (!above)
+            continue;
+        n = append(all, n, &above->number, 1);
+        n = append(all, n, above->ancestors, above->ancestor_count);
+    }
+    *wider = *node;
+    wider->ancestors = all;
+    wider->ancestor_count = tidy(all, n, node->number);
+    *extended = *base;
+    extended->extended = wider;
+    *out = extended;
+    return ERR_OK;
+}
+
 /* --- Looking up -----------------------------------------------------------*/
 
 const struct cedar_node *cedar_entities_node(
@@ -428,12 +485,14 @@ const struct cedar_node *cedar_entities_node(
         return NULL;
     uint32_t at = find_slot(&entities->table, entities->nodes, uid);
     uint32_t number = entities->table.slots[at].number;
-    return number ? &entities->nodes[number - 1] : NULL;
+    return number ? cedar_entities_node_at(entities, number - 1) : NULL;
 }
 
 const struct cedar_node *cedar_entities_node_at(
     const struct cedar_entities *entities, uint32_t number)
 {
+    if (entities->extended && entities->extended->number == number)
+        return entities->extended;
     return &entities->nodes[number];
 }
 

@@ -206,6 +206,9 @@ struct str admin_column(
 
 /* Fills call->actor; false: 401 was answered. */
 bool admin_authenticate(struct admin_call *call);
+/* The row with its lists (issuers.c); gives *out. ERR_NOTFOUND with words. */
+enum err admin_read_issuer(
+    struct admin_call *call, struct str name, json_t **out) MUSTCHECK;
 /* The token of an issuer (sign_in.c): fills call->actor, NULL; else why not. */
 const char *admin_sign_in(struct admin_call *call, struct str token);
 /* 403 answered and recorded when the operation is not for this role. */
@@ -374,6 +377,7 @@ admin_handler handle_trust_domain_list, handle_trust_domain_add,
     handle_mode_put;
 admin_handler handle_gateway_list, handle_gateway_add, handle_gateway_remove;
 admin_handler handle_issuer_list, handle_issuer_add, handle_issuer_remove;
+admin_handler handle_issuer_group_map, handle_issuer_group_unmap;
 admin_handler handle_administrator_list, handle_administrator_add,
     handle_administrator_disable, handle_administrator_enable,
     handle_administrator_change, handle_token_list, handle_token_issue,

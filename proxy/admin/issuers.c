@@ -35,6 +35,37 @@ static enum err add_audiences(
     return err == ERR_NOTFOUND ? ERR_OK : err;
 }
 
+static enum err add_groups(
+    struct admin_call *call, struct str name, json_t *issuer)
+{
+    struct db_statement *s;
+    json_t *list = json_array();
+    enum err err = db_prepare(call->db,
+        "SELECT group_name, team FROM issuer_group WHERE issuer = ?1 "
+        "ORDER BY group_name",
+        &s, &call->info);
+
+    if (!err)
+        db_bind_text(s, 1, name);
+    while (!err && (err = db_step(s, &call->info)) == ERR_OK) {
+        json_t *one = json_object();
+        admin_set_text(one, "group", db_column_text(s, 0));
+        admin_set_text(one, "team", db_column_text(s, 1));
+        json_array_append_new(list, one);
+    }
+    admin_set(issuer, "groups", list);
+    return err == ERR_NOTFOUND ? ERR_OK : err;
+}
+
+/* What stands in tables of its own. */
+static enum err add_lists(
+    struct admin_call *call, struct str name, json_t *issuer)
+{
+    enum err err = add_audiences(call, name, issuer);
+
+    return err ? err : add_groups(call, name, issuer);
+}
+
 static json_t *issuer_json(struct db_statement *s)
 {
     static const char *const texts[] = {"name", "issuer", "jwksFile", "jwksUrl",
@@ -65,7 +96,7 @@ enum err handle_issuer_list(struct admin_call *call)
     json_array_foreach(items, i, one)
     {
         if (!err)
-            err = add_audiences(call,
+            err = add_lists(call,
                 str_from(json_string_value(json_object_get(one, "name"))), one);
     }
     if (!err)
@@ -74,7 +105,7 @@ enum err handle_issuer_list(struct admin_call *call)
     return err;
 }
 
-static enum err read_issuer(
+enum err admin_read_issuer(
     struct admin_call *call, struct str name, json_t **out)
 {
     struct db_statement *s;
@@ -92,7 +123,7 @@ static enum err read_issuer(
     if (!err)
         *out = issuer_json(s);
     db_reset(s);
-    if (!err && (err = add_audiences(call, name, *out)))
+    if (!err && (err = add_lists(call, name, *out)))
         json_decref(*out);
     return err;
 }
@@ -251,7 +282,7 @@ enum err handle_issuer_add(struct admin_call *call)
     if (!err)
         err = mark(call, &body);
     if (!err)
-        err = read_issuer(call, body.name, &issuer);
+        err = admin_read_issuer(call, body.name, &issuer);
     if (err)
         return err;
     err = admin_record(call, "admin.issuer.added", "issuer", body.name, NULL,
@@ -271,7 +302,7 @@ enum err handle_issuer_remove(struct admin_call *call)
     enum err err = admin_begin(call);
 
     if (!err)
-        err = read_issuer(call, call->params[0], &before);
+        err = admin_read_issuer(call, call->params[0], &before);
     if (err)
         return err;
     err = db_prepare(

@@ -232,6 +232,10 @@ const struct admin_operation admin_operations[] = {
     {"GET", "/v1/issuers", "listIssuers", 0, handle_issuer_list},
     {"POST", "/v1/issuers", "addIssuer", 0, handle_issuer_add},
     {"DELETE", "/v1/issuers/{issuer}", "removeIssuer", 0, handle_issuer_remove},
+    {"POST", "/v1/issuers/{issuer}/groups", "mapIssuerGroup", 0,
+        handle_issuer_group_map},
+    {"DELETE", "/v1/issuers/{issuer}/groups/{group}", "unmapIssuerGroup", 0,
+        handle_issuer_group_unmap},
 
     {"GET", "/v1/administrators", "listAdministrators", 0,
         handle_administrator_list},

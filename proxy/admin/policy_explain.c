@@ -221,7 +221,9 @@ static enum err explain_record(
     struct policy_recorded recorded = {.caller = q->caller,
         .action = q->action,
         .context = q->context,
-        .address = str_from(x->address)};
+        .address = str_from(x->address),
+        .teams = q->group_teams,
+        .team_count = q->group_team_count};
     enum err err;
 
     x->workspace = policy_workspace_new();

@@ -170,27 +170,66 @@ static void check_policy(struct redecision *r)
         then ? json_incref(json_object_get(then, "version")) : json_integer(0));
 }
 
-/* The caller's teams, those above included, sorted as the entry has them. */
-static void check_teams(struct redecision *r)
+/* The teams of the list and all above them. */
+static void climb(struct redecision *r, const json_t *list, json_t *seen)
 {
-    const json_t *caller = past_find(&r->past, "caller",
-        json_string_value(json_object_get(r->entry, "caller")));
-    const json_t *own = json_object_get(caller, "teams");
-    json_t *seen = json_object(), *recorded = json_object(), *teams;
-
-    for (size_t i = 0; i < json_array_size(own); i++) {
-        const char *name = json_string_value(json_array_get(own, i));
+    for (size_t i = 0; i < json_array_size(list); i++) {
+        const char *name = json_string_value(json_array_get(list, i));
         while (name && name[0] && !json_object_get(seen, name)) {
             json_object_set_new(seen, name, json_true());
             name = json_string_value(
                 json_object_get(past_find(&r->past, "team", name), "parent"));
         }
     }
-    teams = json_object_get(r->entry, "teams");
-    for (size_t i = 0; i < json_array_size(teams); i++)
+}
+
+static json_t *as_set(const json_t *list)
+{
+    json_t *set = json_object();
+
+    for (size_t i = 0; i < json_array_size(list); i++)
         json_object_set_new(
-            recorded, json_string_value(json_array_get(teams, i)), json_true());
-    check(r, "teams", recorded, seen);
+            set, json_string_value(json_array_get(list, i)), json_true());
+    return set;
+}
+
+/* What the groups of the token stood for, by the issuer as it was. */
+static void check_group_teams(struct redecision *r)
+{
+    const json_t *recorded = json_object_get(r->entry, "groupTeams"),
+                 *auth = json_object_get(
+                     json_object_get(r->entry, "context"), "auth"),
+                 *groups = json_object_get(auth, "groups"),
+                 *issuer = past_find(&r->past, "issuer",
+                     json_string_value(json_object_get(auth, "issuer"))),
+                 *mapped = json_object_get(issuer, "groups");
+    json_t *named = as_set(groups), *stood_for = json_object();
+
+    for (size_t i = 0; i < json_array_size(mapped); i++) {
+        const json_t *one = json_array_get(mapped, i);
+        const char *group = json_string_value(json_object_get(one, "group")),
+                   *team = json_string_value(json_object_get(one, "team"));
+        if (group && team && json_object_get(named, group))
+            json_object_set_new(stood_for, team, json_true());
+    }
+    json_decref(named);
+    if (recorded || json_object_size(stood_for) > 0)
+        check(r, "teams by groups", as_set(recorded), stood_for);
+    else
+        json_decref(stood_for);
+}
+
+/* The caller's teams, those above included, sorted as the entry has them. */
+static void check_teams(struct redecision *r)
+{
+    const json_t *caller = past_find(&r->past, "caller",
+        json_string_value(json_object_get(r->entry, "caller")));
+    json_t *seen = json_object();
+
+    climb(r, json_object_get(caller, "teams"), seen);
+    climb(r, json_object_get(r->entry, "groupTeams"), seen);
+    check(r, "teams", as_set(json_object_get(r->entry, "teams")), seen);
+    check_group_teams(r);
 }
 
 /* Each figure that decided: the limit that was set, and what follows. */

@@ -295,6 +295,8 @@ static void read_context(struct redecision *r, const json_t *context)
     q->issuer = redecide_text(auth, "issuer");
     q->client = redecide_text(auth, "client");
     q->groups = names_in(r, json_object_get(auth, "groups"), &q->group_count);
+    q->teams =
+        names_in(r, json_object_get(r->entry, "groupTeams"), &q->team_count);
     read_chain(r, context);
     q->route = redecide_text(request, "route");
     q->dialect = redecide_text(request, "dialect");
@@ -366,7 +368,7 @@ enum err redecide_load_question(struct redecision *r)
     q->address = str_from(r->address);
     if (!r->workspace)
         r->workspace = policy_workspace_new();
-    if (!r->workspace || !q->tools || !q->groups)
+    if (!r->workspace || !q->tools || !q->groups || !q->teams)
         return ERR_NOMEM;
     return policy_decide_begin(r->workspace, r->set, r->entities, q);
 }

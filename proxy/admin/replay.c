@@ -223,8 +223,11 @@ static const struct seal_key *find_key(struct replaying *r, struct str id)
 static void replay_one(struct replaying *r, const struct replayed_question *q)
 {
     char address[REPLAYED_ADDRESS_MAX] = "";
-    struct policy_recorded recorded = {
-        .caller = q->caller, .action = q->action, .context = q->context};
+    struct policy_recorded recorded = {.caller = q->caller,
+        .action = q->action,
+        .context = q->context,
+        .teams = q->group_teams,
+        .team_count = q->group_team_count};
     struct verdict before, after;
     bool opened = false;
 

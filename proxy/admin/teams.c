@@ -251,6 +251,14 @@ enum err handle_team_remove(struct admin_call *call)
             "list --team %.*s)",
             STR_ARG(name), STR_ARG(name));
     if (!err)
+        err = admin_exists(call, call->db,
+            "SELECT 1 FROM issuer_group WHERE team = ?1", name, &used);
+    if (!err && used)
+        err = FAIL(call, ERR_WRONG_STATE,
+            "groups of an issuer stand for the team \"%.*s\"; unmap those "
+            "first (bailiff issuer list, issuer unmap-group)",
+            STR_ARG(name));
+    if (!err)
         err = db_prepare(
             call->db, "DELETE FROM team WHERE name = ?1", &s, &call->info);
     if (!err) {

@@ -10,6 +10,7 @@ static const struct cli_column issuer_columns[] = {
     {"CALLER CLAIM", "callerClaim", CELL_TEXT},
     {"PREFIX", "prefix", CELL_TEXT},
     {"GROUPS CLAIM", "groupsClaim", CELL_TEXT},
+    {"TEAMS BY GROUPS", "groups", CELL_TEXT},
     {"ADDED", "created", CELL_TIME},
 };
 static const char *const issuer_fields[] = {"name", "issuer"};
@@ -48,6 +49,15 @@ static const struct cli_rest issuer_add = {.method = "POST",
 static const struct cli_rest issuer_remove = {.method = "DELETE",
     .path = "/v1/issuers/{0}",
     .done = "issuer removed: its tokens are refused from now on"};
+
+static const char *const issuer_group_fields[] = {NULL, "group", "team"};
+static const struct cli_rest issuer_map_group = {.method = "POST",
+    .path = "/v1/issuers/{0}/groups",
+    .fields = issuer_group_fields,
+    .done = "groups of the issuer {name} that stand for teams: {groups}"};
+static const struct cli_rest issuer_unmap_group = {.method = "DELETE",
+    .path = "/v1/issuers/{0}/groups/{1}",
+    .done = "groups of the issuer {name} that stand for teams: {groups}"};
 
 static const struct cli_column gateway_columns[] = {
     {"CALLER", "callerName", CELL_TEXT},
@@ -117,6 +127,24 @@ static const struct cli_command commands[] = {
         .arguments = "",
         .summary = "The issuers",
         .rest = &issuer_list},
+    {.noun = "issuer",
+        .verb = "map-group",
+        .arguments = "ISSUER GROUP TEAM",
+        .least = 3,
+        .most = 3,
+        .summary = "Let a group of an issuer's tokens stand for a team",
+        .details =
+            "GROUP is the text that the token has, to the letter. Whoever "
+            "comes with such a\ntoken is in the team, and in those above it, "
+            "for that request: rules and the\nteams' quotas count them in.",
+        .rest = &issuer_map_group},
+    {.noun = "issuer",
+        .verb = "unmap-group",
+        .arguments = "ISSUER GROUP",
+        .least = 2,
+        .most = 2,
+        .summary = "Let a group stand for no team any more",
+        .rest = &issuer_unmap_group},
     {.noun = "issuer",
         .verb = "remove",
         .arguments = "NAME",

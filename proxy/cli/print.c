@@ -200,6 +200,11 @@ static void append_value(struct buf *out, const json_t *value)
                 append_value(out, item);
             else if (json_is_string(name))
                 append_value(out, name);
+            else if (json_is_string(json_object_get(item, "group"))) {
+                append_value(out, json_object_get(item, "group"));
+                buf_append_str(out, STR(" = "));
+                append_value(out, json_object_get(item, "team"));
+            }
             /* Of one target the engine says enough; of several, what for. */
             if (json_array_size(value) > 1 &&
                 json_object_get(item, "upstream")) {

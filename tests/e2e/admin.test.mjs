@@ -324,6 +324,15 @@ test('issuers', async () => {
   await call('addIssuer', { body, status: 201 });
   await call('addIssuer', { body: { ...body, name: 'again' }, status: 409 });
   assert.deepEqual((await call('listIssuers')).items.map((one) => [one.name, one.audiences]), [['corp', ['bailiff']]]);
+  await call('addTeam', { body: { name: 'by-group' }, status: 201 });
+  const map = { params: { issuer: 'corp' }, body: { group: '/staff/by group', team: 'by-group' } };
+  assert.deepEqual((await call('mapIssuerGroup', { ...map, status: 201 })).groups, [map.body]);
+  await call('mapIssuerGroup', { ...map, status: 409 });
+  await call('mapIssuerGroup', { ...map, body: { group: 'x', team: 'nowhere' }, status: 404 });
+  await call('removeTeam', { params: { team: 'by-group' }, status: 409 });
+  assert.deepEqual((await call('unmapIssuerGroup', { params: { issuer: 'corp', group: '/staff/by group' } })).groups, []);
+  await call('unmapIssuerGroup', { params: { issuer: 'corp', group: '/staff/by group' }, status: 404 });
+  await call('removeTeam', { params: { team: 'by-group' } });
   const administrator = { administrator: 'a-auditor' };
   const wait = await call('addSignIn', { token: tokens.admin, params: administrator, body: { issuer: 'corp', subject: 's', audience: 'cli', reason: 'x' }, status: 202 });
   await call('approveProposal', { token: tokens.approver, params: { proposal: wait.id } });

@@ -105,8 +105,8 @@ static void try_entry(struct str text)
             abort();
     }
     if (replayed_question_read(arena, text, &q, &info) == ERR_OK) {
-        struct policy_recorded recorded = {
-            q.caller, q.action, q.context, STR("10.0.0.1")};
+        struct policy_recorded recorded = {q.caller, q.action, q.context,
+            STR("10.0.0.1"), q.group_teams, q.group_team_count};
         struct policy_decision decision;
         if (policy_decide_recorded(
                 workspace, some_rules(), entities, &recorded, &info) == ERR_OK)

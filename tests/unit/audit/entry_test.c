@@ -215,6 +215,38 @@ static void requests_are_written_in_full(void **state)
     buf_fini(&out);
 }
 
+static void teams_by_groups_are_never_cut(void **state)
+{
+    struct audit_request request = full_request();
+    struct str many[20];
+    char name[129];
+    struct buf out;
+    size_t at;
+    buf_init(&out, 70000);
+    request.group_teams = teams;
+    request.group_team_count = 1;
+    audit_entry_measured(&out, &request, STR("local"), &at);
+    assert_text(&out, at,
+        REQUEST_HEAD
+        "\"dialect\":\"openai\",\"engine\":\"local\","
+        "\"groupTeams\":[\"cardiology\"]," REQUEST_MIDDLE FIGURES_ASKED
+            REQUEST_TAIL "\"type\":\"request.measured\",\"v\":1}");
+    /* As many as may be are all there; more make no entry at all. */
+    memset(name, 'n', sizeof name);
+    for (int i = 0; i < 20; i++)
+        many[i] = str_make(name, 128);
+    request.group_teams = many;
+    request.group_team_count = AUDIT_GROUP_TEAMS_BYTES / (128 + 3);
+    audit_entry_admitted(&out, &request, &at);
+    assert_valid(buf_str(&out), at);
+    assert_false(out.failed);
+    buf_clear(&out);
+    request.group_team_count = 20;
+    audit_entry_admitted(&out, &request, &at);
+    assert_true(out.failed);
+    buf_fini(&out);
+}
+
 static void the_least_request_is_valid(void **state)
 {
     struct audit_request request = {.id = ULID, .time_us = TIME, .cap = -1};
@@ -385,6 +417,11 @@ static void entries_stay_within_their_maximum(void **state)
     static char noise[70000];
     struct str many[200];
     struct audit_candidate wide[40];
+    struct str few[16];
+    char plain[128];
+    memset(plain, 'n', sizeof plain);
+    for (int i = 0; i < 16; i++)
+        few[i] = str_make(plain, sizeof plain);
     struct audit_quota_figure quotas[AUDIT_QUOTAS_MAX];
     struct buf out, context;
     size_t at;
@@ -429,6 +466,8 @@ static void entries_stay_within_their_maximum(void **state)
         request.model_asked = request.model = all;
         request.teams = request.stripped = many;
         request.team_count = request.stripped_count = 200;
+        request.group_teams = few;
+        request.group_team_count = AUDIT_GROUP_TEAMS_BYTES / (128 + 3);
         request.candidates = wide;
         request.candidate_count = 40;
         request.quotas = quotas;
@@ -621,6 +660,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(requests_are_written_in_full),
+        cmocka_unit_test(teams_by_groups_are_never_cut),
         cmocka_unit_test(the_least_request_is_valid),
         cmocka_unit_test(endings_are_written),
         cmocka_unit_test(acts_are_written),

@@ -768,7 +768,8 @@ static void test_recorded_decides_again(void **state)
     struct policy_target target = {STR("small"), STR("here"), STR("up")};
     struct policy_question q = question_of("cal_d");
     struct policy_decision first, again;
-    struct policy_recorded recorded = {STR("cal_d"), STR("chat"), {0}, {0}};
+    struct policy_recorded recorded = {
+        STR("cal_d"), STR("chat"), {0}, {0}, NULL, 0};
     struct errinfo info = {0};
     struct buf json, twice;
     q.issuer = STR("house");
@@ -822,6 +823,62 @@ static void test_recorded_decides_again(void **state)
     policy_set_free(&other);
 }
 
+/* A token's groups: for one request the caller is in further teams. */
+static void test_teams_for_one_request(void **state)
+{
+    (void)state;
+    const struct str interns[] = {STR_INIT("interns")};
+    const struct str two[] = {STR_INIT("cleared"), STR_INIT("interns")};
+    const struct str gone[] = {STR_INIT("no-such-team")};
+    struct policy_question q = question_of("cal_s");
+    struct policy_set *set = compile(plain_rules);
+    assert_int_equal(decide(set, &q, "small", "here").reason, POLICY_NO_PERMIT);
+    q.teams = interns;
+    q.team_count = 1;
+    /* Everyone is above the interns: in a scope, by the index. */
+    assert_true(decide(set, &q, "small", "here").permitted);
+    struct policy_decision d = decide(set, &q, "big", "here");
+    assert_int_equal(d.reason, POLICY_FORBIDDEN);
+    assert_int_equal(d.policy_count, 2);
+    q.teams = two;
+    q.team_count = 2;
+    d = decide(set, &q, "big", "here"); /* cleared: in a condition */
+    assert_int_equal(d.reason, POLICY_FORBIDDEN);
+    assert_int_equal(d.policy_count, 1);
+    q.teams = gone;
+    q.team_count = 1;
+    assert_int_equal(decide(set, &q, "small", "here").reason, POLICY_NO_PERMIT);
+    /* Its own teams stay, and nothing is left behind for the next one. */
+    q = question_of("cal_i");
+    q.teams = two;
+    q.team_count = 1;
+    d = decide(set, &q, "big", "here");
+    assert_int_equal(d.policy_count, 1);
+    q.team_count = 0;
+    assert_int_equal(decide(set, &q, "big", "here").policy_count, 2);
+    q = question_of("cal_unknown");
+    q.teams = interns;
+    q.team_count = 1;
+    assert_false(decide(set, &q, "small", "here").permitted);
+    policy_set_free(&set);
+    /* Sets, the principal by its own name, and somebody else's request. */
+    set = compile(
+        RULE("s", "permit(principal, action, resource) when { principal in "
+                  "[Team::\"cardiology\", Team::\"interns\"] };")
+            RULE("o", "forbid(principal, action, resource) when { "
+                      "Caller::\"cal_s\" in Team::\"cleared\" };"));
+    q = question_of("cal_s");
+    q.teams = interns;
+    q.team_count = 1;
+    assert_true(decide(set, &q, "small", "here").permitted);
+    q.teams = two;
+    q.team_count = 2;
+    assert_int_equal(decide(set, &q, "small", "here").reason, POLICY_FORBIDDEN);
+    q.caller = STR("cal_i");
+    assert_true(decide(set, &q, "small", "here").permitted);
+    policy_set_free(&set);
+}
+
 static void test_recorded_that_is_not_ours(void **state)
 {
     (void)state;
@@ -836,7 +893,7 @@ static void test_recorded_that_is_not_ours(void **state)
         "@id(\"p\") @title(\"t\") permit (principal, action, resource);");
     for (size_t i = 0; i < sizeof texts / sizeof texts[0]; i++) {
         struct policy_recorded recorded = {
-            STR("cal_d"), STR("chat"), str_from(texts[i]), {0}};
+            STR("cal_d"), STR("chat"), str_from(texts[i]), {0}, NULL, 0};
         struct policy_decision decision;
         struct errinfo info = {0};
         assert_int_equal(
@@ -904,6 +961,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_recorded_decides_again),
+        cmocka_unit_test(test_teams_for_one_request),
         cmocka_unit_test(test_recorded_that_is_not_ours),
         cmocka_unit_test(test_default_is_deny),
         cmocka_unit_test(test_permit_and_forbid),

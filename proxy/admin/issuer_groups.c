@@ -1,0 +1,111 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * proxy/admin/issuer_groups.c - groups of an issuer's tokens that are teams
+ * here: who comes with such a token is in the team for that request. */
+#include "proxy/admin/admin_priv.h"
+
+#define GROUP_MAX_BYTES 500
+
+/* takes before */
+static enum err finish_change(
+    struct admin_call *call, json_t *before, int status)
+{
+    json_t *after = NULL;
+    enum err err = admin_read_issuer(call, call->params[0], &after);
+
+    if (err) {
+        json_decref(before);
+        return err;
+    }
+    err = admin_record(call, "admin.issuer.changed", "issuer", call->params[0],
+        before, json_incref(after), NULL, STR(""));
+    if (!err)
+        err = admin_commit(call, CHANGED_ISSUERS);
+    if (!err)
+        return admin_answer(call, status, after);
+    json_decref(after);
+    return err;
+}
+
+struct mapping_body {
+    struct str group, team;
+};
+
+static enum err insert(struct admin_call *call, const struct mapping_body *body)
+{
+    struct db_statement *s;
+    enum err err = db_prepare(call->db,
+        "INSERT INTO issuer_group (issuer, group_name, team) VALUES (?1, ?2, "
+        "?3)",
+        &s, &call->info);
+
+    if (err)
+        return err;
+    db_bind_text(s, 1, call->params[0]);
+    db_bind_text(s, 2, body->group);
+    db_bind_text(s, 3, body->team);
+    err = db_run(s, &call->info);
+    if (err == ERR_EXISTS)
+        return FAIL(call, ERR_EXISTS,
+            "the group \"%.*s\" stands for a team already; unmap it first",
+            STR_ARG(body->group));
+    return err;
+}
+
+enum err handle_issuer_group_map(struct admin_call *call)
+{
+    static const struct admin_field fields[] = {
+        {"group", FIELD_TEXT, true, offsetof(struct mapping_body, group), 1,
+            GROUP_MAX_BYTES, NULL},
+        {"team", FIELD_NAME, true, offsetof(struct mapping_body, team), 0, 0,
+            NULL},
+    };
+    struct mapping_body body = {.group = STR("")};
+    json_t *before = NULL;
+    enum err err = admin_read_body(call, fields, FIELD_COUNT(fields), &body);
+
+    if (err || (err = admin_begin(call)))
+        return err;
+    err = admin_read_issuer(call, call->params[0], &before);
+    if (err)
+        return err;
+    if (json_string_length(json_object_get(before, "groupsClaim")) == 0)
+        err = FAIL(call, ERR_WRONG_STATE,
+            "no groups are read from this issuer's tokens: add it anew with a "
+            "groups claim (--groups-claim)");
+    if (!err)
+        err = admin_need_team(call, body.team);
+    if (!err)
+        err = insert(call, &body);
+    if (!err)
+        return finish_change(call, before, 201);
+    json_decref(before);
+    return err;
+}
+
+enum err handle_issuer_group_unmap(struct admin_call *call)
+{
+    struct db_statement *s;
+    json_t *before = NULL;
+    enum err err = admin_begin(call);
+
+    if (!err)
+        err = admin_read_issuer(call, call->params[0], &before);
+    if (err)
+        return err;
+    err = db_prepare(call->db,
+        "DELETE FROM issuer_group WHERE issuer = ?1 AND group_name = ?2", &s,
+        &call->info);
+    if (!err) {
+        db_bind_text(s, 1, call->params[0]);
+        db_bind_text(s, 2, call->params[1]);
+        err = db_run(s, &call->info);
+    }
+    if (!err && db_changes(call->db) == 0)
+        err = FAIL(call, ERR_NOTFOUND, "the group \"%.*s\" stands for no team",
+            STR_ARG(call->params[1]));
+    if (!err)
+        return finish_change(call, before, 200);
+    json_decref(before);
+    return err;
+}
