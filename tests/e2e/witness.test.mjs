@@ -49,7 +49,8 @@ class Witness {
 }
 
 const status = () => world.json('status').server.witnesses;
-const of = (name) => status().items.find((one) => one.name === name);
+// (Set, it is there once the thread that asks has taken it over.)
+const of = (name) => status().items.find((one) => one.name === name) ?? {};
 const witnessed = () => { try { return readFileSync(join(world.state, 'log/checkpoint.witnessed'), 'utf8'); } catch { return ''; } };
 const sizeOf = (note) => Number(note.split('\n')[1]);
 const origin = () => readFileSync(join(world.state, 'log.vkey'), 'utf8').split('+')[0];
