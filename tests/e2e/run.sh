@@ -25,7 +25,7 @@ if [ "$(cat node_modules/.stamp 2>/dev/null)" != "$stamp" ]; then
 fi
 output=$(mktemp)
 # Most of their time the tests wait: several files at once. None may hang.
-timeout -k 10 400 node --test --test-concurrency=3 --test-reporter=tap "${files[@]}" >"$output" 2>&1
+timeout -k 10 1200 node --test --test-concurrency=3 --test-reporter=tap "${files[@]}" >"$output" 2>&1
 status=$?
 count() { grep -E "^# $1 [0-9]+" "$output" | tail -n 1 | grep -oE '[0-9]+'; }
 passed=$(count pass) failed=$(count fail) skipped=$(count skipped)
