@@ -84,7 +84,8 @@ static inline struct str json_raw(const struct json *json, uint32_t at)
 /* The bytes of a value with a string's quotes included. */
 struct str json_span(const struct json *json, uint32_t at);
 /* Value of the member `key` of the object at `object`; JSON_NONE if absent
- * (or if `object` is no object, or is JSON_NONE itself). Escaped keys are compared unescaped. */
+ * (or if `object` is no object, or is JSON_NONE itself). Escaped keys are
+ * compared unescaped. */
 uint32_t json_find(const struct json *json, uint32_t object, struct str key);
 /* Unescaped text of the string (or key) at `at`; borrows from the document
  * where nothing is escaped, else from the arena. ERR_SYNTAX: not a string. */
