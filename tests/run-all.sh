@@ -28,7 +28,7 @@ part() { # title, command...
 }
 # The engine of a later part takes a minute to fetch: meanwhile, units.
 [ -x tests/llama/prepare.sh ] &&
-    bash tests/llama/prepare.sh build/llama >/dev/null 2>&1 </dev/null &
+    bash tests/llama/prepare.sh >/dev/null 2>&1 </dev/null &
 part "unit tests" make --no-print-directory -j"$jobs" BUILD="$build" check
 part "unit tests, address and undefined sanitizers" \
     make --no-print-directory -j"$jobs" SAN=address BUILD=build/asan check
