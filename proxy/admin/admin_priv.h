@@ -164,6 +164,10 @@ enum err admin_event(struct admin_call *call, const char *type,
 
 /* --- Rows that several nouns ask for (rows.c) ------------------------ */
 
+/* Answers the rows of control.db that sql, a literal without parameters, gives,
+ * as a list. */
+enum err admin_answer_rows(struct admin_call *call, const char *sql,
+    json_t *(*row)(struct admin_call *call, struct db_statement *s));
 /* One row's existence; `sql` selects with ?1 = name. */
 enum err admin_exists(struct admin_call *call, struct db *db, const char *sql,
     struct str name, bool *out) MUSTCHECK;

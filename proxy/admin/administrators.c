@@ -35,17 +35,8 @@ static json_t *administrator_json(
 
 enum err handle_administrator_list(struct admin_call *call)
 {
-    struct db_statement *s;
-    json_t *items = json_array();
-    enum err err = db_prepare(call->db,
-        ADMINISTRATOR_COLUMNS "ORDER BY created, id", &s, &call->info);
-
-    while (!err && (err = db_step(s, &call->info)) == ERR_OK)
-        json_array_append_new(items, administrator_json(call, s));
-    if (err == ERR_NOTFOUND)
-        return admin_answer_list(call, items);
-    json_decref(items);
-    return err;
+    return admin_answer_rows(
+        call, ADMINISTRATOR_COLUMNS "ORDER BY created, id", administrator_json);
 }
 
 static enum err read_administrator(

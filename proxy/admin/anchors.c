@@ -9,7 +9,7 @@
 #define ANCHOR_COLUMNS                                                         \
     "SELECT name, kind, target, every_minutes, created FROM anchor "
 
-static json_t *anchor_json(struct db_statement *s)
+static json_t *anchor_json(struct admin_call *call, struct db_statement *s)
 {
     json_t *anchor = json_object();
 
@@ -23,17 +23,7 @@ static json_t *anchor_json(struct db_statement *s)
 
 enum err handle_anchor_list(struct admin_call *call)
 {
-    struct db_statement *s;
-    json_t *items = json_array();
-    enum err err =
-        db_prepare(call->db, ANCHOR_COLUMNS "ORDER BY name", &s, &call->info);
-
-    while (!err && (err = db_step(s, &call->info)) == ERR_OK)
-        json_array_append_new(items, anchor_json(s));
-    if (err == ERR_NOTFOUND)
-        return admin_answer_list(call, items);
-    json_decref(items);
-    return err;
+    return admin_answer_rows(call, ANCHOR_COLUMNS "ORDER BY name", anchor_json);
 }
 
 static enum err read_anchor(
@@ -52,7 +42,7 @@ static enum err read_anchor(
     db_bind_text(s, 1, name);
     err = db_step(s, &call->info);
     if (!err)
-        *out = anchor_json(s);
+        *out = anchor_json(call, s);
     db_reset(s);
     return err;
 }

@@ -31,17 +31,7 @@ static json_t *engine_json(struct admin_call *call, struct db_statement *s)
 
 enum err handle_engine_list(struct admin_call *call)
 {
-    struct db_statement *s;
-    json_t *items = json_array();
-    enum err err =
-        db_prepare(call->db, ENGINE_COLUMNS "ORDER BY name", &s, &call->info);
-
-    while (!err && (err = db_step(s, &call->info)) == ERR_OK)
-        json_array_append_new(items, engine_json(call, s));
-    if (err == ERR_NOTFOUND)
-        return admin_answer_list(call, items);
-    json_decref(items);
-    return err;
+    return admin_answer_rows(call, ENGINE_COLUMNS "ORDER BY name", engine_json);
 }
 
 static enum err read_engine(

@@ -79,17 +79,7 @@ static json_t *model_json(struct admin_call *call, struct db_statement *s)
 
 enum err handle_model_list(struct admin_call *call)
 {
-    struct db_statement *s;
-    json_t *items = json_array();
-    enum err err =
-        db_prepare(call->db, MODEL_COLUMNS "ORDER BY name", &s, &call->info);
-
-    while (!err && (err = db_step(s, &call->info)) == ERR_OK)
-        json_array_append_new(items, model_json(call, s));
-    if (err == ERR_NOTFOUND)
-        return admin_answer_list(call, items);
-    json_decref(items);
-    return err;
+    return admin_answer_rows(call, MODEL_COLUMNS "ORDER BY name", model_json);
 }
 
 static enum err read_model(

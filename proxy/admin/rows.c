@@ -16,6 +16,21 @@ struct str admin_column(struct admin_call *call, struct db_statement *s, int at)
     return arena_copy(call->arena, db_column_text(s, at));
 }
 
+enum err admin_answer_rows(struct admin_call *call, const char *sql,
+    json_t *(*row)(struct admin_call *call, struct db_statement *s))
+{
+    struct db_statement *s;
+    json_t *items = json_array();
+    enum err err = db_prepare(call->db, sql, &s, &call->info);
+
+    while (!err && (err = db_step(s, &call->info)) == ERR_OK)
+        json_array_append_new(items, row(call, s));
+    if (err == ERR_NOTFOUND)
+        return admin_answer_list(call, items);
+    json_decref(items);
+    return err;
+}
+
 enum err admin_exists(struct admin_call *call, struct db *db, const char *sql,
     struct str name, bool *out)
 {

@@ -14,7 +14,7 @@
     "SELECT name, kind, url, format, ca_file, credential_file, first, "        \
     "created, id FROM sink "
 
-static json_t *sink_json(struct db_statement *s)
+static json_t *sink_json(struct admin_call *call, struct db_statement *s)
 {
     static const char *const texts[] = {
         "name", "kind", "url", "format", "caFile", "credentialFile"};
@@ -29,17 +29,7 @@ static json_t *sink_json(struct db_statement *s)
 
 enum err handle_sink_list(struct admin_call *call)
 {
-    struct db_statement *s;
-    json_t *items = json_array();
-    enum err err =
-        db_prepare(call->db, SINK_COLUMNS "ORDER BY name", &s, &call->info);
-
-    while (!err && (err = db_step(s, &call->info)) == ERR_OK)
-        json_array_append_new(items, sink_json(s));
-    if (err == ERR_NOTFOUND)
-        return admin_answer_list(call, items);
-    json_decref(items);
-    return err;
+    return admin_answer_rows(call, SINK_COLUMNS "ORDER BY name", sink_json);
 }
 
 /* The row as JSON (json may be NULL), and as the audit folder wants it (row may
@@ -59,7 +49,7 @@ static enum err read_sink(struct admin_call *call, struct str name,
     db_bind_text(s, 1, name);
     err = db_step(s, &call->info);
     if (!err && json)
-        *json = sink_json(s);
+        *json = sink_json(call, s);
     if (!err && row)
         *row = (struct sink_row){.name = admin_column(call, s, 0),
             .kind = str_equal(db_column_text(s, 1), STR("syslog")) ? SINK_SYSLOG

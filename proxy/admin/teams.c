@@ -33,17 +33,7 @@ static json_t *team_json(struct admin_call *call, struct db_statement *s)
 
 enum err handle_team_list(struct admin_call *call)
 {
-    struct db_statement *s;
-    json_t *items = json_array();
-    enum err err =
-        db_prepare(call->db, TEAM_COLUMNS "ORDER BY name", &s, &call->info);
-
-    while (!err && (err = db_step(s, &call->info)) == ERR_OK)
-        json_array_append_new(items, team_json(call, s));
-    if (err == ERR_NOTFOUND)
-        return admin_answer_list(call, items);
-    json_decref(items);
-    return err;
+    return admin_answer_rows(call, TEAM_COLUMNS "ORDER BY name", team_json);
 }
 
 static enum err read_team(

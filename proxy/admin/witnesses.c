@@ -11,7 +11,7 @@
 #define GRACE_DEFAULT 10
 #define EVERY_DEFAULT 10
 
-static json_t *witness_json(struct db_statement *s)
+static json_t *witness_json(struct admin_call *call, struct db_statement *s)
 {
     json_t *witness = json_object();
 
@@ -25,17 +25,8 @@ static json_t *witness_json(struct db_statement *s)
 
 enum err handle_witness_list(struct admin_call *call)
 {
-    struct db_statement *s;
-    json_t *items = json_array();
-    enum err err =
-        db_prepare(call->db, WITNESS_COLUMNS "ORDER BY name", &s, &call->info);
-
-    while (!err && (err = db_step(s, &call->info)) == ERR_OK)
-        json_array_append_new(items, witness_json(s));
-    if (err == ERR_NOTFOUND)
-        return admin_answer_list(call, items);
-    json_decref(items);
-    return err;
+    return admin_answer_rows(
+        call, WITNESS_COLUMNS "ORDER BY name", witness_json);
 }
 
 static enum err read_witness(
@@ -54,7 +45,7 @@ static enum err read_witness(
     db_bind_text(s, 1, name);
     err = db_step(s, &call->info);
     if (!err)
-        *out = witness_json(s);
+        *out = witness_json(call, s);
     db_reset(s);
     return err;
 }
