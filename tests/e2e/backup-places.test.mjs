@@ -98,7 +98,7 @@ test('a sink misses nothing that comes after a restore', { timeout: 60000 }, asy
     world.cli('sink', 'add', 'siem', 'syslog', `tcp://127.0.0.1:${port}`);
     await world.chat(alice);
     const sink = () => world.json('status').server.sinks[0];
-    await until(() => sink().position > 0 && sink().lag === 0 && lines().length > 0, 'the first entries');
+    await until(() => sink().position > 0 && sink().lag === 0 && lines().length > 0, 'the first entries', 30000); // it is confirmed after ten seconds
     await world.stop();
     // It had gone on after the copy was taken, as far as the receiver knows.
     const [position] = readdirSync(join(world.state, 'sinks'));

@@ -227,7 +227,9 @@ test('verification names a file that was altered, swapped or removed', async () 
   renameSync(`${a}.aside`, b);
   assert.deepEqual(faults().map((one) => [one.kind, one.id]), [['content', ids[0]], ['content', ids[1]]]);
   assert.equal(contentOf(ids[0]).request.state, 'altered');
-  writeFileSync(a, Buffer.from(kept[0]).fill(0, 20, 21));
+  const altered = Buffer.from(kept[0]);
+  altered[20] ^= 1;
+  writeFileSync(a, altered);
   writeFileSync(b, kept[1]);
   assert.deepEqual(faults().map((one) => [one.kind, one.id]), [['content', ids[0]]]);
   rmSync(a);
