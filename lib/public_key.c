@@ -226,6 +226,39 @@ static bool is_of_small_order(const uint8_t point[ED25519_WIDTH])
     return false;
 }
 
+/* Is it the one spelling of a point (RFC 8032, section 5.1.3)? y is less than
+ * p = 2^255 - 19, and x^2 = (y^2 - 1) / (d y^2 + 1) has a root; the quotient
+ * has one where the product has. OpenSSL takes y modulo p, and finds out that
+ * there is no such point with the first signature. */
+static bool is_a_point(const uint8_t point[ED25519_WIDTH])
+{
+    static const char prime[] = "7fffffffffffffffffffffffffffffff"
+                                "ffffffffffffffffffffffffffffffed";
+    static const char curve[] = "52036cee2b6ffe738cc740797779e898"
+                                "00700a4d4141d8ab75eb4dca135978a3";
+    uint8_t bare[ED25519_WIDTH];
+    BN_CTX *context = BN_CTX_new();
+    BIGNUM *p = NULL, *d = NULL, *y = NULL, *u = BN_new(), *v = BN_new();
+    bool good = false;
+
+    memcpy(bare, point, sizeof bare);
+    bare[ED25519_WIDTH - 1] &= 0x7f;
+    y = BN_lebin2bn(bare, sizeof bare, NULL);
+    if (context && y && u && v && BN_hex2bn(&p, prime) > 0 &&
+        BN_hex2bn(&d, curve) > 0 && BN_cmp(y, p) < 0 &&
+        BN_mod_sqr(u, y, p, context) == 1 &&
+        BN_mod_mul(v, u, d, p, context) == 1 && BN_sub_word(u, 1) == 1 &&
+        BN_add_word(v, 1) == 1 && BN_mod_mul(u, u, v, p, context) == 1)
+        good = BN_kronecker(u, p, context) == 1;
+    BN_free(v);
+    BN_free(u);
+    BN_free(y);
+    BN_free(d);
+    BN_free(p);
+    BN_CTX_free(context);
+    return good;
+}
+
 enum err public_key_ed25519(
     struct str x, struct public_key **out, struct errinfo *info)
 {
@@ -238,6 +271,12 @@ enum err public_key_ed25519(
     if (is_of_small_order(bytes))
         return errinfo_set(
             info, ERR_RANGE, "an Ed25519 key that is a point of small order");
+    if (!is_a_point(bytes)) {
+        ERR_clear_error();
+        return errinfo_set(info, ERR_RANGE,
+            "an Ed25519 key that is no point of its curve, or not spelt as "
+            "RFC 8032 has it");
+    }
     pkey = EVP_PKEY_new_raw_public_key(EVP_PKEY_ED25519, NULL, bytes, x.len);
     if (!pkey) {
         ERR_clear_error();

@@ -48,8 +48,8 @@ enum err public_key_rsa(struct str modulus, struct str exponent,
 /* x and y exactly as wide as the curve. ERR_RANGE: not a point of it. */
 enum err public_key_ec(enum public_key_kind curve, struct str x, struct str y,
     struct public_key **out, struct errinfo *info) MUSTCHECK;
-/* ERR_RANGE: not 32 bytes, or a point of small order, under which one
- * signature fits many messages. */
+/* ERR_RANGE: not 32 bytes, no point of the curve, a second spelling of one, or
+ * a point of small order, under which one signature fits many messages. */
 enum err public_key_ed25519(
     struct str x, struct public_key **out, struct errinfo *info) MUSTCHECK;
 void public_key_free(struct public_key **key);

@@ -63,6 +63,32 @@ static enum err number_member(const struct reading *r, uint32_t object,
     return ERR_OK;
 }
 
+/* RFC 7517, section 4.3: none twice; beside `use` the two say the same. */
+static enum err check_operations(const struct reading *r, uint32_t operations,
+    bool with_use, bool *verify, struct errinfo *info)
+{
+    *verify = false;
+    if (json_type(&r->json, operations) != JSON_ARRAY)
+        return errinfo_set(info, ERR_SYNTAX, "whose \"key_ops\" is no array");
+    for (JSON_EACH_ELEMENT(&r->json, operations, item)) {
+        struct str name;
+        if (json_text(&r->json, item, r->arena, &name) != ERR_OK)
+            return errinfo_set(
+                info, ERR_SYNTAX, "whose \"key_ops\" are not texts");
+        for (uint32_t before = operations + 1; before < item;
+             before = r->json.tokens[before].next)
+            if (json_string_equals(&r->json, before, name))
+                return errinfo_set(
+                    info, ERR_SYNTAX, "whose \"key_ops\" has one twice");
+        if (with_use && !str_equal(name, STR("verify")) &&
+            !str_equal(name, STR("sign")))
+            return errinfo_set(info, ERR_UNSUPPORTED,
+                "whose \"use\" and \"key_ops\" do not go together");
+        *verify |= str_equal(name, STR("verify"));
+    }
+    return ERR_OK;
+}
+
 /* `use` and `key_ops`: may it verify? */
 static enum err check_purpose(
     const struct reading *r, uint32_t object, struct errinfo *info)
@@ -77,14 +103,10 @@ static enum err check_purpose(
             info, ERR_UNSUPPORTED, "whose \"use\" is not \"sig\"");
     if (operations == JSON_NONE)
         return ERR_OK;
-    if (json_type(&r->json, operations) != JSON_ARRAY)
-        return errinfo_set(info, ERR_SYNTAX, "whose \"key_ops\" is no array");
-    for (JSON_EACH_ELEMENT(&r->json, operations, item)) {
-        if (json_type(&r->json, item) != JSON_STRING)
-            return errinfo_set(
-                info, ERR_SYNTAX, "whose \"key_ops\" are not texts");
-        verify |= json_string_equals(&r->json, item, STR("verify"));
-    }
+    enum err err =
+        check_operations(r, operations, use.ptr != NULL, &verify, info);
+    if (err)
+        return err;
     return verify ? ERR_OK
                   : errinfo_set(info, ERR_UNSUPPORTED,
                         "whose \"key_ops\" has no \"verify\"");

@@ -3,11 +3,11 @@
  * proxy/jwt/jwks.h - key sets (RFC 7517): the public keys of one issuer.
  *
  * Only keys that may verify a signature are kept: `use` "sig" or absent,
- * `key_ops` with "verify" or absent, a type, curve and size of
- * lib/public_key.h, an `alg` (if any) that goes with them. Other keys are
- * passed over, as RFC 7517 section 5 asks, and counted. Symmetric keys are
- * never kept: whoever could read such a set could sign. Immutable; any
- * thread. */
+ * `key_ops` with "verify" (each once, none against `use`) or absent, a type,
+ * curve and size of lib/public_key.h, an `alg` (if any) that goes with them.
+ * Other keys are passed over, as RFC 7517 section 5 asks, and counted.
+ * Symmetric keys are never kept: whoever could read such a set could sign.
+ * Immutable; any thread. */
 #ifndef PROXY_JWT_JWKS_H
 #define PROXY_JWT_JWKS_H
 

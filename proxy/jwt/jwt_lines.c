@@ -86,11 +86,13 @@ enum err jwt_lines_judge(const struct jwt_lines *lines, int input, FILE *output,
         n = read(input, chunk, sizeof chunk);
         if (n > 0)
             take(&j, str_make(chunk, (size_t)n), &open);
-    } while (n > 0 || (n < 0 && errno == EINTR));
+    } while ((n > 0 && !ferror(output)) || (n < 0 && errno == EINTR));
     if (n < 0)
         err = errinfo_errno(info, ERR_IO, "standard input cannot be read");
-    else if (open)
+    else if (open && !ferror(output))
         judge(&j);
+    if (!err && ferror(output))
+        err = errinfo_set(info, ERR_IO, "the answers cannot be written");
     if (!err && (j.line.failed || j.out.failed))
         err = errinfo_set(info, ERR_NOMEM, "out of memory");
     arena_free(&j.arena);

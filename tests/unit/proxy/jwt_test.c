@@ -854,6 +854,13 @@ static void key_sets(void **state)
         {EC_KEY("\"key_ops\":[],"), 0},
         {EC_KEY("\"key_ops\":\"verify\","), 0},
         {EC_KEY("\"key_ops\":[7],"), 0},
+        /* none twice (RFC 7517, 4.3), none that `use` forbids */
+        {EC_KEY("\"key_ops\":[\"verify\",\"verify\"],"), 0},
+        {EC_KEY("\"key_ops\":[\"verify\",\"sign\",\"\\u0076erify\"],"), 0},
+        {EC_KEY("\"key_ops\":[\"verify\",\"deriveKey\"],"), 1},
+        {EC_KEY("\"use\":\"sig\",\"key_ops\":[\"verify\",\"sign\"],"), 1},
+        {EC_KEY("\"use\":\"sig\",\"key_ops\":[\"verify\",\"encrypt\"],"), 0},
+        {EC_KEY("\"use\":\"enc\",\"key_ops\":[\"verify\"],"), 0},
         {EC_KEY("\"kid\":7,"), 0},
         {EC_KEY("\"x5c\":[\"anything\"],"), 1},
         /* a point off the curve (invalid curve attacks), the wrong width */
@@ -882,6 +889,15 @@ static void key_sets(void **state)
         {ED_KEY("7P________________________________________38"), 0},
         {ED_KEY("7P_______________________________________38"), 0},
         {ED_KEY("7P________________________________________8"), 0},
+        /* y = 3 is a point; p + 3 is it once more, spelt otherwise */
+        {ED_KEY("AwAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"), 1},
+        {ED_KEY("8P_______________________________________38"), 0},
+        {ED_KEY("8P________________________________________8"), 0},
+        {ED_KEY("_________________________________________38"), 0},
+        /* no point has y = 2, 7 or 17 */
+        {ED_KEY("AgAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"), 0},
+        {ED_KEY("BwAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAIA"), 0},
+        {ED_KEY("EQAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"), 0},
         {"{\"keys\":[{\"kty\":\"OKP\",\"crv\":\"X25519\",\"x\":\"" ED_X "\"}]}",
             0},
         /* RSA that is too small, or signs everything */
@@ -1047,6 +1063,26 @@ static void lines(void **state)
     buf_fini(&input);
 }
 
+/* Nobody reads the answers: that is an error, not a success without them. */
+static void lines_into_a_full_disk(void **state)
+{
+    struct jwt_lines how = {.jwks = set,
+        .issuer = STR("https://i.example"),
+        .audiences = &audience,
+        .audience_count = 1};
+    struct errinfo info = {0};
+    FILE *in = tmpfile(), *out = fopen("/dev/full", "w");
+
+    assert_non_null(out);
+    fputs("a.b.c\nd.e.f", in);
+    fflush(in);
+    assert_int_equal(0, lseek(fileno(in), 0, SEEK_SET));
+    assert_int_equal(ERR_IO, jwt_lines_judge(&how, fileno(in), out, &info));
+    assert_non_null(strstr(info.text, "cannot be written"));
+    fclose(in);
+    fclose(out);
+}
+
 static void reasons_have_words(void **state)
 {
     for (int i = 0; i < JWT_REASON_COUNT; i++) {
@@ -1077,6 +1113,7 @@ int main(void)
         cmocka_unit_test(rsa_keys),
         cmocka_unit_test(key_choice),
         cmocka_unit_test(lines),
+        cmocka_unit_test(lines_into_a_full_disk),
         cmocka_unit_test(reasons_have_words),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);
