@@ -325,6 +325,7 @@ static void run(struct admin_call *call)
     bool allowed;
     enum err err;
 
+    admin_look_at_token(call);
     control_lock(call->control);
     allowed = admin_authenticate(call) && admin_authorise(call);
     if (!locked)

@@ -66,6 +66,7 @@ struct admin_call {
     struct control_actor actor;
     struct str params[ADMIN_PARAMS_MAX]; /* of the path, decoded */
     json_t *body;                        /* an object; {} when none was sent */
+    struct admin_verified *sign_in;      /* sign_in.c; NULL: no such token */
     bool changing, answered;
     struct errinfo info;
     /* Inside another call's change (proposals.c): nothing is committed here,
@@ -208,13 +209,20 @@ struct str admin_column(
 
 /* --- Who asks (auth.c) ----------------------------------------------- */
 
-/* Fills call->actor; false: 401 was answered. */
+/* What costs time of that, and needs no lock: the signature of an issuer's
+ * token. Before admin_authenticate, outside of the control's lock, so that
+ * nobody holds the others up by sending tokens. */
+void admin_look_at_token(struct admin_call *call);
+/* Fills call->actor; false: 401 was answered. Inside the control's lock. */
 bool admin_authenticate(struct admin_call *call);
 /* The row with its lists (issuers.c); gives *out. ERR_NOTFOUND with words. */
 enum err admin_read_issuer(
     struct admin_call *call, struct str name, json_t **out) MUSTCHECK;
-/* The token of an issuer (sign_in.c): fills call->actor, NULL; else why not. */
-const char *admin_sign_in(struct admin_call *call, struct str token);
+/* The token of an issuer (sign_in.c): its signature; what was found stands in
+ * call->sign_in. Then, inside the lock: fills call->actor, NULL; else why not.
+ */
+void admin_verify_sign_in(struct admin_call *call, struct str token);
+const char *admin_sign_in(struct admin_call *call);
 /* 403 answered and recorded when the operation is not for this role. */
 bool admin_authorise(struct admin_call *call);
 /* May whoever asks do this operation, too? */

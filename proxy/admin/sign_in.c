@@ -81,28 +81,75 @@ static const char *find_administrator(struct admin_call *call,
     return why;
 }
 
-const char *admin_sign_in(struct admin_call *call, struct str token)
+/* What was found of a token before the control was locked. */
+struct admin_verified {
+    struct signed_token token;
+    const char *issuer; /* the row's name, whose keys they were */
+    const char *why;    /* NULL: the signature is good */
+};
+
+/* The name of the row as the data plane has it; NULL: there is none. */
+static const char *issuer_of_snapshot(
+    struct admin_call *call, const struct admin_server *server, struct str iss)
+{
+    struct snapshot *snapshot = server->snapshot(server->context);
+    const struct snapshot_issuer *issuer = snapshot_find_issuer(snapshot, iss);
+    const char *name =
+        issuer ? arena_cstr(call->arena, str_from(issuer->name)) : NULL;
+
+    snapshot_unref(&snapshot);
+    return name;
+}
+
+static const char *verify(
+    struct admin_call *call, struct str token, struct admin_verified *out)
 {
     const struct admin_server *server = call->admin->server;
-    struct signed_token signed_token = {.inside = NULL};
-    struct issuer_row issuer;
+    const char *why = signed_token_read(call->arena, token, &out->token);
     struct jwks *keys;
-    const char *why = signed_token_read(call->arena, token, &signed_token);
 
     if (why)
         return why;
-    if (!server || !server->issuer_keys)
+    if (!server || !server->issuer_keys || !server->snapshot)
         return "issuers' keys are known to a running server only";
-    if (find_issuer(call, signed_token.issuer, &issuer) != ERR_OK)
+    out->issuer = issuer_of_snapshot(call, server, out->token.issuer);
+    if (!out->issuer)
         return "its issuer is not believed here";
-    keys = server->issuer_keys(
-        server->context, arena_cstr(call->arena, issuer.name));
+    keys = server->issuer_keys(server->context, out->issuer);
     if (!keys)
         return "its issuer's keys are not there yet; try again soon";
-    why = signed_token_verify(&signed_token, keys);
+    why = signed_token_verify(&out->token, keys);
     jwks_unref(&keys);
-    if (!why)
-        why = find_administrator(call, &signed_token, &issuer);
+    return why;
+}
+
+void admin_verify_sign_in(struct admin_call *call, struct str token)
+{
+    struct admin_verified *verified =
+        ARENA_NEW(call->arena, struct admin_verified);
+
+    if (!verified)
+        return; /* admin_sign_in says so */
+    *verified = (struct admin_verified){.issuer = NULL};
+    verified->why = verify(call, token, verified);
+    call->sign_in = verified;
+}
+
+const char *admin_sign_in(struct admin_call *call)
+{
+    const struct admin_verified *verified = call->sign_in;
+    struct issuer_row issuer;
+    const char *why;
+
+    if (!verified)
+        return "out of memory";
+    if (verified->why)
+        return verified->why;
+    /* The row may be gone meanwhile, or another's of that "iss". */
+    if (find_issuer(call, verified->token.issuer, &issuer) != ERR_OK ||
+        !str_equal(issuer.name, str_from(verified->issuer)))
+        return "its issuer is not believed here";
+    why = find_administrator(call, &verified->token, &issuer);
     if (why) {
         call->actor = (struct control_actor){.method = "none"};
         return why;
