@@ -586,6 +586,7 @@ void audit_entry_act(
     begin(&w, out, time_offset);
     json_write_key(&w.json, STR("actor"));
     json_write_object(&w.json);
+    put_text_if(&w, STR("certificate"), act->actor_certificate, HEX_MAX_BYTES);
     put_text(&w, STR("id"), act->actor, ID_MAX_BYTES);
     put_text(&w, STR("method"), act->actor_method, WORD_MAX_BYTES);
     json_write_object_end(&w.json);

@@ -226,8 +226,9 @@ struct audit_act {
     struct str type; /* "admin.team.added", "policy.activated", "engine.down",
                         "system.started", "audit.queried" ... */
     int64_t time_us;
-    struct str actor;               /* adm_..., "system", or "" */
-    struct str actor_method;        /* token uid root offline system */
+    struct str actor;             /* adm_..., "system", or "" */
+    struct str actor_method;      /* token uid root offline system */
+    struct str actor_certificate; /* shown beside it: SHA-256, hex; or empty */
     struct str object_kind, object; /* "team", "cardiology" */
     struct str before, after;       /* canonical JSON objects, or empty */
     struct str detail;              /* canonical JSON object, or empty */

@@ -361,13 +361,14 @@ static void read_act(struct reading *r, struct audit_event *out)
         STR_INIT("detail"), STR_INIT("object"), STR_INIT("outbox"),
         STR_INIT("reason"), STR_INIT("sealed"));
     static const struct str actor_names[] = {
-        STR_INIT("id"), STR_INIT("method")};
+        STR_INIT("id"), STR_INIT("method"), STR_INIT("certificate")};
     static const struct str object_names[] = {STR_INIT("id"), STR_INIT("kind")};
-    uint32_t in[2];
+    uint32_t in[3];
     find_members(r, 0, names, NAME_COUNT, at);
-    find_members(r, at[0], actor_names, 2, in);
+    find_members(r, at[0], actor_names, 3, in);
     out->actor = text_at(r, in[0]);
     out->actor_method = text_at(r, in[1]);
+    out->actor_certificate = text_at(r, in[2]);
     out->after = span_at(r, at[1]);
     out->before = span_at(r, at[2]);
     out->detail = span_at(r, at[3]);

@@ -68,7 +68,7 @@ struct audit_event {
     int64_t count, first_us;
 
     /* acts */
-    struct str actor, actor_method, object_kind, object;
+    struct str actor, actor_method, actor_certificate, object_kind, object;
     struct str before, after, detail; /* JSON as written */
     int64_t outbox;
 

@@ -413,6 +413,7 @@ static void write_unmapped(struct json_writer *w, const struct audit_event *e,
         raw_member(w, "before", e->before);
         raw_member(w, "detail", e->detail);
         text_member(w, "method", e->actor_method);
+        text_member(w, "certificate", e->actor_certificate);
     } else if (request) {
         if (e->bytes_out > 0)
             json_write_member_int(w, STR("bytes_out"), e->bytes_out);

@@ -15,6 +15,9 @@ struct phrase {
 static const struct phrase phrases[] = {
     {"admin.administrator.added", "made # an administrator"},
     {"admin.administrator.disabled", "disabled the administrator #"},
+    {"admin.certificate.pinned", "pinned a certificate of the administrator #"},
+    {"admin.certificate.unpinned",
+        "took a pinned certificate of the administrator # away"},
     {"admin.emergency.called", "called the emergency #"},
     {"admin.emergency.ended", "saw the emergency # end"},
     {"admin.emergency.reviewed", "closed the review of the emergency #"},

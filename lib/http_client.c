@@ -186,6 +186,13 @@ static CURLcode set_options(struct call *call, const char *method)
         SET(CURLOPT_CAINFO, r->ca_file);
         SET(CURLOPT_CAPATH, NULL);
     }
+    if (r->certificate) {
+        SET(CURLOPT_SSLCERT, r->certificate);
+        SET(CURLOPT_SSLKEY,
+            r->certificate_key ? r->certificate_key : r->certificate);
+        /* An encrypted key is an error, not a question to the terminal. */
+        SET(CURLOPT_KEYPASSWD, "");
+    }
     long connect_ms = DEFAULT_CONNECT_MS;
     if (r->timeout_us > 0) {
         SET(CURLOPT_TIMEOUT_MS, to_ms(r->timeout_us));
@@ -238,6 +245,8 @@ static enum err translate(
                code == CURLE_SSL_CACERT_BADFILE) {
         err = ERR_DENIED;
         hint = call->request->ca_file ? " (CA file: " : " (no CA file given)";
+    } else if (code == CURLE_SSL_CERTPROBLEM) {
+        err = ERR_INVALID;
     } else if (code == CURLE_COULDNT_CONNECT || code == CURLE_GOT_NOTHING ||
                code == CURLE_PARTIAL_FILE || code == CURLE_SEND_ERROR ||
                code == CURLE_RECV_ERROR || code == CURLE_ABORTED_BY_CALLBACK) {

@@ -20,7 +20,10 @@ struct http_client_request {
     const char *const *headers;
     struct str body;     /* ptr NULL: no body */
     const char *ca_file; /* PEM; these authorities alone. NULL: the system's */
-    int64_t timeout_us;  /* for the whole request; 0: none */
+    /* PEM: what is shown of this side, and its key (NULL: in the same file).
+     * NULL: nothing. */
+    const char *certificate, *certificate_key;
+    int64_t timeout_us;         /* for the whole request; 0: none */
     int64_t connect_timeout_us; /* 0: ten seconds, or timeout_us if shorter */
     int64_t stall_us;  /* no byte for so long: ERR_TIMEOUT; 0: not watched */
     size_t max_answer; /* body bytes; 0: 16 MiB. Not applied to streams */

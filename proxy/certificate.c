@@ -9,10 +9,14 @@
 
 #include <openssl/bio.h>
 #include <openssl/err.h>
+#include <openssl/evp.h>
+#include <openssl/pem.h>
 #include <openssl/x509v3.h>
 #include <time.h>
 
 #define DER_MAX (64u * 1024)
+#define SECURITY_BITS 112 /* RSA 2048, P-224 */
+#define RSA_BITS_MAX 8192
 
 static const struct {
     const char *name;
@@ -259,6 +263,78 @@ enum err certificate_read(struct str der, struct arena *arena,
     err = read_subject(out, arena, x509, info);
     if (!err)
         err = read_names(out, arena, x509, info);
+    X509_free(x509);
+    ERR_clear_error();
+    return err;
+}
+
+/* --- One that is pinned --------------------------------------------------- */
+
+/* NULL with words: the text is not one certificate. */
+static X509 *read_only_pem(struct str pem, struct errinfo *info)
+{
+    BIO *bio = BIO_new_mem_buf(pem.ptr, (int)pem.len);
+    X509 *x509 = bio ? PEM_read_bio_X509(bio, NULL, NULL, NULL) : NULL;
+    X509 *second = x509 ? PEM_read_bio_X509(bio, NULL, NULL, NULL) : NULL;
+
+    ERR_clear_error();
+    BIO_free(bio);
+    if (!x509)
+        (void)errinfo_set(info, ERR_INVALID,
+            "that is no certificate in PEM (BEGIN CERTIFICATE); `openssl x509 "
+            "-inform DER` makes one of DER");
+    if (second) {
+        (void)errinfo_set(info, ERR_INVALID,
+            "that is more than one certificate; give the client's own alone");
+        X509_free(x509);
+        x509 = NULL;
+    }
+    X509_free(second);
+    return x509;
+}
+
+static enum err check_client(X509 *x509, struct errinfo *info)
+{
+    EVP_PKEY *key = X509_get0_pubkey(x509);
+
+    if (X509_check_purpose(x509, X509_PURPOSE_SSL_CLIENT, 0) != 1)
+        return errinfo_set(info, ERR_INVALID,
+            "it is not for clients (its key usage, or its extended key usage, "
+            "leaves client authentication out)");
+    if (!key || EVP_PKEY_get_security_bits(key) < SECURITY_BITS)
+        return errinfo_set(info, ERR_INVALID,
+            "its key is weaker than %d bits (RSA 2048)", SECURITY_BITS);
+    if (EVP_PKEY_get_base_id(key) == EVP_PKEY_RSA &&
+        EVP_PKEY_get_bits(key) > RSA_BITS_MAX)
+        return errinfo_set(info, ERR_INVALID,
+            "its RSA key has more than %d bits", RSA_BITS_MAX);
+    return ERR_OK;
+}
+
+enum err certificate_read_client(struct str pem, struct arena *arena,
+    struct certificate_facts *out, struct errinfo *info)
+{
+    unsigned char *der = NULL;
+    X509 *x509;
+    int n;
+    enum err err;
+
+    if (pem.len > DER_MAX)
+        return errinfo_set(
+            info, ERR_LIMIT, "a certificate has at most %u bytes", DER_MAX);
+    x509 = read_only_pem(pem, info);
+    if (!x509)
+        return ERR_INVALID;
+    n = i2d_X509(x509, &der);
+    err = n > 0 ? certificate_read(
+                      str_make((char *)der, (size_t)n), arena, out, info)
+                : errinfo_set(info, ERR_NOMEM, "out of memory");
+    if (!err && out->is_authority)
+        err = errinfo_set(info, ERR_INVALID,
+            "it is an authority's; pin the one that it issued to the client");
+    if (!err)
+        err = check_client(x509, info);
+    OPENSSL_free(der);
     X509_free(x509);
     ERR_clear_error();
     return err;

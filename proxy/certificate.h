@@ -58,6 +58,12 @@ struct certificate_facts {
 enum err certificate_read(struct str der, struct arena *arena,
     struct certificate_facts *out, struct errinfo *info) MUSTCHECK;
 
+/* The same of the only certificate in a PEM text, which a client has to be able
+ * to show: no authority's, for clients if it says for what, of a key of at
+ * least 112 bits. ERR_INVALID: it is not so. */
+enum err certificate_read_client(struct str pem, struct arena *arena,
+    struct certificate_facts *out, struct errinfo *info) MUSTCHECK;
+
 /* "spiffe://prod.example/ns/web": the trust domain in *domain. False: not a
  * SPIFFE ID of a workload (SPIFFE-ID, sections 2.1 to 2.4). */
 bool certificate_spiffe_domain(struct str uri, struct str *domain);

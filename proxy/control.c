@@ -657,6 +657,7 @@ struct audit_act *control_copy_act(struct arena *arena,
     copy->type = arena_copy(arena, act->type);
     copy->actor = arena_copy(arena, str_from(actor->id));
     copy->actor_method = arena_copy(arena, str_from(actor->method));
+    copy->actor_certificate = arena_copy(arena, str_from(actor->certificate));
     copy->object_kind = arena_copy(arena, act->object_kind);
     copy->object = arena_copy(arena, act->object);
     copy->before = arena_copy(arena, act->before);

@@ -70,8 +70,11 @@ struct control_actor {
     char id[40];   /* adm_..., or "" (unattributed) */
     char role[24]; /* "admin", "auditor" ...; root without a name: "admin" */
     const char *method; /* "token" "uid" "root" "offline" "system"
-                         "proposal" "jwt" */
-    bool can_approve;   /* attributed to a person, and online */
+                         "proposal" "jwt" "certificate" */
+    /* SHA-256 of the client certificate that was shown as well, or alone, in
+     * hex: pinned, this administrator's and in force; or "" */
+    char certificate[65];
+    bool can_approve; /* attributed to a person, and online */
 };
 
 struct audit_act;

@@ -5,6 +5,7 @@
 
 #include "lib/buf.h"
 #include "lib/clock.h"
+#include "lib/crypto.h"
 #include "lib/must.h"
 #include "proxy/trust_priv.h"
 
@@ -35,6 +36,7 @@ struct tls {
     bool drained; /* the descriptor had nothing more at the last read */
     bool fin;     /* end of file or reset seen */
     bool broken;
+    bool unjudged; /* TLS_CERTIFICATES_UNJUDGED */
     const char *why;
     const struct trust *trust; /* judges, while a handshake call runs */
     int64_t now_us;
@@ -164,6 +166,10 @@ static int judge(X509_STORE_CTX *store, void *argument)
         X509_STORE_CTX_get_ex_data(store, SSL_get_ex_data_X509_STORE_CTX_idx());
     struct tls *tls = SSL_get_app_data(ssl);
 
+    if (tls->unjudged) {
+        X509_STORE_CTX_set_error(store, X509_V_OK);
+        return 1;
+    }
     if (tls->trust != NULL)
         trust_judge_x509(tls->trust, X509_STORE_CTX_get0_cert(store),
             X509_STORE_CTX_get0_untrusted(store), tls->now_us, &tls->judgement);
@@ -285,14 +291,15 @@ struct tls *tls_new(
     struct tls_context *context, int fd, enum tls_certificates certificates)
 {
     int verify = certificates == TLS_CERTIFICATES_OFF ? SSL_VERIFY_NONE
-                 : certificates == TLS_CERTIFICATES_OPTIONAL
-                     ? SSL_VERIFY_PEER
-                     : SSL_VERIFY_PEER | SSL_VERIFY_FAIL_IF_NO_PEER_CERT;
+                 : certificates == TLS_CERTIFICATES_REQUIRED
+                     ? SSL_VERIFY_PEER | SSL_VERIFY_FAIL_IF_NO_PEER_CERT
+                     : SSL_VERIFY_PEER;
     struct tls *tls = calloc(1, sizeof(*tls));
     if (tls == NULL)
         return NULL;
     tls->fd = fd;
     tls->why = "";
+    tls->unjudged = certificates == TLS_CERTIFICATES_UNJUDGED;
     buf_init(&tls->queue, QUEUE_MAX);
     tls->ssl = SSL_new(
         certificates == TLS_CERTIFICATES_OFF ? context->ctx : context->asking);
@@ -396,6 +403,20 @@ enum err tls_certificate(const struct tls *tls, struct arena *arena,
         certificate_read(str_make((char *)der, (size_t)n), arena, out, info);
     OPENSSL_free(der);
     return err;
+}
+
+bool tls_fingerprint(struct tls *tls, uint8_t out[32])
+{
+    X509 *leaf = SSL_get0_peer_certificate(tls->ssl);
+    unsigned char *der = NULL;
+    int n = leaf != NULL ? i2d_X509(leaf, &der) : 0;
+
+    if (leaf != NULL && n <= 0)
+        tls->why = "out of memory";
+    if (n > 0)
+        crypto_sha256(out, der, (size_t)n);
+    OPENSSL_free(der);
+    return n > 0;
 }
 
 /* --- Reading and writing ------------------------------------------------- */

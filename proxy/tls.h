@@ -33,7 +33,10 @@ int64_t tls_context_expires(const struct tls_context *context);
 enum tls_certificates {
     TLS_CERTIFICATES_OFF = 0, /* none is asked for */
     TLS_CERTIFICATES_OPTIONAL,
-    TLS_CERTIFICATES_REQUIRED
+    TLS_CERTIFICATES_REQUIRED,
+    /* As optional, but nobody judges: that the peer has the key of what it
+     * shows is certain, and the caller knows it by tls_fingerprint. */
+    TLS_CERTIFICATES_UNJUDGED
 };
 
 struct tls;
@@ -51,6 +54,9 @@ void tls_judge_again(struct tls *tls, const struct trust *trust, int64_t now_us,
 /* ERR_NOTFOUND: none was shown. */
 enum err tls_certificate(const struct tls *tls, struct arena *arena,
     struct certificate_facts *out, struct errinfo *info) MUSTCHECK;
+/* SHA-256 of what was shown (DER). False: nothing was, or no memory is left to
+ * look at it (then tls_why says so). */
+bool tls_fingerprint(struct tls *tls, uint8_t out[32]);
 
 enum tls_progress {
     TLS_DONE,  /* handshake complete / bytes read */

@@ -273,6 +273,7 @@ CREATE TABLE administrator (
     token_hash BLOB UNIQUE CHECK (token_hash IS NULL OR length(token_hash) = 32),
     uid        INTEGER UNIQUE,   -- a system user who is this administrator on the socket
     disabled   INTEGER NOT NULL DEFAULT 0 CHECK (disabled IN (0, 1)),
+    certificate_alone INTEGER NOT NULL DEFAULT 0 CHECK (certificate_alone IN (0, 1)), -- a pinned one, without a token
     created    INTEGER NOT NULL
 ) STRICT;
 
@@ -287,6 +288,17 @@ CREATE TABLE administrator_token (
     expires       INTEGER,          -- NULL: never
     revoked       INTEGER           -- NULL: in force
 ) STRICT;
+
+-- Client certificates of administrators, each pinned by its digest; a
+-- certificate is one person's.
+CREATE TABLE administrator_certificate (
+    fingerprint   BLOB PRIMARY KEY CHECK (length(fingerprint) = 32), -- SHA-256 of the DER
+    administrator TEXT NOT NULL REFERENCES administrator (id),
+    label         TEXT NOT NULL DEFAULT '',
+    not_before    INTEGER NOT NULL, -- as the certificate says
+    not_after     INTEGER NOT NULL,
+    created       INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
 
 -- Sign-in by an issuer: whose "sub" is which administrator. The audience is the
 -- administrators' own; a token that is good for calling models is not for this.

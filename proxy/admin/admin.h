@@ -42,8 +42,11 @@ struct admin_request {
     struct str if_match, idempotency_key; /* header values, or empty */
     bool offline;                         /* called in the process of the CLI */
     long uid;                             /* of the peer; -1: unknown */
-    bool remote;      /* over the network: nothing is believed but a token */
+    bool remote;      /* over the network: nobody is who they are for it */
     const char *from; /* then its address; else NULL or "" */
+    /* and the SHA-256 of the client certificate that it has shown, in hex;
+     * else NULL or "". That it is anybody's is not said. */
+    const char *certificate;
 };
 struct admin_response {
     int status;

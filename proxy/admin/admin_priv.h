@@ -41,13 +41,32 @@ struct admin_operation {
 extern const struct admin_operation admin_operations[];
 extern const size_t admin_operation_count;
 
+/* Why somebody was refused; each is recorded once in ten seconds, with how
+ * often it was in between. */
+enum admin_refusal {
+    REFUSED_SIGN_IN,
+    REFUSED_EXPIRED_TOKEN,
+    REFUSED_UNKNOWN_TOKEN,
+    REFUSED_NO_CREDENTIAL,
+    REFUSED_UNKNOWN_CERTIFICATE,
+    REFUSED_ANOTHERS_CERTIFICATE, /* beside a token */
+    REFUSED_EARLY_CERTIFICATE,
+    REFUSED_EXPIRED_CERTIFICATE,
+    REFUSED_CERTIFICATE_ALONE,
+    REFUSED_SECOND_FACTOR,
+    REFUSED_ROLE,
+    ADMIN_REFUSALS
+};
+
 struct admin {
     unsigned magic;
     struct control *control;
     struct rights *rights;
     const struct admin_server *server; /* NULL: offline */
-    int64_t refused_us;                /* when a refusal was last recorded */
-    int64_t refused_more;
+    struct {
+        int64_t when_us; /* last recorded; 0: never */
+        int64_t more;    /* since then */
+    } refused[ADMIN_REFUSALS];
     int64_t followed_us; /* when following was last recorded, and whose */
     char follower[40];
     int64_t served_us; /* the same of reading files of the log */
@@ -207,7 +226,20 @@ enum err admin_setting_int(struct admin_call *call, const char *key,
 struct str admin_column(
     struct admin_call *call, struct db_statement *s, int at);
 
-/* --- Who asks (auth.c) ----------------------------------------------- */
+/* --- Who asks (auth.c, pinned.c) ------------------------------------- */
+
+/* A certificate that was shown is the administrator's own, pinned and in force
+ * (then it is in call->actor), or the refusal is *why. */
+bool admin_check_certificate(struct admin_call *call, enum admin_refusal *why);
+/* The certificate is all there is: fills call->actor, or says *why not. */
+bool admin_by_certificate(struct admin_call *call, enum admin_refusal *why);
+/* The setting approvals_need_certificate. */
+enum err admin_approvals_need_certificate(
+    struct admin_call *call, bool *out) MUSTCHECK;
+/* How many administrators besides `except` (an id, or "") could approve with
+ * a certificate that is in force. */
+enum err admin_count_certified(
+    struct admin_call *call, struct str except, int64_t *out) MUSTCHECK;
 
 /* What costs time of that, and needs no lock: the signature of an issuer's
  * token. Before admin_authenticate, outside of the control's lock, so that
@@ -393,7 +425,8 @@ admin_handler handle_issuer_group_map, handle_issuer_group_unmap;
 admin_handler handle_administrator_list, handle_administrator_add,
     handle_administrator_disable, handle_administrator_enable,
     handle_administrator_change, handle_token_list, handle_token_issue,
-    handle_token_revoke, handle_sign_in_add, handle_sign_in_remove;
+    handle_token_revoke, handle_pinned_list, handle_pinned_add,
+    handle_pinned_remove, handle_sign_in_add, handle_sign_in_remove;
 admin_handler handle_proposal_list, handle_proposal_show,
     handle_proposal_approve, handle_proposal_reject, handle_proposal_withdraw,
     handle_proposal_apply;

@@ -11,7 +11,8 @@
 #include "proxy/secret.h"
 
 #define ADMINISTRATOR_COLUMNS                                                  \
-    "SELECT id, role, uid, token_hash IS NOT NULL, disabled, created "         \
+    "SELECT id, role, uid, token_hash IS NOT NULL, disabled, created, "        \
+    "certificate_alone "                                                       \
     "FROM administrator "
 
 static json_t *administrator_json(
@@ -28,6 +29,7 @@ static json_t *administrator_json(
     else
         admin_set_int(administrator, "uid", db_column_int(s, 2));
     admin_set_bool(administrator, "token", db_column_int(s, 3) != 0);
+    admin_set_bool(administrator, "certificateAlone", db_column_int(s, 6) != 0);
     admin_set_bool(administrator, "disabled", db_column_int(s, 4) != 0);
     admin_set_time(administrator, "created", db_column_int(s, 5));
     return administrator;
@@ -59,7 +61,7 @@ static enum err read_administrator(
 struct administrator_body {
     struct str name, role, reason;
     int64_t uid;
-    bool token;
+    bool token, certificate_alone;
 };
 
 static enum err insert_administrator(struct admin_call *call,
@@ -234,46 +236,65 @@ enum err handle_administrator_enable(struct admin_call *call)
     return err ? err : admin_answer(call, 200, administrator);
 }
 
-/* Another role. */
+static enum err update_administrator(struct admin_call *call, struct str id,
+    const struct administrator_body *body)
+{
+    struct db_statement *s;
+    enum err err = db_prepare(call->db,
+        "UPDATE administrator SET role = ?2, certificate_alone = ?3 "
+        "WHERE id = ?1",
+        &s, &call->info);
+
+    if (err)
+        return err;
+    db_bind_text(s, 1, id);
+    db_bind_text(s, 2, body->role);
+    db_bind_int(s, 3, body->certificate_alone);
+    return db_run(s, &call->info);
+}
+
+/* Another role; whether a pinned certificate does without a token. */
 enum err handle_administrator_change(struct admin_call *call)
 {
     static const struct admin_field fields[] = {
-        {"role", FIELD_WORD, true, AT(role), 0, 0,
+        {"role", FIELD_WORD, false, AT(role), 0, 0,
             "admin policy-author approver auditor operator"},
+        {"certificateAlone", FIELD_BOOL, false, AT(certificate_alone), 0, 0,
+            NULL},
         {"reason", FIELD_TEXT, false, AT(reason), 0, 1000, NULL},
     };
-    struct administrator_body body = {.reason = STR("")};
-    struct db_statement *s;
+    struct administrator_body body = {.role = STR(""), .reason = STR("")};
     json_t *before = NULL, *after = NULL;
     struct str id;
-    enum err err = admin_read_body(call, fields, FIELD_COUNT(fields), &body);
+    enum err err = admin_resolve_person(call, "adm_", call->params[0], &id);
 
-    if (!err)
-        err = admin_resolve_person(call, "adm_", call->params[0], &id);
-    if (err || (err = admin_begin(call)))
-        return err;
-    if (!str_equal(body.role, STR("admin")))
-        err = need_another_admin(call, id);
+    /* What the body does not name stays. */
     if (!err)
         err = read_administrator(call, id, &before);
     if (!err)
-        err = db_prepare(call->db,
-            "UPDATE administrator SET role = ?2 WHERE id = ?1", &s,
-            &call->info);
+        body.certificate_alone =
+            json_is_true(json_object_get(before, "certificateAlone"));
+    if (!err)
+        err = admin_read_body(call, fields, FIELD_COUNT(fields), &body);
+    if (!err && body.role.len == 0)
+        body.role =
+            str_from(json_string_value(json_object_get(before, "role")));
+    if (!err)
+        err = admin_begin(call);
+    if (!err && !str_equal(body.role, STR("admin")))
+        err = need_another_admin(call, id);
+    if (!err)
+        err = update_administrator(call, id, &body);
+    if (!err)
+        err = read_administrator(call, id, &after);
     if (err) {
         json_decref(before);
         return err;
     }
-    db_bind_text(s, 1, id);
-    db_bind_text(s, 2, body.role);
-    err = db_run(s, &call->info);
-    if (!err)
-        err = read_administrator(call, id, &after);
     json_object_del(before, "name");
     json_object_del(after, "name");
-    if (!err)
-        err = admin_record(call, "admin.administrator.changed", "administrator",
-            id, before, after, NULL, body.reason);
+    err = admin_record(call, "admin.administrator.changed", "administrator", id,
+        before, after, NULL, body.reason);
     if (err || (err = admin_commit(call, 0)))
         return err;
     err = read_administrator(call, id, &after);

@@ -3,8 +3,9 @@
  * proxy/admin/auth.c - who asks the admin API, and whether they may.
  *
  * A bearer token names an administrator, and over the network nothing else
- * does; on the Unix socket, without one, the peer's uid does where it is
- * mapped. Bare root is "admin" and goes on record unattributed.
+ * does but a pinned certificate (pinned.c); on the Unix socket, without one,
+ * the peer's uid does where it is mapped. Bare root is "admin" and goes on
+ * record unattributed.
  * In the CLI's own process (offline, it holds the files) the same, and anyone
  * else is unattributed too. Unknown and disabled look alike from outside.
  * Refusals are recorded, at most one in ten seconds with a count, so that
@@ -19,35 +20,54 @@
 
 #define REFUSAL_EVERY_US (10 * SECOND_US)
 
-static void record_refusal(
-    struct admin_call *call, const char *why, const char *role, struct str rule)
+/* As they stand on record. */
+static const char *const refusals[ADMIN_REFUSALS] = {
+    [REFUSED_SIGN_IN] = "sign-in",
+    [REFUSED_EXPIRED_TOKEN] = "expired token",
+    [REFUSED_UNKNOWN_TOKEN] = "unknown token",
+    [REFUSED_NO_CREDENTIAL] = "no credential",
+    [REFUSED_UNKNOWN_CERTIFICATE] = "unknown certificate",
+    [REFUSED_ANOTHERS_CERTIFICATE] = "certificate of another administrator",
+    [REFUSED_EARLY_CERTIFICATE] = "certificate is not valid yet",
+    [REFUSED_EXPIRED_CERTIFICATE] = "expired certificate",
+    [REFUSED_CERTIFICATE_ALONE] = "certificate without a token",
+    [REFUSED_SECOND_FACTOR] = "approval without the second factor",
+    [REFUSED_ROLE] = "role",
+};
+
+static void record_refusal(struct admin_call *call, enum admin_refusal why,
+    const char *role, struct str rule)
 {
     struct admin *admin = call->admin;
     struct errinfo ignored = {0};
-    int64_t now = clock_monotonic();
+    int64_t now = clock_monotonic(), more = admin->refused[why].more;
     json_t *detail;
 
-    if (admin->refused_us && now - admin->refused_us < REFUSAL_EVERY_US) {
-        admin->refused_more++;
+    if (admin->refused[why].when_us &&
+        now - admin->refused[why].when_us < REFUSAL_EVERY_US) {
+        admin->refused[why].more++;
         return;
     }
     detail = json_object();
-    admin_set_text(detail, "why", str_from(why));
+    admin_set_text(detail, "why", str_from(refusals[why]));
     admin_set_text(detail, "method", call->request->method);
     admin_set_text(detail, "path", str_from(call->operation->path));
     if (call->request->remote)
         admin_set_text(detail, "from", str_from(call->request->from));
     else
         admin_set_int(detail, "uid", call->request->uid);
+    if (call->request->certificate && call->request->certificate[0])
+        admin_set_text(
+            detail, "certificate", str_from(call->request->certificate));
     if (role[0])
         admin_set_text(detail, "role", str_from(role));
     admin_set_text(detail, "action", str_from(call->operation->action));
     if (rule.len > 0)
         admin_set_text(detail, "rule", rule);
-    if (admin->refused_more > 0)
-        admin_set_int(detail, "alsoRefusedBefore", admin->refused_more);
-    admin->refused_us = now;
-    admin->refused_more = 0;
+    if (more > 0)
+        admin_set_int(detail, "alsoRefusedBefore", more);
+    admin->refused[why].when_us = now;
+    admin->refused[why].more = 0;
     if (admin_event(call, "admin.refused", "operation",
             str_from(call->operation->path), detail, STR("")) != ERR_OK)
         call->info = ignored; /* the refusal stands without its record */
@@ -142,51 +162,80 @@ void admin_look_at_token(struct admin_call *call)
         admin_verify_sign_in(call, token);
 }
 
-bool admin_authenticate(struct admin_call *call)
+/* Wrong, not in force, or somebody else's: from outside all the same. */
+static bool refuse_dully(struct admin_call *call, enum admin_refusal why)
 {
-    struct str value = call->request->authorization, scheme, token;
+    call->actor = (struct control_actor){.method = "none"};
+    record_refusal(call, why, "", STR(""));
+    admin_problem(call, 401, "unauthenticated",
+        "this credential is not known here, or no longer in force; `bailiff "
+        "admin list` shows who is an administrator, and another one can add "
+        "a new one");
+    return false;
+}
+
+static bool shows_certificate(const struct admin_call *call)
+{
+    return call->request->certificate && call->request->certificate[0];
+}
+
+/* The second factor may be missing, but not wrong. */
+static bool with_certificate(struct admin_call *call)
+{
+    enum admin_refusal why;
+
+    return !shows_certificate(call) || admin_check_certificate(call, &why) ||
+           refuse_dully(call, why);
+}
+
+static bool by_authorization(struct admin_call *call)
+{
+    struct str scheme, token;
     int64_t ended_us = 0;
 
-    memset(&call->actor, 0, sizeof call->actor);
-    call->actor.method = "none";
-    if (value.len > 0) {
-        str_split(value, ' ', &scheme, &token);
-        token = str_trim(token);
-        if (identity_is_token(token)) {
-            const char *why = admin_sign_in(call);
-            if (!why)
-                return true;
-            record_refusal(call, "sign-in", "", STR(""));
-            admin_problem(call, 401, "unauthenticated",
-                "this token does not sign an administrator in: %s", why);
-            return false;
-        }
-        if (str_equal_nocase(scheme, STR("bearer")) &&
-            by_token(call, str_trim(token), &ended_us))
-            return true;
-        if (ended_us) {
-            char when[CLOCK_TEXT_LENGTH];
-            clock_format(when, ended_us);
-            record_refusal(call, "expired token", "", STR(""));
-            admin_problem(call, 401, "unauthenticated",
-                "this administrator's token ended at %.*s; `bailiff admin "
-                "token NAME` makes a new one",
-                (int)sizeof when, when);
-            return false;
-        }
-        record_refusal(call, "unknown token", "", STR(""));
+    str_split(call->request->authorization, ' ', &scheme, &token);
+    token = str_trim(token);
+    if (identity_is_token(token)) {
+        const char *why = admin_sign_in(call);
+        if (!why)
+            return with_certificate(call);
+        record_refusal(call, REFUSED_SIGN_IN, "", STR(""));
         admin_problem(call, 401, "unauthenticated",
-            "this administrator's token is not known here, or no longer in "
-            "force; `bailiff admin list` shows who is, and another "
-            "administrator can add a new one");
+            "this token does not sign an administrator in: %s", why);
         return false;
     }
+    if (str_equal_nocase(scheme, STR("bearer")) &&
+        by_token(call, token, &ended_us))
+        return with_certificate(call);
+    if (ended_us) {
+        char when[CLOCK_TEXT_LENGTH];
+        clock_format(when, ended_us);
+        record_refusal(call, REFUSED_EXPIRED_TOKEN, "", STR(""));
+        admin_problem(call, 401, "unauthenticated",
+            "this administrator's token ended at %.*s; `bailiff admin "
+            "token NAME` makes a new one",
+            (int)sizeof when, when);
+        return false;
+    }
+    return refuse_dully(call, REFUSED_UNKNOWN_TOKEN);
+}
+
+bool admin_authenticate(struct admin_call *call)
+{
+    enum admin_refusal why;
+
+    call->actor = (struct control_actor){.method = "none"};
+    if (call->request->authorization.len > 0)
+        return by_authorization(call);
+    if (shows_certificate(call))
+        return admin_by_certificate(call, &why) || refuse_dully(call, why);
     if (call->request->remote) {
-        record_refusal(call, "no credential", "", STR(""));
+        record_refusal(call, REFUSED_NO_CREDENTIAL, "", STR(""));
         admin_problem(call, 401, "unauthenticated",
             "who are you? Over the network an administrator's token says so: "
             "Authorization: Bearer TOKEN (--token-file, or "
-            "BAILIFF_ADMIN_TOKEN)");
+            "BAILIFF_ADMIN_TOKEN), or a client certificate where one is "
+            "allowed alone (--certificate)");
         return false;
     }
     if (by_uid(call))
@@ -196,7 +245,7 @@ bool admin_authenticate(struct admin_call *call)
         call->actor.method = call->request->offline ? "offline" : "root";
         return true;
     }
-    record_refusal(call, "no credential", "", STR(""));
+    record_refusal(call, REFUSED_NO_CREDENTIAL, "", STR(""));
     admin_problem(call, 401, "unauthenticated",
         "who are you? Present an administrator's token (--token-file, or "
         "BAILIFF_ADMIN_TOKEN), or have your system user %ld mapped: bailiff "
@@ -205,37 +254,72 @@ bool admin_authenticate(struct admin_call *call)
     return false;
 }
 
-bool admin_may(struct admin_call *call, const char *action)
+/* --- Whether they may ----------------------------------------------------- */
+
+static struct rights_question question_of(
+    const struct admin_call *call, const char *action)
 {
-    const struct rights_question question = {
+    return (struct rights_question){
         .id = str_from(call->actor.id),
         .role = str_from(call->actor.role),
         .action = str_from(action),
         .path = str_from(call->operation->path),
         .method = str_from(call->actor.method),
         .offline = call->request->offline,
+        .certificate = str_from(call->actor.certificate),
     };
+}
+
+bool admin_may(struct admin_call *call, const char *action)
+{
+    const struct rights_question question = question_of(call, action);
     struct str rule;
 
     return rights_permit(call->admin->rights, &question, &rule);
 }
 
+/* What is missing, and how to bring it along. */
+static bool refuse_factor(struct admin_call *call, struct str rule)
+{
+    bool has_certificate = call->actor.certificate[0] != '\0';
+    const char *missing =
+        has_certificate ? "a certificate was shown, the token is missing "
+                          "(--token-file FILE)"
+        : call->request->remote
+            ? "the certificate is missing (--certificate FILE --key FILE, one "
+              "of `bailiff admin certificates NAME`)"
+            : "the certificate is missing, and it can be shown at "
+              "admin_listen alone (--server https://HOST:PORT --token-file "
+              "FILE --certificate FILE --key FILE)";
+
+    record_refusal(call, REFUSED_SECOND_FACTOR, call->actor.role, rule);
+    admin_problem(call, 403, "second-factor",
+        "an approval takes an administrator's token and a certificate that is "
+        "pinned for the same administrator (approvals_need_certificate): %s",
+        missing);
+    return false;
+}
+
 bool admin_authorise(struct admin_call *call)
 {
-    const struct rights_question question = {
-        .id = str_from(call->actor.id),
-        .role = str_from(call->actor.role),
-        .action = str_from(call->operation->action),
-        .path = str_from(call->operation->path),
-        .method = str_from(call->actor.method),
-        .offline = call->request->offline,
-    };
-    struct str rule;
+    struct rights_question question =
+        question_of(call, call->operation->action);
+    struct str rule, other;
     struct buf roles;
 
+    if (admin_approvals_need_certificate(
+            call, &question.approvals_need_certificate) != ERR_OK)
+        return false; /* the words are in call->info */
     if (rights_permit(call->admin->rights, &question, &rule))
         return true;
-    record_refusal(call, "role", call->actor.role, rule);
+    /* Whom the role keeps out is told that, not what to fetch in vain. */
+    question.approvals_need_certificate = false;
+    if (str_equal(rule, STR(RIGHTS_NEED_CERTIFICATE)) &&
+        rights_permit(call->admin->rights, &question, &other))
+        return refuse_factor(call, rule);
+    if (str_equal(rule, STR(RIGHTS_NEED_CERTIFICATE)))
+        rule = other;
+    record_refusal(call, REFUSED_ROLE, call->actor.role, rule);
     buf_init(&roles, 256);
     rights_roles(call->admin->rights, &question, &roles);
     if (rule.len == 0)

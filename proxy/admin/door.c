@@ -7,6 +7,8 @@
 #include "proxy/admin/door.h"
 
 #include "lib/clock.h"
+#include "lib/crypto.h"
+#include "lib/encode.h"
 #include "lib/http1.h"
 #include "lib/log.h"
 #include "lib/must.h"
@@ -34,6 +36,7 @@ struct place {
     struct sockaddr_storage peer;
     struct door *door;
     struct tls_context *tls; /* referenced */
+    char certificate[65];    /* fingerprint; "": none was shown */
 };
 
 struct door {
@@ -329,6 +332,22 @@ static void say_farewell(struct visit *v)
     }
 }
 
+/* False: it cannot be looked at. */
+static bool keep_certificate(struct place *place, struct tls *tls)
+{
+    uint8_t digest[SHA256_SIZE];
+    char hex[65] = "";
+
+    if (tls_fingerprint(tls, digest))
+        hex_write(hex, digest, sizeof digest);
+    else if (tls_why(tls)[0])
+        return false;
+    pthread_mutex_lock(&place->door->mutex);
+    memcpy(place->certificate, hex, sizeof hex);
+    pthread_mutex_unlock(&place->door->mutex);
+    return true;
+}
+
 /* --- Visits --------------------------------------------------------------- */
 
 static void serve(struct place *place)
@@ -337,10 +356,10 @@ static void serve(struct place *place)
     struct visit v = {.door = door, .fd = place->fd, .inner = -1};
     int pair[2];
 
-    v.tls = tls_new(place->tls, place->fd, TLS_CERTIFICATES_OFF);
+    v.tls = tls_new(place->tls, place->fd, TLS_CERTIFICATES_UNJUDGED);
     if (!v.tls)
         return;
-    if (!shake_hands(&v)) {
+    if (!shake_hands(&v) || !keep_certificate(place, v.tls)) {
         log_debug("admin_handshake_failed", "why=\"%s\"",
             tls_why(v.tls) ? tls_why(v.tls) : "it took too long");
     } else if (!read_head(&v)) {
@@ -579,6 +598,17 @@ void door_set_tls(struct door *door, struct tls_context *tls)
     pthread_mutex_lock(&door->mutex);
     tls_context_unref(&door->tls);
     door->tls = tls;
+    pthread_mutex_unlock(&door->mutex);
+}
+
+void door_certificate(struct door *door, uint64_t tag, char out[65])
+{
+    size_t i = (size_t)(tag & ~DOOR_TAG);
+
+    CHECK_MAGIC(door, DOOR_MAGIC);
+    MUST(i < DOOR_VISITS);
+    pthread_mutex_lock(&door->mutex);
+    memcpy(out, door->places[i].certificate, 65);
     pthread_mutex_unlock(&door->mutex);
 }
 

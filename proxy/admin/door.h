@@ -11,10 +11,11 @@
  * connection.
  *
  * Nobody is trusted for where they come from: the handler knows by the tag
- * that there is no uid, and asks for a token. At most DOOR_VISITS connections,
- * DOOR_VISITS_PER_ADDRESS of one address (IPv6: of one /64), so that neither
- * can keep others away from the Unix socket; further ones are closed. Threads:
- * one that accepts, one per connection. */
+ * that there is no uid, and asks for a token, or for a certificate that is
+ * pinned: client certificates are asked for and taken as they come. At most
+ * DOOR_VISITS connections, DOOR_VISITS_PER_ADDRESS of one address (IPv6: of one
+ * /64), so that neither can keep others away from the Unix socket; further ones
+ * are closed. Threads: one that accepts, one per connection. */
 #ifndef PROXY_ADMIN_DOOR_H
 #define PROXY_ADMIN_DOOR_H
 
@@ -46,6 +47,9 @@ void door_set_tls(struct door *door, struct tls_context *tls);
 /* Who is at the other end, without the port. Any thread; for tags of
  * connections whose request is being handled. */
 void door_peer(struct door *door, uint64_t tag, char out[ADDRESS_TEXT_MAX]);
+/* SHA-256 of the client certificate shown there, in hex; "": none. Whether it
+ * is anybody's is not asked here. Any thread, as door_peer. */
+void door_certificate(struct door *door, uint64_t tag, char out[65]);
 /* After a failed authentication: notes it, and waits where there were many
  * from that address (proxy/visitors.h). */
 void door_discourage(struct door *door, uint64_t tag);

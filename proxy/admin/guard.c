@@ -2,11 +2,12 @@
  *
  * proxy/admin/guard.c - which changes one person alone cannot make.
  *
- * Two rows of organisation_setting decide: require_approvals (how many others)
- * and two_person_for (for what, beside rules). As soon as either is set, what
- * would take it back needs the others too, and so does making somebody an
- * administrator: who can mint a second person is two people. What only takes
- * access away (disable, revoke, retire) is always one person's to do. */
+ * Rows of organisation_setting decide: require_approvals (how many others),
+ * two_person_for (for what, beside rules), approvals_need_certificate (how sure
+ * of the others). As soon as one is set, what would take it back needs the
+ * others too, and so does making somebody an administrator: who can mint a
+ * second person is two people. What only takes access away (disable, revoke,
+ * retire) is always one person's to do. */
 #include "proxy/admin/admin_priv.h"
 
 /* Actions that never wait: they only take away, or have a rule of their own;
@@ -14,11 +15,11 @@
  * step with the first, and have holds, exempt classes and the lock; a shadow
  * decides nothing. */
 static const char *const never[] = {"disableCaller", "revokeKey",
-    "disableAdministrator", "revokeToken", "removeSignIn", "retireModel",
-    "removeIssuer", "approveProposal", "rejectProposal", "withdrawProposal",
-    "applyProposal", "rebuildIndex", "beginBackup", "endBackup", "testSink",
-    "eraseSubject", "runRetention", "rotateDigestKey", "startShadow",
-    "stopShadow", NULL};
+    "disableAdministrator", "revokeToken", "removeSignIn",
+    "unpinAdministratorCertificate", "retireModel", "removeIssuer",
+    "approveProposal", "rejectProposal", "withdrawProposal", "applyProposal",
+    "rebuildIndex", "beginBackup", "endBackup", "testSink", "eraseSubject",
+    "runRetention", "rotateDigestKey", "startShadow", "stopShadow", NULL};
 
 /* Where the path's first word is not what the operation is about. */
 static const struct {
@@ -123,8 +124,8 @@ static bool loses_a_word(struct str now, struct str wanted)
     return false;
 }
 
-static const char *weakening(
-    struct admin_call *call, int64_t approvals, struct str two_person_for)
+static const char *weakening(struct admin_call *call, int64_t approvals,
+    struct str two_person_for, bool need_certificate)
 {
     const json_t *value = json_object_get(call->body, "value");
     struct str key = call->params[0],
@@ -140,6 +141,11 @@ static const char *weakening(
     if (str_equal(key, STR("two_person_for")))
         return loses_a_word(two_person_for, wanted)
                    ? "two_person_for is shortened only by the rule itself"
+                   : NULL;
+    if (str_equal(key, STR("approvals_need_certificate")))
+        return need_certificate && !str_equal(wanted, STR("true"))
+                   ? "approvals_need_certificate is taken back only by the "
+                     "rule itself"
                    : NULL;
     return NULL;
 }
@@ -165,8 +171,8 @@ static enum err count(
 /* The exceptions: the first few have to come from somewhere, and somebody has
  * to be able to help where nobody is left to approve (with the server stopped
  * and the files at hand). */
-static enum err minting(
-    struct admin_call *call, int64_t needed, const char **rule)
+static enum err minting(struct admin_call *call, int64_t needed,
+    bool need_certificate, const char **rule)
 {
     struct str self = str_from(call->actor.id), meant;
     int64_t ever = 0, others = 0;
@@ -180,9 +186,13 @@ static enum err minting(
             "SELECT count(*) FROM administrator WHERE role IN ('admin', "
             "'approver') AND disabled = 0 AND id <> ?1",
             self, &others);
+    /* Who has no certificate could not approve. */
+    if (!err && need_certificate)
+        err = admin_count_certified(call, self, &others);
     if (err)
         return err;
-    /* One's own further token makes nobody new. */
+    /* One's own further token makes nobody new; one's own further certificate
+     * does: a second factor for whoever has stolen the first. */
     if (strcmp(call->operation->action, "issueToken") == 0 && self.len > 0 &&
         admin_resolve_person(call, "adm_", call->params[0], &meant) == ERR_OK &&
         str_equal(meant, self))
@@ -209,6 +219,7 @@ enum err admin_guard(struct admin_call *call, const char **rule)
 {
     struct str two_person_for = STR("");
     int64_t approvals = 0, needed = 1;
+    bool need_certificate = false;
     enum err err;
 
     *rule = NULL;
@@ -219,14 +230,17 @@ enum err admin_guard(struct admin_call *call, const char **rule)
         err = admin_approvals_needed(call, &needed);
     if (!err)
         err = admin_setting(call, "two_person_for", "", &two_person_for);
+    if (!err)
+        err = admin_approvals_need_certificate(call, &need_certificate);
     if (err)
         return err;
     if (strcmp(call->operation->action, "putSetting") == 0)
-        *rule = weakening(call, approvals, two_person_for);
+        *rule = weakening(call, approvals, two_person_for, need_certificate);
     else if (str_equal(
                  first_word(call->operation->path), STR("administrators")) &&
-             (approvals > 0 || str_trim(two_person_for).len > 0))
-        return minting(call, needed, rule);
+             (approvals > 0 || str_trim(two_person_for).len > 0 ||
+                 need_certificate))
+        return minting(call, needed, need_certificate, rule);
     if (!*rule && in_common(nouns_of(call->operation), two_person_for))
         *rule = arena_printf(call->arena, "two_person_for has %.*s",
             STR_ARG(nouns_of(call->operation)));

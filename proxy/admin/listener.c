@@ -68,7 +68,7 @@ static void handle_call(
     void *context, const struct http_request *call, struct http_reply *reply)
 {
     struct listener *listener = context;
-    char from[ADDRESS_TEXT_MAX] = "";
+    char from[ADDRESS_TEXT_MAX] = "", certificate[65] = "";
     bool remote = (call->tag & DOOR_TAG) != 0;
     const struct admin_request request = {
         .method = call->method,
@@ -81,12 +81,15 @@ static void handle_call(
         .uid = (call->tag & TAG_UNIX) ? (long)(call->tag & TAG_UID_MASK) : -1,
         .remote = remote,
         .from = from,
+        .certificate = certificate,
     };
     struct admin_response response = {0};
 
     CHECK_MAGIC(listener, LISTENER_MAGIC);
-    if (remote)
+    if (remote) {
         door_peer(listener->door, call->tag, from);
+        door_certificate(listener->door, call->tag, certificate);
+    }
     buf_init(&response.body, 64u << 20);
     if (call->body_too_large) {
         response.status = 413;

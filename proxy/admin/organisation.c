@@ -62,6 +62,37 @@ static enum err check_switch(struct admin_call *call, struct str value)
         STR_ARG(call->params[0]));
 }
 
+/* On: only where enough can approve with one, or nobody could take it back. */
+static enum err check_need_certificate(
+    struct admin_call *call, struct str value)
+{
+    bool now = false, wanted = str_equal(value, STR("true"));
+    int64_t have = 0, needed = 1;
+    enum err err = check_switch(call, value);
+
+    if (!err)
+        err = admin_approvals_need_certificate(call, &now);
+    if (!err)
+        err = admin_approvals_needed(call, &needed);
+    if (!err)
+        err = admin_count_certified(call, STR(""), &have);
+    if (err || wanted == now)
+        return err;
+    /* Inside a proposal the others have agreed. */
+    if (!wanted && !call->outer)
+        return FAIL(call, ERR_DENIED,
+            "approvals_need_certificate is on: one person alone would undo "
+            "what takes several");
+    if (wanted && have < needed + 1)
+        return FAIL(call, ERR_WRONG_STATE,
+            "approvals_need_certificate: an approval takes %lld other "
+            "person(s), and %lld administrator(s) who may approve have a "
+            "certificate in force; pin more first (bailiff admin certificate "
+            "NAME FILE)",
+            (long long)needed, (long long)have);
+    return ERR_OK;
+}
+
 static enum err check_zone(struct admin_call *call, struct str value)
 {
     struct clock_zone *zone = NULL;
@@ -114,6 +145,10 @@ static const struct setting_row rows[] = {
         "what else takes the approval of others (at least one): keys, quotas, "
         "models ...",
         check_two_person},
+    {"approvals_need_certificate", "false",
+        "an approval takes a token and a certificate that is pinned for the "
+        "same administrator",
+        check_need_certificate},
     {"require_if_match", "false",
         "PUT, PATCH and DELETE have to say what was read (If-Match)",
         check_switch},

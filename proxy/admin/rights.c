@@ -202,7 +202,12 @@ bool rights_permit(struct rights *rights,
     struct cedar_field fields[] = {
         {cedar_key_make(STR("method")), cedar_string(question->method)},
         {cedar_key_make(STR("offline")), cedar_bool(question->offline)},
+        {cedar_key_make(STR("approvalsNeedCertificate")),
+            cedar_bool(question->approvals_need_certificate)},
+        {cedar_key_make(STR("certificate")),
+            cedar_string(question->certificate)},
     };
+    size_t field_count = question->certificate.len > 0 ? 4 : 3;
     struct cedar_entities *entities = NULL;
     struct cedar_record context;
     struct cedar_answer answer = {0};
@@ -210,7 +215,7 @@ bool rights_permit(struct rights *rights,
 
     *rule = STR("");
     if (entities_of(rights, question, &entities) == ERR_OK &&
-        cedar_record_init(&context, fields, 2) == ERR_OK &&
+        cedar_record_init(&context, fields, field_count) == ERR_OK &&
         cedar_authorize(rights->policies, entities,
             &(struct cedar_request){&who, &action, &noun, &context},
             rights->scratch, &answer) == ERR_OK) {

@@ -22,7 +22,13 @@ struct rights_question {
     struct str path;   /* of the operation: "/v1/teams" */
     struct str method; /* "token" */
     bool offline;
+    struct str certificate; /* its fingerprint; "": none */
+    bool approvals_need_certificate;
 };
+
+/* The rule that a certificate which was not shown fails (schema/admin.cedar).
+ */
+#define RIGHTS_NEED_CERTIFICATE "approvals-need-certificate"
 
 /* `actions`: those of the operations. gives *out. */
 enum err rights_new(const char *const *actions, size_t count,

@@ -48,6 +48,11 @@ static const struct cli_option common[] = {
     {"ca", "FILE", CLI_TEXT, NULL,
         "whom to believe that it is the server, PEM (else BAILIFF_CA, else "
         "the system's)"},
+    {"certificate", "FILE", CLI_TEXT, NULL,
+        "one's own client certificate, to show to that server, PEM (else "
+        "BAILIFF_CERTIFICATE)"},
+    {"key", "FILE", CLI_TEXT, NULL,
+        "its key, PEM (else BAILIFF_CERTIFICATE_KEY, else in the same file)"},
     {"if-match", "ETAG", CLI_TEXT, NULL,
         "only if it still is what --json showed the etag of"},
     {"idempotency-key", "KEY", CLI_TEXT, NULL,
@@ -229,7 +234,7 @@ const char *cli_value(const struct cli *cli, const char *option)
 
 static int unknown_option(const struct cli *cli, struct str name)
 {
-    struct str words[CLI_OPTIONS_MAX + 8], near;
+    struct str words[CLI_OPTIONS_MAX + CLI_COUNT(common)], near;
     size_t count = 0;
 
     for (size_t i = 0; i < cli->command->option_count; i++)
@@ -252,6 +257,10 @@ static const char **common_value(struct cli *cli, struct str name)
         return &cli->server;
     if (str_equal(name, STR("ca")))
         return &cli->ca_file;
+    if (str_equal(name, STR("certificate")))
+        return &cli->certificate;
+    if (str_equal(name, STR("key")))
+        return &cli->key;
     if (str_equal(name, STR("if-match")))
         return &cli->if_match;
     if (str_equal(name, STR("idempotency-key")))
@@ -451,7 +460,8 @@ static int run_command(struct cli *cli, int at)
     int result;
 
     if (cli->command->raw) {
-        if (cli->server || cli->ca_file || cli->token_file)
+        if (cli->server || cli->ca_file || cli->token_file ||
+            cli->certificate || cli->key)
             return cli_usage(cli, "this command calls no server");
         cli->argc -= at - 1;
         cli->argv += at - 1;
@@ -522,8 +532,8 @@ static int help_about(const char *noun, const char *verb)
     return 0;
 }
 
-/* Where the command goes may stand before it: -C, --server, --ca and
- * --token-file. */
+/* Where the command goes and as whom may stand before it: -C, --server, --ca,
+ * --token-file, --certificate and --key. */
 static int take_first_options(struct cli *cli, int *at)
 {
     for (; *at < cli->argc; (*at)++) {
@@ -539,6 +549,10 @@ static int take_first_options(struct cli *cli, int *at)
             to = &cli->ca_file;
         else if (str_equal(name, STR("--token-file")))
             to = &cli->token_file;
+        else if (str_equal(name, STR("--certificate")))
+            to = &cli->certificate;
+        else if (str_equal(name, STR("--key")))
+            to = &cli->key;
         else
             return 0;
         if (!attached && *at + 1 >= cli->argc)

@@ -103,6 +103,7 @@ struct cli {
     int value_count[CLI_OPTIONS_MAX];
     const char *dir, *token_file;
     const char *server, *ca_file;           /* as given; see cli_server */
+    const char *certificate, *key;          /* files; NULL: not given */
     const char *if_match, *idempotency_key; /* NULL: none */
     bool json;
     struct arena *arena;

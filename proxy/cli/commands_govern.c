@@ -233,6 +233,26 @@ static const struct cli_rest admin_revoke = {.method = "POST",
     .path = "/v1/tokens/{0}/revoke",
     .done = "token {id} is {state}"};
 
+static const struct cli_column certificate_columns[] = {
+    {"SHA-256", "fingerprint", CELL_TEXT},
+    {"STATE", "state", CELL_TEXT},
+    {"NOT BEFORE", "notBefore", CELL_TIME},
+    {"EXPIRES", "expires", CELL_TIME},
+    {"LABEL", "label", CELL_TEXT},
+};
+static const struct cli_option certificate_options[] = {
+    {"label", "TEXT", CLI_TEXT, "label", "which it is"},
+    {"reason", "TEXT", CLI_TEXT, "reason", "goes on record"},
+};
+static const struct cli_rest admin_certificates = {.method = "GET",
+    .path = "/v1/administrators/{0}/certificates",
+    .columns = certificate_columns,
+    .column_count = CLI_COUNT(certificate_columns),
+    .empty = "no certificate is pinned"};
+static const struct cli_rest admin_no_certificate = {.method = "DELETE",
+    .path = "/v1/administrators/{0}/certificates/{1}",
+    .done = "that certificate is not good any more"};
+
 static const struct cli_option sign_in_options[] = {
     {"issuer", "NAME", CLI_TEXT, "issuer", "as in `bailiff issuer list`"},
     {"subject", "SUB", CLI_TEXT, "subject",
@@ -272,6 +292,77 @@ static int run_admin_token(struct cli *cli)
     return 0;
 }
 
+#define CERTIFICATE_MAX 65536
+
+static int run_admin_certificate(struct cli *cli)
+{
+    json_t *body = cli_body(cli, NULL), *answer = NULL, *certificate;
+    struct buf text;
+    int result;
+
+    if (!body)
+        return 2;
+    buf_init(&text, CERTIFICATE_MAX);
+    if (!cli_read_file(cli->args[1], &text)) {
+        json_decref(body);
+        buf_fini(&text);
+        return 1;
+    }
+    certificate = json_stringn(buf_str(&text).ptr, text.len);
+    buf_fini(&text);
+    if (!certificate) {
+        json_decref(body);
+        return cli_say(1,
+            "%s is no text: a certificate in PEM is wanted; `openssl x509 "
+            "-inform DER -in FILE` makes one of DER",
+            cli->args[1]);
+    }
+    json_object_set_new(body, "certificate", certificate);
+    result = cli_call(cli, "POST",
+        arena_printf(cli->arena, "/v1/administrators/%s/certificates",
+            cli_encode(cli, cli->args[0])),
+        body, &answer, NULL);
+    if (result)
+        return result;
+    if (cli->json)
+        cli_print_json(answer);
+    else
+        cli_print_record(
+            answer, certificate_columns, CLI_COUNT(certificate_columns));
+    json_decref(answer);
+    return 0;
+}
+
+static int run_admin_alone(struct cli *cli)
+{
+    bool yes = strcmp(cli->args[1], "yes") == 0;
+    json_t *body = cli_body(cli, NULL), *answer = NULL;
+    int result;
+
+    if (!body)
+        return 2;
+    if (!yes && strcmp(cli->args[1], "no") != 0) {
+        json_decref(body);
+        return cli_usage(cli, "\"%s\": yes or no", cli->args[1]);
+    }
+    json_object_set_new(body, "certificateAlone", json_boolean(yes));
+    result = cli_call(cli, "PATCH",
+        arena_printf(
+            cli->arena, "/v1/administrators/%s", cli_encode(cli, cli->args[0])),
+        body, &answer, NULL);
+    if (result)
+        return result;
+    if (cli->json)
+        cli_print_json(answer);
+    else
+        cli_print_done(
+            yes ? "a pinned certificate alone signs {name} in now"
+                : "a certificate alone does not sign {name} in any more",
+            answer);
+    json_decref(answer);
+    return 0;
+}
+
 #define OPTIONS(table) table, CLI_COUNT(table)
 static const struct cli_command commands[] = {
     {"admin", "role", "NAME ROLE", 2, 2, "Give an administrator another role",
@@ -287,6 +378,24 @@ static const struct cli_command commands[] = {
         NULL, NULL, 0, NULL, &admin_tokens, false, false},
     {"admin", "revoke-token", "TOKEN-ID", 1, 1, "A token is no longer good",
         NULL, OPTIONS(reason_options), NULL, &admin_revoke, false, false},
+    {"admin", "certificate", "NAME FILE", 2, 2,
+        "Pin a client certificate of an administrator",
+        "FILE holds the certificate alone, PEM. Shown at admin_listen beside a "
+        "token\n(--certificate, --key) it is the second factor, which the "
+        "setting\napprovals_need_certificate asks for. Several can be pinned, "
+        "so that the next\none is there before this one ends.",
+        OPTIONS(certificate_options), run_admin_certificate, NULL, false,
+        false},
+    {"admin", "certificates", "NAME", 1, 1,
+        "Pinned certificates of an administrator, and when they end", NULL,
+        NULL, 0, NULL, &admin_certificates, false, false},
+    {"admin", "no-certificate", "NAME SHA-256", 2, 2,
+        "A pinned certificate is no longer good", NULL, NULL, 0, NULL,
+        &admin_no_certificate, false, false},
+    {"admin", "certificate-alone", "NAME yes|no", 2, 2,
+        "Whether a pinned certificate signs an administrator in without a "
+        "token",
+        NULL, OPTIONS(reason_options), run_admin_alone, NULL, false, false},
     {"admin", "sign-in", "NAME", 1, 1,
         "Let an administrator sign in with an identity provider",
         "The issuer's tokens then do what a token of Bailiff does "
@@ -299,8 +408,8 @@ static const struct cli_command commands[] = {
     {"setting", "list", "", 0, 0, "Settings of the organisation", NULL, NULL, 0,
         NULL, &setting_list, false, false},
     {"setting", "set", "NAME VALUE", 2, 2, "Change a setting",
-        "require_approvals and two_person_for are taken back only with the "
-        "approval of others.",
+        "require_approvals, two_person_for and approvals_need_certificate are "
+        "taken back only\nwith the approval of others.",
         OPTIONS(reason_options), NULL, &setting_set, false, false},
     {"emergency", "open", "", 0, 0,
         "Let named callers through against the rules, until a time",

@@ -29,8 +29,9 @@ struct cli_session {
     bool online;
     const char *server; /* "https://HOST:PORT"; NULL: not elsewhere */
     const char *ca_file;
-    char token[TOKEN_MAX + 32]; /* "Bearer ..." or "" */
-    struct control *control;    /* offline */
+    const char *certificate, *key; /* NULL: none is shown */
+    char token[TOKEN_MAX + 32];    /* "Bearer ..." or "" */
+    struct control *control;       /* offline */
     struct admin *admin;
 };
 
@@ -147,19 +148,51 @@ static const char *read_server(struct cli *cli, const char *url)
     return arena_cstr(cli->arena, text);
 }
 
+/* As given, or the variable; NULL: neither. */
+static const char *given_or(const char *given, const char *variable)
+{
+    const char *value = given ? given : getenv(variable);
+
+    return value && value[0] ? value : NULL;
+}
+
+/* A key beside no certificate is a mistake; files that are not there are said
+ * by their names, which the library does not do. */
+static bool read_certificate(struct cli *cli, struct cli_session *session)
+{
+    const char *files[2];
+
+    session->certificate = given_or(cli->certificate, "BAILIFF_CERTIFICATE");
+    session->key = given_or(cli->key, "BAILIFF_CERTIFICATE_KEY");
+    if (cli->key && !session->certificate) {
+        cli_say(2, "--key is the key of a certificate: give --certificate "
+                   "FILE as well");
+        return false;
+    }
+    if (!session->certificate)
+        return true;
+    files[0] = session->certificate;
+    files[1] = session->key;
+    for (int i = 0; i < 2; i++)
+        if (files[i] && access(files[i], R_OK) != 0) {
+            cli_say(1, "%s: %s", files[i], strerror(errno));
+            return false;
+        }
+    return true;
+}
+
 static bool open_remote(struct cli *cli, struct cli_session *session)
 {
-    const char *variable = getenv("BAILIFF_CA");
-
     session->server = read_server(cli, cli_server(cli));
-    session->ca_file = cli->ca_file              ? cli->ca_file
-                       : variable && variable[0] ? variable
-                                                 : NULL;
-    if (!session->server || !read_token(cli, session))
+    session->ca_file = given_or(cli->ca_file, "BAILIFF_CA");
+    if (!session->server || !read_token(cli, session) ||
+        !read_certificate(cli, session))
         return false;
-    if (!session->token[0]) {
+    if (!session->token[0] && !session->certificate) {
         cli_say(1, "a server elsewhere asks for an administrator's token: give "
-                   "--token-file FILE, or set BAILIFF_ADMIN_TOKEN");
+                   "--token-file FILE, or set BAILIFF_ADMIN_TOKEN (or "
+                   "--certificate FILE --key FILE where a certificate alone "
+                   "is allowed)");
         return false;
     }
     session->online = true;
@@ -184,6 +217,11 @@ static bool open_session(struct cli *cli)
     cli->session = session;
     if (cli_server(cli))
         return open_remote(cli, session);
+    if (cli->certificate || cli->key) {
+        cli_say(2, "--certificate is shown to a server elsewhere: give "
+                   "--server https://HOST:PORT (its admin_listen) as well");
+        return false;
+    }
     dir = cli_state_dir(cli);
     if (!dir)
         return false;
@@ -241,6 +279,8 @@ static int call_online(struct cli *cli, const char *method, const char *path,
         .method = method,
         .unix_socket = session->server ? NULL : session->settings->admin_socket,
         .ca_file = session->ca_file,
+        .certificate = session->certificate,
+        .certificate_key = session->key,
         .headers = headers,
         .body = body,
         .timeout_us = CALL_TIMEOUT_US,

@@ -360,6 +360,7 @@ static void acts_are_written(void **state)
         .time_us = TIME,
         .actor = STR_INIT("adm_1"),
         .actor_method = STR_INIT("token"),
+        .actor_certificate = HEX64,
         .object_kind = STR_INIT("team"),
         .object = STR_INIT("cardiology"),
         .before = STR_INIT("{\"time\":\"2020-01-01T00:00:00.000000Z\"}"),
@@ -371,7 +372,8 @@ static void acts_are_written(void **state)
         .id = ULID};
     audit_entry_act(&out, &act, &at);
     assert_text(&out, at,
-        "{\"actor\":{\"id\":\"adm_1\",\"method\":\"token\"},\"after\":"
+        "{\"actor\":{\"certificate\":\"" HEX64_TEXT
+        "\",\"id\":\"adm_1\",\"method\":\"token\"},\"after\":"
         "{\"parent\":\"\\\"}\"},\"before\":{\"time\":"
         "\"2020-01-01T00:00:00.000000Z\"},\"controlDigest\":\"" HEX64_TEXT
         "\",\"detail\":{},\"id\":\"01J9ZQ3V7Y8X6W5T4S3R2Q1P0N\",\"object\":"
