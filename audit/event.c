@@ -289,14 +289,15 @@ static void read_attempt(struct reading *r, struct audit_event *out)
 static void read_usage(
     struct reading *r, uint32_t object, struct audit_event *out)
 {
-    NAMES(STR_INIT("cached"), STR_INIT("input"), STR_INIT("output"),
-        STR_INIT("reasoning"), STR_INIT("source"));
+    NAMES(STR_INIT("cached"), STR_INIT("cost"), STR_INIT("input"),
+        STR_INIT("output"), STR_INIT("reasoning"), STR_INIT("source"));
     find_members(r, object, names, NAME_COUNT, at);
     out->cached = number_at(r, at[0], -1);
-    out->input = number_at(r, at[1], -1);
-    out->output = number_at(r, at[2], -1);
-    out->reasoning = number_at(r, at[3], -1);
-    out->usage_source = text_at(r, at[4]);
+    out->cost = number_at(r, at[1], -1);
+    out->input = number_at(r, at[2], -1);
+    out->output = number_at(r, at[3], -1);
+    out->reasoning = number_at(r, at[4], -1);
+    out->usage_source = text_at(r, at[5]);
 }
 
 static void read_latency(
@@ -412,6 +413,7 @@ enum err audit_event_parse(struct arena *arena, struct str entry,
         .output = -1,
         .cached = -1,
         .reasoning = -1,
+        .cost = -1,
         .durable_us = -1,
         .first_byte_us = -1,
         .total_us = -1};

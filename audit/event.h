@@ -61,6 +61,7 @@ struct audit_event {
     struct str outcome; /* withdrawn: "withdrawn" */
     struct str reason;  /* also of auth.failed and acts */
     int64_t attempts, input, output, cached, reasoning, bytes_out;
+    int64_t cost; /* micro-units of money; -1: the model had no price */
     struct str usage_source;
     int64_t durable_us, first_byte_us, total_us;
 

@@ -3,6 +3,7 @@
  * audit/index_file.c - opening and closing one file of the index, and its
  * transactions. The rows are in audit/index_rows.c. */
 #include "audit/index_file.h"
+#include "audit/index_posting.h"
 #include "audit/index_priv.h"
 #include "audit/index_tally.h"
 
@@ -127,8 +128,8 @@ enum err index_state_read(
     char boot[BOOT_SIZE];
     struct db_statement *select;
     enum err err = db_prepare(db,
-        "SELECT first, span, next, first_time, last_time, clean, boot, last "
-        "FROM state",
+        "SELECT first, span, next, first_time, last_time, clean, boot, last, "
+        "posted FROM state",
         &select, info);
     if (err != ERR_OK)
         return err;
@@ -147,6 +148,7 @@ enum err index_state_read(
         .last_time_us = db_column_int(select, 4),
         .clean = db_column_int(select, 5) != 0,
         .same_boot = now.len > 0 && str_equal(now, db_column_text(select, 6)),
+        .posted = (uint64_t)db_column_int(select, 8),
     };
     struct str last = db_column_blob(select, 7);
     out->has_last = last.len == sizeof(out->last);
@@ -192,8 +194,8 @@ static enum err make_state(struct index_file *file, uint64_t first,
 {
     struct db_statement *insert;
     enum err err = db_prepare(file->db,
-        "INSERT INTO state (only, first, span, next, clean, boot, last) "
-        "VALUES (1, ?1, ?2, ?1, 1, '', x'')",
+        "INSERT INTO state (only, first, span, next, clean, boot, posted, "
+        "last) VALUES (1, ?1, ?2, ?1, 1, '', ?1, x'')",
         &insert, info);
     if (err != ERR_OK)
         return err;
@@ -215,7 +217,8 @@ static enum err load_state(struct index_file *file, uint64_t first,
         return err;
     struct index_state *state = &file->state;
     if (state->first != first || state->span == 0 || state->next < first ||
-        state->next - first > state->span)
+        state->next - first > state->span || state->posted < first ||
+        state->posted > state->next)
         return errinfo_set(info, ERR_CORRUPT,
             "%s says that it covers entries %" PRIu64 " to %" PRIu64
             ": it is damaged or was renamed",
@@ -392,19 +395,39 @@ static enum err sum_up(
     return index_tally_until(file->db, &file->tally_from, block, info);
 }
 
+/* The chunks that are a little behind, and all of a file that is full. */
+static enum err lay_out(struct index_file *file, uint64_t next,
+    uint64_t *posted, struct errinfo *info)
+{
+    uint64_t until = next > POSTING_BEHIND ? next - POSTING_BEHIND : 0;
+    until = until >> POSTING_SHIFT << POSTING_SHIFT;
+    if (next >= file->state.first + file->state.span)
+        until = next;
+    *posted = file->state.posted;
+    if (until <= *posted)
+        return ERR_OK;
+    enum err err = posting_lay_out(file->db, *posted, until, info);
+    if (err == ERR_OK)
+        *posted = until;
+    return err;
+}
+
 enum err index_file_commit(struct index_file *file, uint64_t next,
     const uint8_t *last, struct errinfo *info)
 {
     struct db_statement *update;
+    uint64_t posted = file->state.posted;
     if (!file->in_transaction)
         return ERR_OK;
     if (next != 0) {
-        enum err err = db_prepare(file->db,
-            "UPDATE state SET next = ?1, "
-            "first_time = coalesce(first_time, ?2), "
-            "last_time = coalesce(?3, last_time), "
-            "last = coalesce(?4, last)",
-            &update, info);
+        enum err err = lay_out(file, next, &posted, info);
+        if (err == ERR_OK)
+            err = db_prepare(file->db,
+                "UPDATE state SET next = ?1, posted = ?5, "
+                "first_time = coalesce(first_time, ?2), "
+                "last_time = coalesce(?3, last_time), "
+                "last = coalesce(?4, last)",
+                &update, info);
         if (err != ERR_OK)
             return err;
         db_bind_int(update, 1, (int64_t)next);
@@ -419,6 +442,7 @@ enum err index_file_commit(struct index_file *file, uint64_t next,
             db_bind_blob(update, 4, last, SHA256_SIZE);
         else
             db_bind_null(update, 4);
+        db_bind_int(update, 5, (int64_t)posted);
         err = db_run(update, info);
         if (err == ERR_OK)
             err = sum_up(file, next, info);
@@ -432,6 +456,7 @@ enum err index_file_commit(struct index_file *file, uint64_t next,
     file->batch_first_us = 0;
     if (next != 0)
         file->state.next = next;
+    file->state.posted = posted;
     return ERR_OK;
 }
 

@@ -29,6 +29,7 @@ void index_list_fini(struct index_list *list);
 
 struct index_state {
     uint64_t first, span, next;
+    uint64_t posted; /* below it, index_posting.h has sets of the requests */
     int64_t first_time_us, last_time_us; /* 0: no rows */
     bool clean;
     bool same_boot;

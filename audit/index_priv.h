@@ -6,22 +6,17 @@
 #define AUDIT_INDEX_PRIV_H
 
 #include "audit/index_file.h"
-#include "audit/index_places.h"
 #include "audit/index_words.h"
 #include "lib/buf.h"
 
-/* Places and members that were written lately: they need not be again. */
+/* Lists whose members were written lately: they need not be again. */
 #define INDEX_RECENT 4096u /* a power of two */
-struct index_recent {
-    int64_t kind; /* field, or -1 for a list's members; 0: empty */
-    int64_t value, block;
-};
 
 struct index_file {
     struct db *db;
     char *path;
     struct index_words *words;
-    struct index_recent *recent; /* INDEX_RECENT of them */
+    int64_t *recent; /* INDEX_RECENT lists, 0: none */
     struct index_state state;
     struct buf scratch; /* texts put together for one row */
     bool in_transaction;

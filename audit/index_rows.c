@@ -4,6 +4,7 @@
  *
  * A row is written by steps that stop at the first failure: `struct row`
  * carries it, so that the columns read as a list. */
+#include "audit/index_posting.h"
 #include "audit/index_priv.h"
 #include "audit/index_tally.h"
 
@@ -154,47 +155,21 @@ static struct str list_text(
  */
 
 /* True when it is not among those written lately; it is from now on. */
-static bool is_news(
-    struct index_file *file, int64_t kind, int64_t value, int64_t block)
+static bool is_news(struct index_file *file, int64_t list)
 {
-    uint64_t hash =
-        ((uint64_t)kind * 31 + (uint64_t)value) * 0x9e3779b97f4a7c15u;
-    struct index_recent *slot =
-        &file->recent[(hash >> 32) & (INDEX_RECENT - 1)];
-    if (slot->kind == kind && slot->value == value && slot->block == block)
+    uint64_t hash = (uint64_t)list * 0x9e3779b97f4a7c15u;
+    int64_t *slot = &file->recent[(hash >> 32) & (INDEX_RECENT - 1)];
+    if (*slot == list)
         return false;
-    *slot = (struct index_recent){kind, value, block};
+    *slot = list;
     return true;
 }
 
-static void add_place(
-    struct row *row, enum place_field field, int64_t value, uint64_t seq)
-{
-    int64_t block = (int64_t)(seq >> place_shift(field));
-    if (row->err != ERR_OK || !is_news(row->file, field, value, block) ||
-        !prepare(row, "INSERT OR IGNORE INTO place (field, value, block) "
-                      "VALUES (?1, ?2, ?3)"))
-        return;
-    put_int(row, 1, field);
-    put_int(row, 2, value);
-    put_int(row, 3, block);
-    run(row);
-}
-
-static void add_word_place(
-    struct row *row, enum place_field field, struct str word, uint64_t seq)
-{
-    if (word.len > 0)
-        add_place(row, field, word_id(row, word), seq);
-}
-
 static void add_members(struct row *row, struct str list_as_text,
-    const struct audit_event_list *list, enum place_field field, uint64_t seq)
+    const struct audit_event_list *list)
 {
     int64_t list_id = word_id(row, list_as_text);
-    for (size_t i = 0; i < list->count; i++)
-        add_word_place(row, field, list->items[i], seq);
-    if (row->err != ERR_OK || !is_news(row->file, -1, list_id, 0))
+    if (row->err != ERR_OK || !is_news(row->file, list_id))
         return;
     for (size_t i = 0; i < list->count; i++) {
         if (!prepare(row,
@@ -223,15 +198,23 @@ static void put_end(
     put_int(row, at + 10, (int64_t)seq);
     put_int(row, at + 11, e->time_us);
     put_text_or_null(row, at + 12, e->reason);
+    put_known(row, at + 13, e->cost);
 }
 
-static void add_end_places(
-    struct row *row, uint64_t seq, const struct audit_event *e)
+/* A request whose chunk is laid out has got a value. */
+static void add_late(
+    struct row *row, enum posting_field field, int64_t value, uint64_t seq)
 {
-    add_word_place(row, PLACE_OUTCOME, e->outcome, seq);
-    add_word_place(row, PLACE_ENGINE, e->engine, seq);
-    if (e->status > 0)
-        add_place(row, PLACE_STATUS, e->status, seq);
+    if (row->err == ERR_OK && value != 0 && seq < row->file->state.posted)
+        row->err =
+            posting_add_late(row->file->db, field, value, seq, row->info);
+}
+
+static void add_late_word(
+    struct row *row, enum posting_field field, struct str word, uint64_t seq)
+{
+    if (word.len > 0 && seq < row->file->state.posted)
+        add_late(row, field, word_id(row, word), seq);
 }
 
 static void put_request(
@@ -282,9 +265,9 @@ static void add_request(struct row *row, uint64_t seq,
     if (!prepare(row,
             end ? REQUEST_COLUMNS
                 ", outcome, attempts, input, output, bytes_out, first_byte, "
-                "total, end_seq, end_time) " REQUEST_VALUES
+                "total, end_seq, end_time, cost) " REQUEST_VALUES
                 "?22, ?23, ?24, ?33, ?21, ?25, ?26, ?27, ?28, ?29, ?30, ?31, "
-                "?32)"
+                "?32, ?34)"
                 : REQUEST_COLUMNS ") " REQUEST_VALUES "?21, ?22, ?23, ?24)"))
         return;
     put_request(row, seq, e);
@@ -297,20 +280,8 @@ static void add_request(struct row *row, uint64_t seq,
         put_text_or_null(row, 24, e->message);
     }
     run(row);
-    add_word_place(row, PLACE_CALLER, e->caller, seq);
-    add_word_place(row, PLACE_KEY, e->key, seq);
-    add_word_place(row, PLACE_MODEL, e->model, seq);
-    add_word_place(row, PLACE_ROUTE, e->route, seq);
-    add_word_place(row, PLACE_ENGINE, e->engine, seq);
-    add_word_place(row, PLACE_CODE, e->code, seq);
-    add_place(row, PLACE_PERMITTED, e->kind == AUDIT_ADMITTED, seq);
-    if (e->status > 0)
-        add_place(row, PLACE_STATUS, e->status, seq);
-    if (end)
-        add_end_places(row, seq, &merged);
-    add_members(row, e->teams_json, &e->teams, PLACE_TEAM, seq);
-    add_members(row, list_text(row->file, &e->policies), &e->policies,
-        PLACE_POLICY, seq);
+    add_members(row, e->teams_json, &e->teams);
+    add_members(row, list_text(row->file, &e->policies), &e->policies);
 }
 
 static void add_event(
@@ -433,6 +404,7 @@ enum err index_file_end_request(struct index_file *file, uint64_t seq,
     /* A failed attempt is a part of its request, and ends nothing. */
     if (e->kind == AUDIT_ATTEMPT) {
         add_part(&row, seq, e);
+        add_late_word(&row, POSTING_PART, e->type, at);
         return row.err;
     }
     if (!prepare(&row,
@@ -440,12 +412,14 @@ enum err index_file_end_request(struct index_file *file, uint64_t seq,
             "engine = coalesce(?3, engine), upstream = coalesce(?4, upstream), "
             "status = ?5, attempts = ?6, input = ?7, output = ?8, "
             "bytes_out = ?9, first_byte = ?10, total = ?11, end_seq = ?12, "
-            "end_time = ?13, reason = ?14 WHERE seq = ?1"))
+            "end_time = ?13, reason = ?14, cost = ?15 WHERE seq = ?1"))
         return row.err;
     put_int(&row, 1, (int64_t)at);
     put_end(&row, 2, seq, e);
     run(&row);
-    add_end_places(&row, at, e);
+    add_late_word(&row, POSTING_OUTCOME, e->outcome, at);
+    add_late_word(&row, POSTING_ENGINE, e->engine, at);
+    add_late(&row, POSTING_STATUS, e->status > 0 ? e->status : 0, at);
     if (row.err == ERR_OK && at >> TALLY_SHIFT < file->tally_from) {
         file->tally_lost = true;
         row.err = index_tally_forget(file->db, at, info);

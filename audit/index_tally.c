@@ -5,24 +5,28 @@
 
 /* Columns are named as those of `request`, so that the same expressions fit:
  * time is the hour's start (of tally_caller: the day's). */
+#define SUMS                                                                   \
+    "n INTEGER NOT NULL, input INTEGER, output INTEGER, bytes_out INTEGER, "   \
+    "cost INTEGER) STRICT;"
+#define TALLY(name, columns)                                                   \
+    "CREATE TABLE IF NOT EXISTS " name " (block INTEGER NOT NULL, "            \
+    "time INTEGER NOT NULL, permitted INTEGER NOT NULL, " columns ", " SUMS    \
+    "CREATE INDEX IF NOT EXISTS " name "_of ON " name " (block);"
+
 enum err index_tally_prepare(struct db *db, struct errinfo *info)
 {
     return db_execute(db,
         "CREATE TABLE IF NOT EXISTS tally_block (block INTEGER PRIMARY KEY) "
-        "STRICT;"
-        "CREATE TABLE IF NOT EXISTS tally (block INTEGER NOT NULL, "
-        "time INTEGER NOT NULL, permitted INTEGER NOT NULL, "
-        "action INTEGER NOT NULL, route INTEGER NOT NULL, "
-        "model INTEGER NOT NULL, engine INTEGER, "
-        "policy_version INTEGER NOT NULL, stage INTEGER, code INTEGER, "
-        "status INTEGER, outcome INTEGER, n INTEGER NOT NULL, input INTEGER, "
-        "output INTEGER, bytes_out INTEGER) STRICT;"
-        "CREATE INDEX IF NOT EXISTS tally_of ON tally (block);"
-        "CREATE TABLE IF NOT EXISTS tally_caller (block INTEGER NOT NULL, "
-        "time INTEGER NOT NULL, permitted INTEGER NOT NULL, "
-        "caller INTEGER NOT NULL, n INTEGER NOT NULL, input INTEGER, "
-        "output INTEGER, bytes_out INTEGER) STRICT;"
-        "CREATE INDEX IF NOT EXISTS tally_caller_of ON tally_caller (block);",
+        "STRICT;" TALLY("tally",
+            "action INTEGER NOT NULL, route INTEGER NOT NULL, "
+            "model INTEGER NOT NULL, engine INTEGER, "
+            "policy_version INTEGER NOT NULL, stage INTEGER, code INTEGER, "
+            "status INTEGER, outcome INTEGER") TALLY("tally_caller",
+            "caller INTEGER NOT NULL, key INTEGER NOT NULL, "
+            "teams INTEGER NOT NULL, model INTEGER NOT NULL")
+            TALLY("tally_rule",
+                "policies INTEGER NOT NULL, policy_version INTEGER NOT NULL, "
+                "stage INTEGER, code INTEGER, quota INTEGER, status INTEGER"),
         info);
 }
 
@@ -31,7 +35,7 @@ enum err index_tally_is_there(struct db *db, bool *out, struct errinfo *info)
     struct db_statement *s;
     enum err err = db_prepare(db,
         "SELECT 1 FROM sqlite_schema WHERE type = 'table' AND name = "
-        "'tally_caller'",
+        "'tally_rule'",
         &s, info);
     if (err != ERR_OK)
         return err;
@@ -85,16 +89,21 @@ enum err index_tally_end(
 
 static enum err sum_block(struct db *db, uint64_t block, struct errinfo *info)
 {
+#define SUMS_OF_BLOCK                                                          \
+    "count(*), sum(input), sum(output), sum(bytes_out), sum(cost) "            \
+    "FROM request NOT INDEXED "                                                \
+    "WHERE seq >= ?1 << 16 AND seq < (?1 + 1) << 16 "
     static const char *const steps[] = {
         "INSERT INTO tally SELECT ?1, time / 3600000000 * 3600000000, "
         "permitted, action, route, model, engine, policy_version, stage, code, "
-        "status, outcome, count(*), sum(input), sum(output), sum(bytes_out) "
-        "FROM request WHERE seq >= ?1 << 16 AND seq < (?1 + 1) << 16 "
+        "status, outcome, " SUMS_OF_BLOCK
         "GROUP BY 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12",
         "INSERT INTO tally_caller SELECT ?1, "
-        "time / 86400000000 * 86400000000, permitted, caller, count(*), "
-        "sum(input), sum(output), sum(bytes_out) FROM request "
-        "WHERE seq >= ?1 << 16 AND seq < (?1 + 1) << 16 GROUP BY 2, 3, 4",
+        "time / 86400000000 * 86400000000, permitted, caller, key, teams, "
+        "model, " SUMS_OF_BLOCK "GROUP BY 2, 3, 4, 5, 6, 7",
+        "INSERT INTO tally_rule SELECT ?1, time / 3600000000 * 3600000000, "
+        "permitted, policies, policy_version, stage, code, quota, "
+        "status, " SUMS_OF_BLOCK "GROUP BY 2, 3, 4, 5, 6, 7, 8, 9",
         "INSERT INTO tally_block VALUES (?1)",
     };
     enum err err = ERR_OK;
@@ -125,11 +134,12 @@ enum err index_tally_forget(struct db *db, uint64_t seq, struct errinfo *info)
         "DELETE FROM tally_block WHERE block = ?1",
         "DELETE FROM tally WHERE block = ?1",
         "DELETE FROM tally_caller WHERE block = ?1",
+        "DELETE FROM tally_rule WHERE block = ?1",
     };
     uint64_t block = seq >> TALLY_SHIFT;
     bool there;
     enum err err = has_sums(db, block, &there, info);
-    for (size_t i = 0; there && i < 3 && err == ERR_OK; i++)
+    for (size_t i = 0; there && i < 4 && err == ERR_OK; i++)
         err = run_for(db, steps[i], block, info);
     return err;
 }

@@ -8,7 +8,9 @@
  * its block's sums away again, until they are made anew. Whoever counts takes
  * the sums of the blocks that have them and the rows of those that have none.
  * The tables are made where they are missing: a file of an earlier version goes
- * on without sums for what it has. */
+ * on without sums for what it has. There is a table for each family of
+ * questions: per hour by what was asked and what became of it (tally), per day
+ * by who asked (tally_caller), per hour by what decided (tally_rule). */
 #ifndef AUDIT_INDEX_TALLY_H
 #define AUDIT_INDEX_TALLY_H
 

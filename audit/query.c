@@ -200,6 +200,13 @@ static enum err query_file(struct db *db, const struct question *question,
     if (err == ERR_OK && list->count > before)
         qsort(list->rows + before, list->count - before, sizeof(*list->rows),
             question->filter->oldest_first ? compare_up : compare_down);
+    /* Where one table gave up, what the other has beyond comes later. */
+    const struct effort *effort = question->effort;
+    while (effort->gave_up && list->count > before &&
+           (question->filter->oldest_first
+                   ? list->rows[list->count - 1].seq > effort->reached
+                   : list->rows[list->count - 1].seq < effort->reached))
+        list->count--;
     if (list->count > question->limit)
         list->count = question->limit;
     return err;
@@ -222,7 +229,7 @@ static enum err query_one(struct audit_index *index, size_t at,
             result->indexed = state.next;
         else if (state.next < index->list.firsts[at + 1])
             result->incomplete = true;
-        if (list->count < question->limit &&
+        if (list->count < question->limit && !question->effort->gave_up &&
             !query_is_outside(&state, question->filter))
             err = query_file(db, question, &state, list, seen, info);
         else
@@ -271,7 +278,12 @@ enum err audit_query(struct audit_index *index,
     struct question question;
     struct words_seen seen = {0};
     struct arena *arena = NULL;
+    struct effort effort = {
+        .until_us = filter->patience_us > 0
+                        ? clock_monotonic() + filter->patience_us
+                        : 0};
     enum err err = question_init(&question, filter, info);
+    question.effort = &effort;
     if (err == ERR_OK)
         err = audit_index_refresh(index, info);
     if (err != ERR_OK)
@@ -289,7 +301,7 @@ enum err audit_query(struct audit_index *index,
     for (size_t i = 0; i < count && err == ERR_OK; i++) {
         size_t at = filter->oldest_first ? i : count - 1 - i;
         /* The newest is always looked at: it says how far the index is. */
-        if (list.count == question.limit && at + 1 != count)
+        if ((list.count == question.limit || effort.gave_up) && at + 1 != count)
             continue;
         err = query_one(index, at, &question, &list, &seen, result, info);
         if (err == ERR_CORRUPT && damaged)
@@ -300,7 +312,13 @@ enum err audit_query(struct audit_index *index,
     result->more = list.count == question.limit;
     result->count = result->more ? list.count - 1 : list.count;
     result->rows = list.rows;
-    if (list.count == 0)
+    if (result->count > 0)
+        result->next = list.rows[result->count - 1].seq;
+    if (effort.gave_up && !result->more) {
+        result->more = result->unfinished = true;
+        result->next = effort.reached;
+    }
+    if (list.count == 0 && !effort.gave_up)
         result->note = hint(arena, filter, &seen);
     *out = result;
     arena = NULL;

@@ -46,8 +46,11 @@ struct audit_filter {
     struct str text;               /* in the reason, ASCII case ignored */
     bool oldest_first;
     bool has_after;
-    uint64_t after; /* the last row of the page before: its seq */
+    uint64_t after; /* the page before ended here: its result's `next` */
     size_t limit;   /* 0: AUDIT_LIMIT_DEFAULT */
+    /* How long may be searched; 0: until the page is full. Not to be set by
+     * name. */
+    int64_t patience_us;
 };
 
 /* X(name, what its value is, help), for tables of options. */
@@ -121,6 +124,7 @@ struct audit_row {
     bool stream;
     int64_t status, attempts, input, output, body, bytes_out, cap;
     int64_t first_byte_us, total_us, end_seq, end_time_us;
+    int64_t cost;       /* micro-units of money */
     struct str outcome; /* "" while it runs, and of a denial */
     struct str reason;
     /* events (method is the actor's, key and route of auth.failed) */
@@ -131,8 +135,11 @@ struct audit_row {
 struct audit_result {
     const struct audit_row *rows;
     size_t count;
-    bool more;        /* filter.after = rows[count - 1].seq gives the next */
+    bool more;        /* filter.after = next gives what follows */
+    uint64_t next;    /* the last row, or how far the search has come */
+    bool unfinished;  /* the time was over before the page was full */
     uint64_t indexed; /* entries below this were searched */
+    uint64_t entries; /* of the log; for the caller to set, 0: not known */
     bool incomplete;  /* a file of the index is being rebuilt */
     const char *note; /* a hint for an empty answer, or NULL */
     struct arena *arena;
@@ -153,8 +160,9 @@ enum err audit_query(struct audit_index *index,
     uint64_t *damaged, struct errinfo *info) MUSTCHECK;
 void audit_result_free(struct audit_result **result);
 
-/* {"incomplete"?,"indexed","more","next"?,"note"?,"rows":[...]}; names may be
- * NULL. The members of a row are those of docs/audit.md. */
+/* {"behind"?,"entries"?,"incomplete"?,"indexed","more","next"?,"note"?,
+ * "rows":[...],"unfinished"?}; names may be NULL. The members of a row are
+ * those of docs/audit.md. */
 void audit_result_json(const struct audit_result *result,
     const struct audit_names *names, struct buf *out);
 

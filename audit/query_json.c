@@ -54,6 +54,7 @@ static void put_request(struct json_writer *w, const struct audit_row *row,
     put_name(w, STR("callerName"), names, row->caller);
     put_known(w, STR("cap"), row->cap);
     put_text(w, STR("code"), row->code);
+    put_known(w, STR("cost"), row->cost);
     json_write_member_string(
         w, STR("decision"), row->permitted ? STR("permit") : STR("deny"));
     if (row->end_seq >= 0)
@@ -110,13 +111,17 @@ void audit_result_json(const struct audit_result *result,
     struct json_writer w;
     json_write_init(&w, out);
     json_write_object(&w);
+    if (result->entries > result->indexed)
+        json_write_member_int(
+            &w, STR("behind"), (int64_t)(result->entries - result->indexed));
+    if (result->entries > 0)
+        json_write_member_int(&w, STR("entries"), (int64_t)result->entries);
     if (result->incomplete)
         json_write_member_bool(&w, STR("incomplete"), true);
     json_write_member_int(&w, STR("indexed"), (int64_t)result->indexed);
     json_write_member_bool(&w, STR("more"), result->more);
-    if (result->count > 0)
-        json_write_member_int(
-            &w, STR("next"), (int64_t)result->rows[result->count - 1].seq);
+    if (result->count > 0 || result->more)
+        json_write_member_int(&w, STR("next"), (int64_t)result->next);
     put_text(&w, STR("note"), str_from(result->note));
     json_write_key(&w, STR("rows"));
     json_write_array(&w);
@@ -129,5 +134,7 @@ void audit_result_json(const struct audit_result *result,
         json_write_object_end(&w);
     }
     json_write_array_end(&w);
+    if (result->unfinished)
+        json_write_member_bool(&w, STR("unfinished"), true);
     json_write_object_end(&w);
 }

@@ -25,9 +25,17 @@ struct words_seen {
     bool code, quota, stage;
 };
 
+/* How long a search may take. */
+struct effort {
+    int64_t until_us; /* clock_monotonic; 0: as long as it takes */
+    bool gave_up;
+    uint64_t reached; /* then: what comes after it was not looked at */
+};
+
 /* Which rows are asked for; checked once. */
 struct question {
     const struct audit_filter *filter;
+    struct effort *effort; /* NULL: as long as it takes */
     size_t limit;
     bool requests, events; /* which tables can answer */
 };
@@ -43,13 +51,16 @@ enum err query_events(struct db *db, const struct index_state *state,
     const struct question *question, struct row_list *out,
     struct words_seen *seen, struct errinfo *info) MUSTCHECK;
 
-/* " FROM request AS r" (or event) and " WHERE ..." for what the question asks
- * of the file; *none: no row can fit, and nothing is appended. For counting;
- * the caller may join more tables than that between the two. */
-enum err query_source(struct db *db, const struct index_state *state,
-    const struct question *question, bool requests, struct words_seen *seen,
-    struct buf *from, struct buf *where, bool *none,
+/* For counting: what fits, piece by piece. `out` of query_walk_next is SQL,
+ * " FROM request AS r" (or event) and " WHERE ..."; the caller may join more
+ * tables between the two. ERR_NOTFOUND: there are no more. */
+struct query_walk;
+enum err query_walk_open(struct db *db, const struct index_state *state,
+    const struct question *question, bool requests, struct query_walk **out,
     struct errinfo *info) MUSTCHECK;
+void query_walk_close(struct query_walk **walk);
+enum err query_walk_next(
+    struct query_walk *walk, struct buf *from, struct buf *where) MUSTCHECK;
 /* No row of the file can be in the answer. */
 bool query_is_outside(
     const struct index_state *state, const struct audit_filter *filter);

@@ -218,6 +218,7 @@ static enum err take_row(
     group->input += db_column_int(s, at + 3);
     group->output += db_column_int(s, at + 4);
     group->bytes_out += db_column_int(s, at + 5);
+    group->cost += db_column_int(s, at + 6);
     return ERR_OK;
 }
 
@@ -238,8 +239,9 @@ static void build(
     buf_append_str(
         sql, c->question.requests
                  ? STR("count(*), sum(r.permitted), sum(1 - r.permitted), "
-                       "sum(r.input), sum(r.output), sum(r.bytes_out)")
-                 : STR("sum(r.count), 0, 0, 0, 0, 0"));
+                       "sum(r.input), sum(r.output), sum(r.bytes_out), "
+                       "sum(r.cost)")
+                 : STR("sum(r.count), 0, 0, 0, 0, 0, 0"));
     buf_append_str(sql, source);
     if (team)
         buf_append_str(sql, STR(" CROSS JOIN member AS t"));
@@ -272,24 +274,26 @@ static enum err count_rows(struct counting *c, struct db *db,
     const struct index_state *state, uint64_t from, uint64_t to)
 {
     struct index_state part = *state;
-    struct words_seen seen = {0};
+    struct query_walk *walk = NULL;
     struct buf source, where, sql;
-    bool none;
     buf_init(&source, 65536);
     buf_init(&where, 65536);
     buf_init(&sql, 65536);
     part.first = from;
     part.next = to;
-    enum err err = query_source(db, &part, &c->question, c->question.requests,
-        &seen, &source, &where, &none, c->info);
-    if (err == ERR_OK && !none) {
+    enum err err = query_walk_open(
+        db, &part, &c->question, c->question.requests, &walk, c->info);
+    while (err == ERR_OK &&
+           (err = query_walk_next(walk, &source, &where)) == ERR_OK) {
+        buf_clear(&sql);
         build(c, buf_str(&source), buf_str(&where), &sql);
         err = take_rows(c, db, &sql);
     }
+    query_walk_close(&walk);
     buf_fini(&source);
     buf_fini(&where);
     buf_fini(&sql);
-    return err;
+    return err == ERR_NOTFOUND ? ERR_OK : err;
 }
 
 /* --- Sums instead of rows --------------------------------------------------
@@ -338,7 +342,8 @@ static enum err count_sums(struct counting *c, struct db *db, const char *table)
         buf_printf(&sql, "%s, ", c->by[i]->sql);
     buf_printf(&sql,
         "sum(r.n), sum(r.n * r.permitted), sum(r.n * (1 - r.permitted)), "
-        "sum(r.input), sum(r.output), sum(r.bytes_out) FROM %s AS r "
+        "sum(r.input), sum(r.output), sum(r.bytes_out), sum(r.cost) FROM %s AS "
+        "r "
         "WHERE r.time >= %lld",
         table, (long long)f->since_us);
     if (f->until_us != 0)

@@ -15,6 +15,7 @@ struct audit_group {
     struct str keys[STATS_BY_MAX]; /* times: RFC 3339 of the period's start */
     int64_t records; /* requests, or events (auth.failed: calls counted) */
     int64_t permitted, denied, input, output, bytes_out; /* requests */
+    int64_t cost; /* micro-units of money, of those that had a price */
 };
 struct audit_stats {
     const struct audit_group *groups; /* most records first; times ascending */

@@ -15,6 +15,7 @@ CREATE TABLE state (
     last_time  INTEGER,
     clean      INTEGER NOT NULL, -- 1: closed and synced; 0: being written
     boot       TEXT NOT NULL,    -- the boot in which it was last written
+    posted     INTEGER NOT NULL, -- requests below this one are in table posting
     last       BLOB NOT NULL     -- SHA-256 of entry next - 1; empty: none is in
 ) STRICT;
 
@@ -53,6 +54,7 @@ CREATE TABLE request (
     attempts       INTEGER,
     input          INTEGER,             -- tokens
     output         INTEGER,             -- tokens
+    cost           INTEGER,             -- micro-units of money; NULL: no price
     bytes_out      INTEGER,
     first_byte     INTEGER,             -- microseconds
     total          INTEGER,             -- microseconds
@@ -61,15 +63,26 @@ CREATE TABLE request (
 ) STRICT;
 CREATE INDEX request_id ON request (id);
 
--- Where to look for requests with a given value: the blocks of 2^shift entries
--- in which there is one (or was: a row's status, engine and outcome change at
--- its end). A value that stands in every block costs next to nothing to write,
--- a rare one is found at once. Fields and their shifts: audit/index_places.h.
-CREATE TABLE place (
+-- Requests without an end: few, and asked for by themselves.
+CREATE INDEX request_open ON request (end_seq)
+    WHERE permitted = 1 AND end_seq IS NULL;
+
+-- For each value of each field the requests that have it, as sets over chunks
+-- of 4096 entries: audit/index_posting.h. Entries below state.posted have them.
+CREATE TABLE posting (
     field INTEGER NOT NULL,
     value INTEGER NOT NULL, -- a word, or the number itself
-    block INTEGER NOT NULL, -- seq >> shift of the field
-    PRIMARY KEY (field, value, block)
+    chunk INTEGER NOT NULL, -- seq >> 12
+    seqs  BLOB NOT NULL,    -- offsets of 16 bits, or a bitmap
+    PRIMARY KEY (field, value, chunk)
+) STRICT, WITHOUT ROWID;
+
+-- What such a request got later, at its end.
+CREATE TABLE late (
+    field INTEGER NOT NULL,
+    value INTEGER NOT NULL,
+    seq   INTEGER NOT NULL,
+    PRIMARY KEY (field, value, seq)
 ) STRICT, WITHOUT ROWID;
 
 -- The words of the arrays in request.teams and request.policies.

@@ -14,6 +14,8 @@
 #include "lib/json_write.h"
 
 #define INDEX_WAIT_US (5 * SECOND_US)
+/* As long a page may be searched for; then it says how far it has come. */
+#define QUERY_PATIENCE_US (2 * SECOND_US)
 #define TAIL_DEFAULT 100
 #define SHOWN_MAX 256 /* entries of one record */
 #define TAIL_MAX 1000
@@ -223,6 +225,7 @@ enum err handle_audit_query(struct admin_call *call)
         err = audit_await_index(call, &size, &behind);
     if (!err)
         err = audit_index_open(control_dir(call->control), &index, &call->info);
+    asked.filter.patience_us = QUERY_PATIENCE_US;
     if (!err)
         err = audit_query(index, &asked.filter, &result, &damaged, &call->info);
     if (err) {
@@ -230,6 +233,7 @@ enum err handle_audit_query(struct admin_call *call)
         goto out;
     }
     result->incomplete = result->incomplete || behind;
+    result->entries = size;
     detail = json_object();
     admin_set(detail, "filters", audit_filters_json(&asked));
     admin_set_int(detail, "rows", (int64_t)result->count);

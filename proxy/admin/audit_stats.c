@@ -10,11 +10,10 @@
 #include "audit/stats.h"
 #include "lib/encode.h"
 
-static enum err open_index(
-    struct admin_call *call, struct audit_index **index, bool *behind)
+static enum err open_index(struct admin_call *call, struct audit_index **index,
+    uint64_t *size, bool *behind)
 {
-    uint64_t size;
-    enum err err = audit_await_index(call, &size, behind);
+    enum err err = audit_await_index(call, size, behind);
 
     if (!err)
         err = audit_index_open(control_dir(call->control), index, &call->info);
@@ -66,6 +65,7 @@ static json_t *group_json(struct admin_call *call,
         admin_set_int(one, "inputTokens", group->input);
         admin_set_int(one, "outputTokens", group->output);
         admin_set_int(one, "bytesOut", group->bytes_out);
+        admin_set_int(one, "cost", group->cost);
     }
     return one;
 }
@@ -76,14 +76,14 @@ enum err handle_audit_stats(struct admin_call *call)
     struct audit_asked asked;
     struct audit_index *index = NULL;
     struct audit_stats *stats = NULL;
-    uint64_t damaged = 0;
+    uint64_t size = 0, damaged = 0;
     json_t *answer, *groups;
     bool behind = false;
     enum err err = audit_read_filters(call, others, &asked);
     struct str by = audit_asked_text(&asked, "by");
 
     if (!err)
-        err = open_index(call, &index, &behind);
+        err = open_index(call, &index, &size, &behind);
     if (!err)
         err = audit_count(index, &asked.filter, by.len > 0 ? by : STR("day"),
             &stats, &damaged, &call->info);
@@ -101,6 +101,9 @@ enum err handle_audit_stats(struct admin_call *call)
     answer = json_object();
     admin_set(answer, "groups", groups);
     admin_set_int(answer, "indexed", (int64_t)stats->indexed);
+    admin_set_int(answer, "entries", (int64_t)size);
+    admin_set_int(answer, "behind",
+        size > stats->indexed ? (int64_t)(size - stats->indexed) : 0);
     admin_set_bool(answer, "incomplete", stats->incomplete || behind);
     err = admin_answer(call, 200, answer);
 out:
@@ -120,7 +123,7 @@ enum err handle_audit_gaps(struct admin_call *call)
     struct audit_asked asked;
     struct audit_index *index = NULL;
     struct audit_gaps *gaps = NULL;
-    uint64_t damaged = 0;
+    uint64_t size = 0, damaged = 0;
     int64_t longer_us = HOUR_US;
     json_t *answer, *items, *one;
     bool behind = false;
@@ -133,7 +136,7 @@ enum err handle_audit_gaps(struct admin_call *call)
             "longer: \"%.*s\" is no duration; write 10m, 1h, 2d",
             STR_ARG(longer));
     if (!err)
-        err = open_index(call, &index, &behind);
+        err = open_index(call, &index, &size, &behind);
     if (!err)
         err = audit_find_gaps(index, &asked.filter, longer_us, GAPS_MAX, &gaps,
             &damaged, &call->info);

@@ -182,6 +182,9 @@ int cli_write_proofs(struct cli *cli, const char *folder, const json_t *answer);
 int cli_show_records(struct cli *cli, const json_t *query, bool csv);
 int cli_print_csv_page(const json_t *rows, bool safe);
 int cli_run_stats(struct cli *cli);
+/* Of an answer with "incomplete", "indexed" and perhaps "behind": what may be
+ * missing, and why. */
+void cli_say_index_behind(const json_t *answer);
 int cli_run_gaps(struct cli *cli);
 int cli_run_sample(struct cli *cli);
 int cli_run_access(struct cli *cli);

@@ -183,6 +183,22 @@ static json_t *event_line(const json_t *row)
     return line;
 }
 
+void cli_say_index_behind(const json_t *answer)
+{
+    json_int_t indexed = json_integer_value(json_object_get(answer, "indexed"));
+    json_int_t behind = json_integer_value(json_object_get(answer, "behind"));
+    if (!json_is_true(json_object_get(answer, "incomplete")))
+        return;
+    if (behind > 0)
+        cli_say(0,
+            "the index is %lld entries behind the log: it has those below "
+            "%lld, and what was done since is missing above",
+            (long long)behind, (long long)indexed);
+    else
+        cli_say(0, "a part of the index is being built anew: more may belong "
+                   "above in a moment");
+}
+
 static void print_page(const json_t *answer)
 {
     const json_t *rows = json_object_get(answer, "rows");
@@ -199,14 +215,16 @@ static void print_page(const json_t *answer)
     if (json_array_size(lines) == 0)
         printf("nothing on record matches%s%s\n", note ? ": " : "",
             note ? note : "");
-    if (json_is_true(json_object_get(answer, "more")))
+    if (json_is_true(json_object_get(answer, "unfinished")))
+        cli_say(0,
+            "searched as far as entry %lld in the time there is for a page; "
+            "go on with --after %lld, or narrow the question",
+            (long long)json_integer_value(json_object_get(answer, "next")),
+            (long long)json_integer_value(json_object_get(answer, "next")));
+    else if (json_is_true(json_object_get(answer, "more")))
         fprintf(stderr, "there is more: go on with --after %lld\n",
             (long long)json_integer_value(json_object_get(answer, "next")));
-    if (json_is_true(json_object_get(answer, "incomplete")))
-        cli_say(0,
-            "the index is still being built; entries from %lld on may be "
-            "missing above",
-            (long long)json_integer_value(json_object_get(answer, "indexed")));
+    cli_say_index_behind(answer);
     json_decref(lines);
 }
 

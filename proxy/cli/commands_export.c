@@ -42,7 +42,7 @@ static const char *const csv_columns[] = {"seq", "time", "kind", "type", "id",
     "caller", "callerName", "key", "teams", "action", "route", "model", "asked",
     "engine", "upstream", "decision", "policies", "policyVersion", "stage",
     "code", "quota", "status", "outcome", "reason", "stream", "attempts",
-    "bytesIn", "bytesOut", "inputTokens", "outputTokens", "cap",
+    "bytesIn", "bytesOut", "inputTokens", "outputTokens", "cost", "cap",
     "firstByteMicros", "totalMicros", "ended", "actor", "actorName", "method",
     "object", "objectKind", "objectName", "count"};
 

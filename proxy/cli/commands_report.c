@@ -69,7 +69,7 @@ static int show_stats(struct cli *cli, const json_t *query, bool csv)
         cli_print_json(answer);
     else
         print_groups(json_object_get(answer, "groups"), csv);
-    say_incomplete(answer);
+    cli_say_index_behind(answer);
     json_decref(answer);
     return 0;
 }

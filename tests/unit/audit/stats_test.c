@@ -156,7 +156,7 @@ static void test_sums_are_those_of_the_rows(void **state)
     for (size_t f = 0; f < 2; f++)
         for (size_t i = 0; i < 10; i++)
             kept[f][i] = count(w, &filters[f], by[i]);
-    each_index_file(w, "DROP TABLE tally_caller");
+    each_index_file(w, "DROP TABLE tally_rule");
     for (size_t f = 0; f < 2; f++) {
         for (size_t i = 0; i < 10; i++) {
             struct audit_stats *rows = count(w, &filters[f], by[i]);
