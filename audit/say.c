@@ -268,6 +268,8 @@ static const char *failure_words(struct str reason)
         {STR_INIT("token"), "its token is not accepted"},
         {STR_INIT("log_budget"),
             "its caller has filled as much of the log as one may in an hour"},
+        {STR_INIT("just_in_time"),
+            "its issuer has made as many callers just in time as it may"},
         {STR_INIT("body"), "its body cannot be read"},
     };
     for (size_t i = 0; i < sizeof(table) / sizeof(table[0]); i++)

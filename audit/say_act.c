@@ -97,6 +97,7 @@ static const struct phrase phrases[] = {
     {"system.quota.warned", "found that the quota # is past its warning mark"},
     {"system.restored", "put the state back from a backup of the log #"},
     {"policy.replayed", "decided recorded requests again under other rules"},
+    {"system.caller.added", "made the caller # for a token of its issuer"},
     {"system.disk_critical", "found hardly any room for the log"},
     {"system.disk_good", "found room for the log again"},
     {"system.disk_low", "found little room for the log"},

@@ -424,6 +424,19 @@ enum err keyring_destroy(
     return db_run(update, info);
 }
 
+void keyring_handle_digest(
+    const struct keyring *keyring, struct str handle, uint8_t out[32])
+{
+    static const char purpose[] = "bailiff erased handle";
+    uint8_t key[SHA256_SIZE];
+
+    CHECK_MAGIC(keyring, KEYRING_MAGIC);
+    crypto_hmac_sha256(key, keyring->master, sizeof(keyring->master), purpose,
+        sizeof(purpose) - 1);
+    crypto_hmac_sha256(out, key, sizeof(key), handle.ptr, handle.len);
+    crypto_wipe(key, sizeof(key));
+}
+
 bool keyring_is_destroyed(
     struct keyring *keyring, struct str key_id, struct errinfo *info)
 {

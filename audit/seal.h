@@ -53,6 +53,11 @@ bool keyring_is_destroyed(
 enum err keyring_find(struct keyring *keyring, struct str key_id,
     struct seal_key *out, struct errinfo *info) MUSTCHECK;
 
+/* What is kept of a handle that was erased (persons.db, erased_handle): a MAC
+ * under a key of its own, so that the database alone cannot be searched. */
+void keyring_handle_digest(
+    const struct keyring *keyring, struct str handle, uint8_t out[32]);
+
 /* The current digest key: raw 32 bytes and its name ("1"). */
 void keyring_digest_key(
     const struct keyring *keyring, uint8_t key[32], char name[8]);

@@ -299,3 +299,13 @@ struct str str_suggest(
     }
     return best;
 }
+
+struct str str_cut_utf8(struct str s, size_t max)
+{
+    if (s.len > max) {
+        s.len = max;
+        while (s.len > 0 && ((unsigned char)s.ptr[s.len] & 0xc0) == 0x80)
+            s.len--;
+    }
+    return s;
+}

@@ -57,6 +57,8 @@ bool str_split(
 bool str_equal_secret(struct str a, struct str b);
 /* True when s is well-formed UTF-8 (no surrogates, nothing above U+10FFFF). */
 bool str_is_utf8(struct str s);
+/* At most `max` bytes of it, cut between characters. */
+struct str str_cut_utf8(struct str s, size_t max);
 uint64_t str_hash(struct str s); /* 64-bit, good spread, not keyed */
 
 /* Decimal digits only (a leading '-' for the signed one), all of s, no

@@ -653,7 +653,9 @@ struct audit_act *control_copy_act(struct arena *arena,
     new_entry_id(id, now);
     *copy = *act;
     copy->time_us = now;
-    copy->id = arena_copy(arena, str_make(id, sizeof id));
+    /* (One that was sealed under has its id already.) */
+    copy->id =
+        arena_copy(arena, act->id.len > 0 ? act->id : str_make(id, sizeof id));
     copy->type = arena_copy(arena, act->type);
     copy->actor = arena_copy(arena, str_from(actor->id));
     copy->actor_method = arena_copy(arena, str_from(actor->method));

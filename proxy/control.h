@@ -79,7 +79,8 @@ struct control_actor {
 
 struct audit_act;
 /* One change. begin locks and opens the transactions; record adds the event
- * (id, time, actor, outbox and digest are filled in here, the rest is copied),
+ * (id, if it is empty, time, actor, outbox and digest are filled in here, the
+ * rest is copied),
  * at least one for each change; commit does the rest of the sequence above with
  * `what` = CHANGED_* bits; abandon rolls back. commit and abandon unlock. The
  * lock may be held already by the same thread. A commit that failed before the

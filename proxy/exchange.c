@@ -22,6 +22,7 @@ static const struct {
 } stages[] = {
     {"route", stage_route}, {"load", stage_load}, {"identify", stage_identify},
     {"read", stage_read}, /* waits for the body */
+    {"join", stage_join}, /* waits where the caller is made just in time */
     {"describe", stage_describe}, {"plan", stage_plan},
     {"decide", stage_decide}, {"queue", stage_queue}, /* may wait */
     {"reserve", stage_reserve},
@@ -425,6 +426,7 @@ void exchange_client_gone(struct exchange *x)
     case MEASURING:
         exchange_measure_abandon(x);
         break;
+    case JOINING:   /* ends when its job is back */
     case KEEPING:   /* admitted when that is over, and withdrawn */
     case ADMITTING: /* its entry is on its way: withdrawn when durable */
     case DENYING:
@@ -624,6 +626,7 @@ void exchange_shutdown(struct exchange *x)
         x->connection = NULL;
         exchange_measure_abandon(x);
         break;
+    case JOINING:
     case KEEPING:
     case ADMITTING:
     case DENYING:

@@ -37,6 +37,8 @@ void exchange_journal_failed(struct exchange *exchange);
 uint64_t exchange_ticket(const struct exchange *exchange);
 /* Goes on with those whose content is durable, or will not be. */
 void exchange_content_done(struct worker *worker);
+/* Goes on with those whose caller was made just in time, or was not. */
+void exchange_newcomers_done(struct worker *worker);
 void exchange_recheck(struct exchange *exchange);  /* a new snapshot is here */
 void exchange_shutdown(struct exchange *exchange); /* the drain is over */
 struct exchange *exchange_next(const struct exchange *exchange);

@@ -13,16 +13,6 @@
 
 #define PERSONAL_TEXT_MAX 512
 
-static struct str cut(struct str s, size_t max)
-{
-    if (s.len > max) {
-        s.len = max;
-        while (s.len > 0 && ((unsigned char)s.ptr[s.len] & 0xc0) == 0x80)
-            s.len--;
-    }
-    return s;
-}
-
 #define SHORT_TEXT_MAX 256
 
 /* What of a certificate may name a person. */
@@ -37,7 +27,7 @@ static void write_certificate(
         json_write_array_end(json);
     }
     json_write_member_string(json, STR("certificateSubject"),
-        cut(facts->subject_text, SHORT_TEXT_MAX));
+        str_cut_utf8(facts->subject_text, SHORT_TEXT_MAX));
 }
 
 /* Address, end user and user agent: one box under the caller's own key. */
@@ -60,21 +50,21 @@ static bool seal_person(struct exchange *x, struct audit_sealed *sealed)
         write_certificate(&json, identity_certificate_facts(x->certificate));
     if (x->description.end_user.len > 0)
         json_write_member_string(&json, STR("endUser"),
-            cut(x->description.end_user, PERSONAL_TEXT_MAX));
+            str_cut_utf8(x->description.end_user, PERSONAL_TEXT_MAX));
     /* Not signed: what somebody claimed. */
     if (x->end_user == NULL && x->end_user_said.len > 0 &&
         !identity_is_token(x->end_user_said))
         json_write_member_string(&json, STR("endUserClaimed"),
-            cut(x->end_user_said, SHORT_TEXT_MAX));
+            str_cut_utf8(x->end_user_said, SHORT_TEXT_MAX));
     if (x->end_user != NULL)
         json_write_member_string(&json, STR("endUserVerified"),
-            cut(x->end_user->subject, SHORT_TEXT_MAX));
+            str_cut_utf8(x->end_user->subject, SHORT_TEXT_MAX));
     if (x->token != NULL)
-        json_write_member_string(
-            &json, STR("subject"), cut(x->token->subject, PERSONAL_TEXT_MAX));
+        json_write_member_string(&json, STR("subject"),
+            str_cut_utf8(x->token->subject, PERSONAL_TEXT_MAX));
     if (x->user_agent.len > 0)
-        json_write_member_string(
-            &json, STR("userAgent"), cut(x->user_agent, PERSONAL_TEXT_MAX));
+        json_write_member_string(&json, STR("userAgent"),
+            str_cut_utf8(x->user_agent, PERSONAL_TEXT_MAX));
     json_write_object_end(&json);
     bool good =
         !plain->failed && seal_box(w->aead, key, str_make(x->id, ULID_LENGTH),

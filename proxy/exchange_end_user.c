@@ -50,6 +50,7 @@ static enum stage_result verify(struct exchange *x)
             "in a moment.");
         x->verdict.retry_after_s = 1;
         return STAGE_DENY;
+    case TOKEN_NEWCOMER: /* (never of an end user) */
     case TOKEN_REFUSED:
         break;
     }

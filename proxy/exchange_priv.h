@@ -4,14 +4,15 @@
  *
  * Phases:
  *   READING -> (stages) -> ADMITTING -> FORWARDING (-> KEEPING_ANSWER) -> ENDED
- *        |          \--> QUEUED, MEASURING, KEEPING (and back to its stage)
+ *        |          \--> JOINING, QUEUED, MEASURING, KEEPING (and back)
  *        \---------\---> DENYING or SLOWED -------/
- * QUEUED waits for a place at an engine, ADMITTING and DENYING for their entry
- * to be durable, MEASURING for its entry and then for a tokeniser, KEEPING and
- * KEEPING_ANSWER for content to be durable, where a rule obliges to keep it;
- * the caller may go in any phase (connection is NULL then). SLOWED is a refusal
- * of somebody unknown whose turn to be answered has not come yet. Whatever is
- * admitted ends in request.completed or request.withdrawn. */
+ * JOINING waits for its caller to be made, QUEUED for a place at an engine,
+ * ADMITTING and DENYING for their entry to be durable, MEASURING for its entry
+ * and then for a tokeniser, KEEPING and KEEPING_ANSWER for content to be
+ * durable, where a rule obliges to keep it; the caller may go in any phase
+ * (connection is NULL then). SLOWED is a refusal of somebody unknown whose turn
+ * to be answered has not come yet. Whatever is admitted ends in
+ * request.completed or request.withdrawn. */
 #ifndef PROXY_EXCHANGE_PRIV_H
 #define PROXY_EXCHANGE_PRIV_H
 
@@ -36,6 +37,7 @@ enum stage_result {
 
 enum exchange_phase {
     READING,
+    JOINING,
     QUEUED,
     MEASURING,
     KEEPING,
@@ -111,6 +113,7 @@ struct exchange {
     const struct token_identity *end_user; /* for whom; verified. NULL: none */
     bool by_certificate;                   /* it is the credential */
     bool revoked;                          /* meanwhile */
+    struct exchange_newcomer *newcomer;    /* the caller is not there yet */
 
     /* what */
     struct buf body;
@@ -184,6 +187,7 @@ enum stage_result stage_route(struct exchange *x);
 enum stage_result stage_load(struct exchange *x);
 enum stage_result stage_identify(struct exchange *x);
 enum stage_result stage_read(struct exchange *x);
+enum stage_result stage_join(struct exchange *x);
 enum stage_result stage_describe(struct exchange *x);
 enum stage_result stage_plan(struct exchange *x);
 enum stage_result stage_decide(struct exchange *x);
@@ -196,6 +200,14 @@ enum stage_result stage_forward(struct exchange *x);
 /* --- exchange_request.c -------------------------------------------------- */
 /* "api_key" "jwt" "certificate" */
 struct str exchange_method(const struct exchange *x);
+/* Who asks, anew with the snapshot that is in force now. */
+enum stage_result exchange_identify_again(struct exchange *x);
+/* 401 for a token that is good and whose caller cannot be. */
+enum stage_result exchange_refuse_newcomer(
+    struct exchange *x, const char *reason, const char *text);
+/* exchange_join.c: NULL where there is no memory. */
+struct exchange_newcomer *exchange_newcomer_new(
+    struct exchange *x, const struct token_answer *answer);
 /* exchange_end_user.c: for whom the caller asks, where it may say so. */
 enum stage_result exchange_look_at_end_user(struct exchange *x);
 /* What was believed of it still is. */

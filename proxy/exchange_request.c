@@ -214,6 +214,17 @@ static enum stage_result identify_token(struct exchange *x, struct str token)
         x->caller = key->caller;
         x->token = &answer->identity;
         return STAGE_PASS;
+    case TOKEN_NEWCOMER:
+        if (x->newcomer != NULL) /* made, and not there: gone again by now */
+            return exchange_deny(x, "identify", 503, "api_error",
+                "governance_unavailable",
+                "The caller of the token was made and is not in force yet. Try "
+                "again in a moment.");
+        x->newcomer = exchange_newcomer_new(x, answer);
+        if (x->newcomer != NULL)
+            return STAGE_PASS; /* stage_join goes on with it */
+        return exchange_deny(x, "identify", 503, "api_error", "overloaded",
+            "Out of memory. Try again later.");
     case TOKEN_LATER:
         exchange_deny(x, "identify", 503, "api_error", "governance_unavailable",
             "The keys of the token's issuer are being fetched. Try again in a "
@@ -285,8 +296,8 @@ enum stage_result stage_identify(struct exchange *x)
 {
     struct worker *w = x->worker;
     enum stage_result result = identify(x);
-    if (result != STAGE_PASS)
-        return result;
+    if (result != STAGE_PASS || x->caller == NULL)
+        return result; /* (refused, or a newcomer) */
     if (log_budget_add(w->shared->log_budget, str_from(x->caller->id), 0,
             x->wall_us) < (uint64_t)w->settings->max_log_bytes_per_caller)
         return exchange_look_at_end_user(x);
@@ -305,6 +316,23 @@ enum stage_result stage_identify(struct exchange *x)
     x->verdict.code = "log_budget_exceeded";
     x->verdict.retry_after_s = (HOUR_US - x->wall_us % HOUR_US) / SECOND_US + 1;
     return STAGE_DENY;
+}
+
+enum stage_result exchange_identify_again(struct exchange *x)
+{
+    snapshot_unref(&x->snapshot);
+    x->snapshot = snapshot_ref(x->worker->snapshot);
+    identity_certificate_unref(&x->certificate);
+    return stage_identify(x);
+}
+
+enum stage_result exchange_refuse_newcomer(
+    struct exchange *x, const char *reason, const char *text)
+{
+    struct token_answer answer = {
+        .refusal = TOKEN_STRANGER, .reason = reason, .text = text};
+
+    return refuse_token(x, &answer);
 }
 
 /* --- read ---------------------------------------------------------------- */

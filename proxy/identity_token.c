@@ -4,6 +4,7 @@
 #include "proxy/identity_token.h"
 
 #include "proxy/jwt/jwt.h"
+#include "proxy/name.h"
 
 #include <stdlib.h>
 
@@ -189,28 +190,34 @@ static bool email_is_verified(const struct jwt *jwt)
     return at != JSON_NONE && json_type(&jwt->payload, at) == JSON_TRUE;
 }
 
-/* Prefix and claim, as the handle of a caller. NULL: there is none. */
-static const struct snapshot_caller *find_caller(const struct jwt *jwt,
-    const struct snapshot_issuer *issuer, const struct token_question *q)
+/* Prefix and claim, as the handle of a caller. False: it gives none. */
+static bool make_handle(const struct jwt *jwt,
+    const struct snapshot_issuer *issuer, struct arena *arena, struct str *out)
 {
-    const struct snapshot_caller *caller;
     struct str claim;
     char *handle;
 
-    if (!text_at(
-            jwt, find_claim(jwt, issuer->caller_claim), q->arena, &claim) ||
+    if (!text_at(jwt, find_claim(jwt, issuer->caller_claim), arena, &claim) ||
         memchr(claim.ptr, '\0', claim.len))
-        return NULL;
+        return false;
     if (str_equal(issuer->caller_claim, STR("email")) &&
         !email_is_verified(jwt))
-        return NULL;
-    handle = arena_alloc(q->arena, issuer->prefix.len + claim.len);
+        return false;
+    handle = arena_alloc(arena, issuer->prefix.len + claim.len);
     if (!handle)
-        return NULL;
+        return false;
     memcpy(handle, issuer->prefix.ptr, issuer->prefix.len);
     memcpy(handle + issuer->prefix.len, claim.ptr, claim.len);
-    struct str name = str_make(handle, issuer->prefix.len + claim.len);
-    caller = snapshot_find_caller(q->snapshot, name);
+    *out = str_make(handle, issuer->prefix.len + claim.len);
+    return true;
+}
+
+/* NULL: there is none. */
+static const struct snapshot_caller *find_caller(
+    const struct snapshot *snapshot, struct str name)
+{
+    const struct snapshot_caller *caller = snapshot_find_caller(snapshot, name);
+
     /* By handle only: the ids of callers are not the issuer's to give. */
     return caller && str_equal(str_from(caller->handle), name) ? caller : NULL;
 }
@@ -271,9 +278,12 @@ static enum token_result map(const struct jwt *jwt,
     struct token_answer *answer)
 {
     struct token_identity *who = &answer->identity;
+    struct str handle;
+    bool named = make_handle(jwt, issuer, q->arena, &handle);
+    bool newcomer = false;
 
     *who = (struct token_identity){.issuer = issuer,
-        .caller = find_caller(jwt, issuer, q),
+        .caller = named ? find_caller(q->snapshot, handle) : NULL,
         .subject = jwt_text_claim(jwt, q->arena, STR("sub")),
         .client = jwt_text_claim(jwt, q->arena, STR("client_id")),
         .expires_us = jwt_expires_us(jwt),
@@ -283,7 +293,14 @@ static enum token_result map(const struct jwt *jwt,
         memcpy(who->certificate_sha256, q->certificate_sha256, SHA256_SIZE);
     if (!who->client.ptr)
         who->client = jwt_text_claim(jwt, q->arena, STR("azp"));
-    if (!who->caller && !q->for_end_user)
+    if (!who->caller && !q->for_end_user) {
+        newcomer = named && issuer->just_in_time;
+        if (newcomer && (!name_is_good(handle) || name_looks_like_id(handle)))
+            return refuse(answer, TOKEN_CLAIMS, "name_invalid",
+                "What the token calls its bearer cannot be the name of a "
+                "caller: up to 128 letters, digits and . _ : / @ + -.");
+    }
+    if (!who->caller && !q->for_end_user && !newcomer)
         return refuse(answer, TOKEN_STRANGER, "unknown_caller",
             "No caller here has the name that the token gives.");
     if (who->caller && who->caller->disabled)
@@ -293,7 +310,8 @@ static enum token_result map(const struct jwt *jwt,
         !read_groups(jwt, issuer->groups_claim, q->arena, who))
         return refuse(answer, TOKEN_OVERLARGE, "groups_invalid",
             "The token's groups are no texts, or too many.");
-    return TOKEN_ACCEPTED;
+    answer->handle = newcomer ? handle : STR("");
+    return newcomer ? TOKEN_NEWCOMER : TOKEN_ACCEPTED;
 }
 
 static enum token_result verify(

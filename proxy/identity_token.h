@@ -34,7 +34,9 @@ struct token_identity {
 enum token_result {
     TOKEN_REFUSED = 0, /* for `why` */
     TOKEN_ACCEPTED,
-    TOKEN_LATER /* the issuer's keys are not there yet: try again soon */
+    TOKEN_NEWCOMER, /* good, and its issuer makes callers: this one is not there
+                     */
+    TOKEN_LATER     /* the issuer's keys are not there yet: try again soon */
 };
 
 enum token_refusal {
@@ -66,7 +68,8 @@ struct token_question {
     bool for_end_user;
 };
 struct token_answer {
-    struct token_identity identity; /* TOKEN_ACCEPTED */
+    struct token_identity identity; /* TOKEN_ACCEPTED, TOKEN_NEWCOMER */
+    struct str handle;              /* TOKEN_NEWCOMER: of the caller to make */
     enum token_refusal refusal;     /* TOKEN_REFUSED */
     const char *reason;             /* the word of docs/identity.md */
     const char *text;               /* the sentence */

@@ -355,6 +355,8 @@ static enum err open_state(struct server *s, struct errinfo *info)
         err = control_start(s->control, log_failed, s, info);
     if (err == ERR_OK)
         err = content_store_new(s->control, &s->shared.content, info);
+    if (err == ERR_OK)
+        err = newcomers_start(s->control, &s->shared.newcomers, info);
     if (err != ERR_OK)
         return err;
     s->shared.journal = audit_log_journal(control_log(s->control));
@@ -601,6 +603,7 @@ static void stop(struct server *s)
     issuers_stop(&s->shared.issuers);
     admin_free(&s->admin);
     anchors_stop(&s->anchors);
+    newcomers_stop(&s->shared.newcomers);
     content_store_stop(&s->shared.content);
     sinks_stop(&s->sinks);
     server_witnesses_stop(s);

@@ -132,7 +132,7 @@ void server_sinks_write(struct server *s, struct json_writer *w)
     json_write_array_end(w);
 }
 
-/* Names hold no quotes and backslashes (admin_is_name). */
+/* Names hold no quotes and backslashes (name_is_good). */
 static void write_family(struct buf *out, const char *name, const char *type,
     const char *help, const struct sink_status *all, size_t count,
     uint64_t (*value)(const struct sink_status *status))

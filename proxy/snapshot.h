@@ -141,6 +141,7 @@ struct snapshot_issuer {
     bool access_token_type;
     int64_t skew_us;
     bool for_callers, for_end_users; /* what its tokens are good for */
+    bool just_in_time; /* a token may make its caller (proxy/newcomers.h) */
     struct snapshot_group { /* a group of its tokens that is a team here */
         struct str group, team;
     } const *groups; /* by group */

@@ -33,6 +33,7 @@ static bool read_issuer(
     }
     out->access_token_type = db_column_int(s, at++) != 0;
     out->skew_us = db_column_int(s, at++) * SECOND_US;
+    out->just_in_time = db_column_int(s, at++) != 0;
     struct str mode = db_column_text(s, at);
     out->for_callers = !str_equal(mode, STR("only"));
     out->for_end_users = mode.len > 0;
@@ -107,7 +108,8 @@ static enum err read_all(const struct snapshot_sources *sources,
     enum err err = db_prepare(sources->control,
         "SELECT name, issuer.issuer, jwks_file, jwks_url, ca_file, "
         "caller_claim, "
-        "prefix, groups_claim, access_token_type, skew_seconds, mode "
+        "prefix, groups_claim, access_token_type, skew_seconds, just_in_time, "
+        "mode "
         "FROM issuer LEFT JOIN issuer_end_user ON issuer_end_user.issuer = "
         "issuer.name ORDER BY name",
         &s, info);

@@ -38,6 +38,7 @@ static const char *const names[REFUSAL_COUNT] = {
     [REFUSAL_CERTIFICATE_NAMES] = "certificate_names",
     [REFUSAL_CERTIFICATE_UNMAPPED] = "certificate_unmapped",
     [REFUSAL_LOG_BUDGET] = "log_budget",
+    [REFUSAL_JUST_IN_TIME] = "just_in_time",
     [REFUSAL_BODY] = "body",
 };
 

@@ -34,6 +34,7 @@ enum refusal {
     REFUSAL_CERTIFICATE_NAMES,
     REFUSAL_CERTIFICATE_UNMAPPED, /* good, and nobody's */
     REFUSAL_LOG_BUDGET,           /* the caller has filled enough of the log */
+    REFUSAL_JUST_IN_TIME,         /* too many callers were made just in time */
     REFUSAL_BODY,                 /* too large or broken before it was whole */
     REFUSAL_COUNT
 };

@@ -252,6 +252,7 @@ static void turn(struct loop_hook *hook)
     exchange_content_done(w);
     if (w->generation != atomic_load(&w->shared->generation) && !take_over(w))
         log_error("out_of_memory", "worker=%u", w->index);
+    exchange_newcomers_done(w); /* by the snapshot that has them */
     exchange_queue_turn(w);
     struct connection *c;
     while ((c = connection_take_kicked(w)) != NULL)
@@ -375,6 +376,8 @@ enum err worker_start(unsigned index, struct worker_shared *shared,
     if (w->scratch != NULL && w->workspace != NULL && w->hash != NULL &&
         w->aead != NULL && w->visitors != NULL && w->identities != NULL)
         err = loop_new(&w->loop, info);
+    w->newcomers =
+        (struct newcomers_inbox){.wake = wake_loop, .context = w->loop};
     w->mailbox = (struct queue_mailbox){.wake = wake_loop, .context = w->loop};
     if (err == ERR_OK)
         err = transfer_loop_new(w->loop, &timeouts, &w->transfers, info);

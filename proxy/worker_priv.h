@@ -16,6 +16,7 @@
 #include "proxy/identity_token.h"
 #include "proxy/content.h"
 #include "proxy/metrics.h"
+#include "proxy/newcomers.h"
 #include "proxy/settings.h"
 #include "proxy/snapshot.h"
 #include "proxy/tls.h"
@@ -42,6 +43,7 @@ struct worker_shared {
     struct journal *journal;
     struct issuers *issuers;
     struct content_store *content;
+    struct newcomers *newcomers;
     struct log_budget *log_budget; /* bytes of log by caller */
     struct shadow *shadow;
     /* Under the mutex: the newest snapshot and TLS context. */
@@ -96,7 +98,8 @@ struct worker {
     unsigned pooled_count;
     /* Waiting for their entry to be durable, in ticket order. */
     struct exchange *waiting_first, *waiting_last;
-    size_t held_bytes;            /* bodies and answers in memory */
+    size_t held_bytes; /* bodies and answers in memory */
+    struct newcomers_inbox newcomers;
     struct content_inbox kept;    /* content that is durable now */
     struct queue_mailbox mailbox; /* places that were granted */
 

@@ -27,8 +27,10 @@ CREATE TABLE caller (
     id       TEXT PRIMARY KEY,   -- opaque, Caller::"cal_..."; the handle is in persons.db
     kind     TEXT NOT NULL DEFAULT 'person' CHECK (kind IN ('person', 'service')),
     disabled INTEGER NOT NULL DEFAULT 0 CHECK (disabled IN (0, 1)),
-    created  INTEGER NOT NULL
+    created  INTEGER NOT NULL,
+    issuer   TEXT NOT NULL DEFAULT '' -- whose token made it just in time; '': none did
 ) STRICT;
+CREATE INDEX caller_by_issuer ON caller (issuer, created);
 
 CREATE TABLE caller_team (
     caller TEXT NOT NULL REFERENCES caller (id) ON DELETE CASCADE,
@@ -74,6 +76,13 @@ CREATE TABLE issuer (
     access_token_type INTEGER NOT NULL DEFAULT 0 CHECK (access_token_type IN (0, 1)),
     skew_seconds      INTEGER NOT NULL DEFAULT 60 CHECK (skew_seconds BETWEEN 0 AND 300),
     created           INTEGER NOT NULL,
+    -- A token whose caller is not there makes it: so many in a minute, and so
+    -- many in all.
+    just_in_time            INTEGER NOT NULL DEFAULT 0 CHECK (just_in_time IN (0, 1)),
+    just_in_time_team       TEXT REFERENCES team (name), -- NULL: in no team
+    just_in_time_kind       TEXT NOT NULL DEFAULT 'person' CHECK (just_in_time_kind IN ('person', 'service')),
+    just_in_time_per_minute INTEGER NOT NULL DEFAULT 60 CHECK (just_in_time_per_minute BETWEEN 1 AND 1000),
+    just_in_time_most       INTEGER NOT NULL DEFAULT 10000 CHECK (just_in_time_most BETWEEN 1 AND 1000000),
     CHECK (jwks_file = '' OR jwks_url = '')
 ) STRICT;
 

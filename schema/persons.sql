@@ -12,6 +12,12 @@ CREATE TABLE erased_subject (
     id TEXT PRIMARY KEY          -- cal_...
 ) STRICT;
 
+-- Handles of those who were erased, so that no token makes them anew: HMAC-SHA-256
+-- under a key of the master key's. Nothing says whose each was.
+CREATE TABLE erased_handle (
+    digest BLOB PRIMARY KEY CHECK (length(digest) = 32)
+) STRICT, WITHOUT ROWID;
+
 CREATE TABLE sealing_key (
     id      TEXT PRIMARY KEY,    -- short random id, written in entries
     subject TEXT NOT NULL,       -- cal_..., adm_..., or 'anonymous'

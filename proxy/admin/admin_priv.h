@@ -164,7 +164,6 @@ enum err admin_read_body(struct admin_call *call,
 enum err admin_read_query(struct admin_call *call,
     const struct admin_field *fields, size_t count, void *out) MUSTCHECK;
 #define FIELD_COUNT(fields) (sizeof(fields) / sizeof((fields)[0]))
-bool admin_is_name(struct str text);
 /* Percent-decoding into the arena; ptr NULL: malformed. */
 struct str admin_decode(struct arena *arena, struct str text, bool plus);
 
@@ -420,7 +419,8 @@ admin_handler handle_trust_domain_list, handle_trust_domain_add,
     handle_mapping_add, handle_mapping_remove, handle_mode_list,
     handle_mode_put;
 admin_handler handle_gateway_list, handle_gateway_add, handle_gateway_remove;
-admin_handler handle_issuer_list, handle_issuer_add, handle_issuer_remove;
+admin_handler handle_issuer_list, handle_issuer_add, handle_issuer_remove,
+    handle_issuer_change;
 admin_handler handle_issuer_group_map, handle_issuer_group_unmap;
 admin_handler handle_administrator_list, handle_administrator_add,
     handle_administrator_disable, handle_administrator_enable,

@@ -47,12 +47,13 @@ static json_t *caller_json(struct admin_call *call, struct db_statement *s)
     admin_set(caller, "teams", teams_of(call, id));
     admin_set_int(caller, "keys", db_column_int(s, 4));
     admin_set_time(caller, "created", db_column_int(s, 3));
+    admin_set_text(caller, "issuer", db_column_text(s, 5));
     return caller;
 }
 
 #define CALLER_COLUMNS                                                         \
     "SELECT id, kind, disabled, created, (SELECT count(*) FROM api_key "       \
-    "WHERE caller = caller.id AND revoked IS NULL) FROM caller "
+    "WHERE caller = caller.id AND revoked IS NULL), issuer FROM caller "
 
 struct caller_filter {
     struct str team;

@@ -6,11 +6,11 @@
 #include "proxy/admin/admin_priv.h"
 
 #include "lib/clock.h"
+#include "proxy/name.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 
-#define NAME_MAX_BYTES 128
 #define NAMES_MAX 1000
 #define TEXT_MAX_BYTES 1024 /* where a field sets no bound */
 
@@ -42,23 +42,6 @@ static void wrong(struct reading *r, const char *field, const char *format, ...)
 
 /* --- Kinds ----------------------------------------------------------- */
 
-/* Immutable names and handles go into rules, URLs, file names of exports and
- * terminals: no control bytes, no blanks, nothing that needs quoting. */
-bool admin_is_name(struct str text)
-{
-    if (text.len == 0 || text.len > NAME_MAX_BYTES || !str_is_utf8(text))
-        return false;
-    for (size_t i = 0; i < text.len; i++) {
-        unsigned char c = (unsigned char)text.ptr[i];
-        bool letter = (c >= '0' && c <= '9') || (c >= 'A' && c <= 'Z') ||
-                      (c >= 'a' && c <= 'z') || c >= 0x80;
-        /* (strchr finds the NUL that ends the list, too.) */
-        if (!letter && (i == 0 || c == '\0' || !strchr("._:/@+-", c)))
-            return false;
-    }
-    return true;
-}
-
 static const char *choice_of(const char *choices, struct str value)
 {
     struct str rest = str_from(choices), word;
@@ -78,11 +61,11 @@ static void read_text(struct reading *r, const struct admin_field *field,
 
     switch (field->kind) {
     case FIELD_NAME:
-        if (!admin_is_name(value)) {
+        if (!name_is_good(value)) {
             wrong(r, field->name,
                 "\"%.*s\" is no name: 1 to %d bytes of letters, digits and "
                 ". _ : / @ + -, beginning with a letter or digit",
-                STR_ARG(value), NAME_MAX_BYTES);
+                STR_ARG(value), NAME_BYTES_MAX);
             return;
         }
         break;
@@ -164,7 +147,7 @@ static void read_names(struct reading *r, const struct admin_field *field,
                     (long long)field->least, (long long)field->most);
                 return;
             }
-        } else if (!json_is_string(item) || !admin_is_name(text_of(item))) {
+        } else if (!json_is_string(item) || !name_is_good(text_of(item))) {
             wrong(r, field->name, "element %zu is no name", i + 1);
             return;
         }

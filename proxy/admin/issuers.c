@@ -14,7 +14,10 @@
 #define ISSUER_COLUMNS                                                         \
     "SELECT name, issuer.issuer, jwks_file, jwks_url, ca_file, caller_claim, " \
     "prefix, groups_claim, access_token_type, skew_seconds, created, "         \
-    "coalesce(mode, 'no') FROM issuer LEFT JOIN issuer_end_user ON "           \
+    "coalesce(mode, 'no'), just_in_time, coalesce(just_in_time_team, ''), "    \
+    "just_in_time_kind, just_in_time_per_minute, just_in_time_most, (SELECT "  \
+    "count(*) FROM caller WHERE caller.issuer = issuer.name) FROM issuer "     \
+    "LEFT JOIN issuer_end_user ON "                                            \
     "issuer_end_user.issuer = issuer.name "
 
 static enum err add_audiences(
@@ -78,6 +81,12 @@ static json_t *issuer_json(struct db_statement *s)
     admin_set_int(issuer, "skewSeconds", db_column_int(s, 9));
     admin_set_time(issuer, "created", db_column_int(s, 10));
     admin_set_text(issuer, "endUsers", db_column_text(s, 11));
+    admin_set_bool(issuer, "justInTime", db_column_int(s, 12) != 0);
+    admin_set_text(issuer, "justInTimeTeam", db_column_text(s, 13));
+    admin_set_text(issuer, "justInTimeKind", db_column_text(s, 14));
+    admin_set_int(issuer, "justInTimePerMinute", db_column_int(s, 15));
+    admin_set_int(issuer, "justInTimeMost", db_column_int(s, 16));
+    admin_set_int(issuer, "justInTimeCallers", db_column_int(s, 17));
     return issuer;
 }
 
@@ -128,12 +137,36 @@ enum err admin_read_issuer(
     return err;
 }
 
+/* What can be changed of an issuer; the rest says who it is. */
+struct issuer_settings {
+    bool just_in_time;
+    struct str team, kind;
+    int64_t per_minute, most;
+    struct str reason;
+};
+#define SETTING(base, member)                                                  \
+    ((base) + offsetof(struct issuer_settings, member))
+#define SETTING_FIELDS(base)                                                   \
+    {"justInTime", FIELD_BOOL, false, SETTING(base, just_in_time), 0, 0,       \
+        NULL},                                                                 \
+        {"justInTimeTeam", FIELD_TEXT, false, SETTING(base, team), 0, 128,     \
+            NULL},                                                             \
+        {"justInTimeKind", FIELD_WORD, false, SETTING(base, kind), 0, 0,       \
+            "person service"},                                                 \
+        {"justInTimePerMinute", FIELD_INT, false, SETTING(base, per_minute),   \
+            1, 1000, NULL},                                                    \
+    {                                                                          \
+        "justInTimeMost", FIELD_INT, false, SETTING(base, most), 1, 1000000,   \
+            NULL                                                               \
+    }
+
 struct issuer_body {
     struct str name, issuer, jwks_file, jwks_url, ca_file, caller_claim, prefix,
         groups_claim, end_users;
     struct admin_names audiences;
     bool access_token_type;
     int64_t skew_seconds;
+    struct issuer_settings settings;
 };
 
 static enum err check_key_file(
@@ -193,6 +226,48 @@ static enum err check_body(
             "of their own there",
             body->jwks_url.len > 0 ? "jwksUrl" : "issuer", url);
     return ERR_OK;
+}
+
+/* Who may make callers must not be able to speak for other issuers'. */
+static enum err check_settings(struct admin_call *call,
+    const struct issuer_settings *settings, struct str prefix,
+    struct str end_users)
+{
+    if (settings->just_in_time && prefix.len == 0)
+        return FAIL(call, ERR_INVALID,
+            "justInTime: the issuer needs a prefix (--prefix), or it could "
+            "make callers under any name; add it anew with one");
+    if (settings->just_in_time && str_equal(end_users, STR("only")))
+        return FAIL(call, ERR_INVALID,
+            "justInTime: tokens of this issuer are no credential (end users "
+            "only), so that none can make a caller");
+    if (!settings->just_in_time && settings->team.len > 0)
+        return FAIL(call, ERR_INVALID,
+            "justInTimeTeam: the issuer makes no callers; say justInTime "
+            "(--just-in-time) too");
+    return settings->team.len > 0 ? admin_need_team(call, settings->team)
+                                  : ERR_OK;
+}
+
+static enum err write_settings(struct admin_call *call, struct str name,
+    const struct issuer_settings *settings)
+{
+    struct db_statement *s;
+    enum err err = db_prepare(call->db,
+        "UPDATE issuer SET just_in_time = ?2, just_in_time_team = "
+        "nullif(?3, ''), just_in_time_kind = ?4, just_in_time_per_minute = ?5, "
+        "just_in_time_most = ?6 WHERE name = ?1",
+        &s, &call->info);
+
+    if (err)
+        return err;
+    db_bind_text(s, 1, name);
+    db_bind_int(s, 2, settings->just_in_time);
+    db_bind_text(s, 3, settings->team);
+    db_bind_text(s, 4, settings->kind);
+    db_bind_int(s, 5, settings->per_minute);
+    db_bind_int(s, 6, settings->most);
+    return db_run(s, &call->info);
 }
 
 static enum err insert(struct admin_call *call, const struct issuer_body *body)
@@ -268,19 +343,30 @@ enum err handle_issuer_add(struct admin_call *call)
             NULL},
         {"skewSeconds", FIELD_INT, false, AT(skew_seconds), 0, 300, NULL},
         {"endUsers", FIELD_WORD, false, AT(end_users), 0, 0, "no also only"},
+        SETTING_FIELDS(AT(settings)),
     };
-    struct issuer_body body = {
-        .caller_claim = STR("sub"), .skew_seconds = 60, .end_users = STR("no")};
+    struct issuer_body body = {.caller_claim = STR("sub"),
+        .prefix = STR(""),
+        .skew_seconds = 60,
+        .end_users = STR("no"),
+        .settings = {.team = STR(""),
+            .kind = STR("person"),
+            .per_minute = 60,
+            .most = 10000}};
     json_t *issuer;
     enum err err = admin_read_body(call, fields, FIELD_COUNT(fields), &body);
 
     if (!err)
         err = check_body(call, &body);
+    if (!err)
+        err = check_settings(call, &body.settings, body.prefix, body.end_users);
     if (err || (err = admin_begin(call)))
         return err;
     err = insert(call, &body);
     if (!err)
         err = mark(call, &body);
+    if (!err)
+        err = write_settings(call, body.name, &body.settings);
     if (!err)
         err = admin_read_issuer(call, body.name, &issuer);
     if (err)
@@ -291,6 +377,73 @@ enum err handle_issuer_add(struct admin_call *call)
         err = admin_commit(call, CHANGED_ISSUERS);
     if (!err)
         return admin_answer(call, 201, issuer);
+    json_decref(issuer);
+    return err;
+}
+
+static struct str member(const json_t *object, const char *name)
+{
+    const json_t *value = json_object_get(object, name);
+
+    return str_make(json_string_value(value), json_string_length(value));
+}
+
+static int64_t number(const json_t *object, const char *name)
+{
+    return json_integer_value(json_object_get(object, name));
+}
+
+enum err handle_issuer_change(struct admin_call *call)
+{
+    static const struct admin_field fields[] = {
+        SETTING_FIELDS(0),
+        {"reason", FIELD_TEXT, false, SETTING(0, reason), 0, 1000, NULL},
+    };
+    struct str name = call->params[0];
+    json_t *before = NULL, *issuer = NULL;
+    struct issuer_settings settings;
+    /* Once for what is wrong with it, and once more over what is there now. */
+    enum err err =
+        admin_read_body(call, fields, FIELD_COUNT(fields), &settings);
+
+    if (!err)
+        err = admin_read_issuer(call, name, &before);
+    if (err)
+        return err;
+    settings = (struct issuer_settings){
+        .just_in_time = json_is_true(json_object_get(before, "justInTime")),
+        .team = member(before, "justInTimeTeam"),
+        .kind = member(before, "justInTimeKind"),
+        .per_minute = number(before, "justInTimePerMinute"),
+        .most = number(before, "justInTimeMost"),
+        .reason = STR("")};
+    bool was = settings.just_in_time;
+    err = admin_read_body(call, fields, FIELD_COUNT(fields), &settings);
+    if (!err && json_object_size(call->body) ==
+                    (json_object_get(call->body, "reason") != NULL))
+        err = FAIL(call, ERR_INVALID,
+            "nothing would change: give justInTime or one of its bounds");
+    /* Its team goes with it. */
+    if (!err && was && !settings.just_in_time &&
+        !json_object_get(call->body, "justInTimeTeam"))
+        settings.team = STR("");
+    if (!err)
+        err = check_settings(call, &settings, member(before, "prefix"),
+            member(before, "endUsers"));
+    if (!err && (err = admin_begin(call)) == ERR_OK)
+        err = write_settings(call, name, &settings);
+    if (!err)
+        err = admin_read_issuer(call, name, &issuer);
+    if (err) {
+        json_decref(before);
+        return err;
+    }
+    err = admin_record(call, "admin.issuer.changed", "issuer", name, before,
+        json_incref(issuer), NULL, settings.reason);
+    if (!err)
+        err = admin_commit(call, CHANGED_ISSUERS);
+    if (!err)
+        return admin_answer(call, 200, issuer);
     json_decref(issuer);
     return err;
 }

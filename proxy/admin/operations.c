@@ -231,6 +231,7 @@ const struct admin_operation admin_operations[] = {
 
     {"GET", "/v1/issuers", "listIssuers", 0, handle_issuer_list},
     {"POST", "/v1/issuers", "addIssuer", 0, handle_issuer_add},
+    {"PATCH", "/v1/issuers/{issuer}", "changeIssuer", 0, handle_issuer_change},
     {"DELETE", "/v1/issuers/{issuer}", "removeIssuer", 0, handle_issuer_remove},
     {"POST", "/v1/issuers/{issuer}/groups", "mapIssuerGroup", 0,
         handle_issuer_group_map},

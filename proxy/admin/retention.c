@@ -7,6 +7,7 @@
 #include "audit/blob.h"
 #include "lib/clock.h"
 #include "lib/log.h"
+#include "proxy/name.h"
 
 #include <stdlib.h>
 
@@ -378,7 +379,7 @@ static enum err check_class(
     const struct retention_class *was;
     enum err err = take_profile(call, body);
 
-    if (!err && !admin_is_name(name))
+    if (!err && !name_is_good(name))
         err = FAIL(call, ERR_INVALID, "\"%.*s\" is no name for a class",
             STR_ARG(name));
     if (!err && name.len > 64)

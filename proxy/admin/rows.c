@@ -6,6 +6,7 @@
 #include "proxy/admin/admin_priv.h"
 
 #include "policy/names.h"
+#include "proxy/name.h"
 
 #include <stdlib.h>
 
@@ -199,7 +200,7 @@ enum err admin_add_person(
     struct db_statement *s;
     enum err err;
 
-    if (str_starts(handle, STR("cal_")) || str_starts(handle, STR("adm_")))
+    if (name_looks_like_id(handle))
         return FAIL(call, ERR_INVALID,
             "\"%.*s\" looks like an id; a handle does not begin with cal_ or "
             "adm_",

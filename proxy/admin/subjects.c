@@ -368,6 +368,35 @@ static enum err disable(
     return err;
 }
 
+/* A token that comes later must not make the caller anew (its row is still
+ * there; so is its handle). */
+static enum err remember_handle(struct admin_call *call, struct str subject)
+{
+    struct db_statement *s;
+    struct str handle;
+    uint8_t digest[32];
+    enum err err = db_prepare(call->persons,
+        "SELECT handle FROM person WHERE id = ?1", &s, &call->info);
+
+    if (err)
+        return err;
+    db_bind_text(s, 1, subject);
+    err = db_step(s, &call->info);
+    handle = err ? STR("") : admin_column(call, s, 0);
+    db_reset(s);
+    if (err == ERR_NOTFOUND)
+        return ERR_OK;
+    if (!err)
+        err = db_prepare(call->persons,
+            "INSERT OR IGNORE INTO erased_handle (digest) VALUES (?1)", &s,
+            &call->info);
+    if (err)
+        return err;
+    keyring_handle_digest(control_keyring(call->control), handle, digest);
+    db_bind_blob(s, 1, digest, sizeof digest);
+    return db_run(s, &call->info);
+}
+
 static enum err mark_erased(struct admin_call *call, struct str subject)
 {
     struct db_statement *s;
@@ -424,6 +453,8 @@ static enum err erase(struct admin_call *call, struct str subject,
         err = revoke_keys(call, subject, body);
     if (!err)
         err = mark_erased(call, subject);
+    if (!err)
+        err = remember_handle(call, subject);
     if (!err)
         err = admin_commit(
             call, CHANGED_KEYS | CHANGED_DIRECTORY | CHANGED_SEALING);

@@ -249,6 +249,14 @@ enum err handle_team_remove(struct admin_call *call)
             "first (bailiff issuer list, issuer unmap-group)",
             STR_ARG(name));
     if (!err)
+        err = admin_exists(call, call->db,
+            "SELECT 1 FROM issuer WHERE just_in_time_team = ?1", name, &used);
+    if (!err && used)
+        err = FAIL(call, ERR_WRONG_STATE,
+            "callers that an issuer makes just in time join the team \"%.*s\"; "
+            "choose another first (bailiff issuer list, issuer set --team)",
+            STR_ARG(name));
+    if (!err)
         err = db_prepare(
             call->db, "DELETE FROM team WHERE name = ?1", &s, &call->info);
     if (!err) {

@@ -288,7 +288,7 @@ static int take_option(struct cli *cli, int *at)
     option = i >= 0 ? &cli->command->options[i] : NULL;
     if (!option && !common_value(cli, name))
         return unknown_option(cli, name);
-    if (option && option->kind == CLI_FLAG) {
+    if (option && (option->kind == CLI_FLAG || option->kind == CLI_NOT)) {
         if (attached)
             return cli_usage(cli, "--%s takes no value", option->name);
         given = "true";
@@ -403,6 +403,9 @@ json_t *cli_body(struct cli *cli, const char *const *fields)
         switch (option->kind) {
         case CLI_FLAG:
             json_object_set_new(body, option->field, json_true());
+            break;
+        case CLI_NOT:
+            json_object_set_new(body, option->field, json_false());
             break;
         case CLI_TEXT:
             json_object_set_new(

@@ -15,6 +15,7 @@
 
 enum cli_kind {
     CLI_FLAG, /* no value; true */
+    CLI_NOT,  /* no value; false */
     CLI_TEXT,
     CLI_NUMBER, /* digits; k, M, G for thousands and so on */
     CLI_LIST    /* comma-separated and repeatable: an array of texts */

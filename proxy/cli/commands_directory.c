@@ -75,6 +75,7 @@ static const struct cli_column caller_record[] = {
     {"keys in force", "keys", CELL_TEXT},
     {"disabled", "disabled", CELL_YES},
     {"created", "created", CELL_TIME},
+    {"made by tokens of", "issuer", CELL_TEXT},
 };
 static const struct cli_option caller_add_options[] = {
     {"team", "TEAM", CLI_LIST, "teams", "a team that it is in (repeatable)"},

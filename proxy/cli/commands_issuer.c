@@ -11,8 +11,30 @@ static const struct cli_column issuer_columns[] = {
     {"PREFIX", "prefix", CELL_TEXT},
     {"GROUPS CLAIM", "groupsClaim", CELL_TEXT},
     {"TEAMS BY GROUPS", "groups", CELL_TEXT},
+    {"MAKES CALLERS", "justInTime", CELL_YES},
     {"ADDED", "created", CELL_TIME},
 };
+static const struct cli_column issuer_record[] = {
+    {"name", "name", CELL_TEXT},
+    {"issuer", "issuer", CELL_TEXT},
+    {"makes callers", "justInTime", CELL_YES},
+    {"in the team", "justInTimeTeam", CELL_TEXT},
+    {"of the kind", "justInTimeKind", CELL_TEXT},
+    {"at most in a minute", "justInTimePerMinute", CELL_COUNT},
+    {"at most in all", "justInTimeMost", CELL_COUNT},
+    {"made so far", "justInTimeCallers", CELL_COUNT},
+};
+#define JUST_IN_TIME_OPTIONS                                                   \
+    {"team", "TEAM", CLI_TEXT, "justInTimeTeam",                               \
+        "which callers made so join (none)"},                                  \
+        {"kind", "person|service", CLI_TEXT, "justInTimeKind",                 \
+            "what they are (person)"},                                         \
+        {"per-minute", "N", CLI_NUMBER, "justInTimePerMinute",                 \
+            "at most so many in a minute, to 1000 (60)"},                      \
+    {                                                                          \
+        "most", "N", CLI_NUMBER, "justInTimeMost",                             \
+            "at most so many in all, to 1M (10000)"                            \
+    }
 static const char *const issuer_fields[] = {"name", "issuer"};
 static const struct cli_option issuer_add_options[] = {
     {"audience", "A", CLI_LIST, "audiences",
@@ -36,6 +58,17 @@ static const struct cli_option issuer_add_options[] = {
     {"end-users", "HOW", CLI_TEXT, "endUsers",
         "also, only: its tokens may say for whom a gateway asks; only: they "
         "are no credential (no)"},
+    {"just-in-time", NULL, CLI_FLAG, "justInTime",
+        "a good token whose caller is not there makes it"},
+    JUST_IN_TIME_OPTIONS,
+};
+static const struct cli_option issuer_set_options[] = {
+    {"just-in-time", NULL, CLI_FLAG, "justInTime",
+        "from now on a good token whose caller is not there makes it"},
+    {"not-just-in-time", NULL, CLI_NOT, "justInTime",
+        "from now on callers are made by administrators alone"},
+    JUST_IN_TIME_OPTIONS,
+    {"reason", "TEXT", CLI_TEXT, "reason", "goes on record"},
 };
 static const struct cli_rest issuer_list = {.method = "GET",
     .path = "/v1/issuers",
@@ -46,6 +79,10 @@ static const struct cli_rest issuer_add = {.method = "POST",
     .path = "/v1/issuers",
     .fields = issuer_fields,
     .done = "issuer {name} added: tokens of {issuer} are believed"};
+static const struct cli_rest issuer_set = {.method = "PATCH",
+    .path = "/v1/issuers/{0}",
+    .columns = issuer_record,
+    .column_count = CLI_COUNT(issuer_record)};
 static const struct cli_rest issuer_remove = {.method = "DELETE",
     .path = "/v1/issuers/{0}",
     .done = "issuer removed: its tokens are refused from now on"};
@@ -117,7 +154,8 @@ static const struct cli_command commands[] = {
         .details =
             "ISSUER is the tokens' \"iss\", to the letter. A token is good for "
             "the caller\nwhose handle is the prefix and the claim's text; "
-            "there must be such a caller.\n`bailiff jwt verify` tries tokens "
+            "there must be such a caller,\nor --just-in-time. `bailiff jwt "
+            "verify` tries tokens "
             "without a server.",
         .options = issuer_add_options,
         .option_count = CLI_COUNT(issuer_add_options),
@@ -127,6 +165,19 @@ static const struct cli_command commands[] = {
         .arguments = "",
         .summary = "The issuers",
         .rest = &issuer_list},
+    {.noun = "issuer",
+        .verb = "set",
+        .arguments = "NAME",
+        .least = 1,
+        .most = 1,
+        .summary = "Let an issuer's tokens make callers, or not",
+        .details =
+            "A good token whose caller is not there makes it, under the name "
+            "that its issuer's\nprefix and claim give. Who was disabled or "
+            "erased is not made anew. What is not\ngiven stays as it is.",
+        .options = issuer_set_options,
+        .option_count = CLI_COUNT(issuer_set_options),
+        .rest = &issuer_set},
     {.noun = "issuer",
         .verb = "map-group",
         .arguments = "ISSUER GROUP TEAM",

@@ -337,6 +337,14 @@ test('issuers', async () => {
   const wait = await call('addSignIn', { token: tokens.admin, params: administrator, body: { issuer: 'corp', subject: 's', audience: 'cli', reason: 'x' }, status: 202 });
   await call('approveProposal', { token: tokens.approver, params: { proposal: wait.id } });
   await call('removeSignIn', { params: { ...administrator, issuer: 'corp' } });
+  const change = { params: { issuer: 'corp' } };
+  await call('changeIssuer', { ...change, body: { justInTime: true, justInTimeTeam: 'nowhere' }, status: 404 });
+  await call('changeIssuer', { ...change, body: { reason: 'none' }, status: 400 });
+  await call('changeIssuer', { params: { issuer: 'none' }, body: { justInTimeMost: 7 }, status: 404 });
+  const changed = await call('changeIssuer', { ...change, body: { justInTime: true, justInTimeTeam: 'lab', justInTimeMost: 7, reason: 'r' } });
+  assert.deepEqual([changed.justInTime, changed.justInTimeTeam, changed.justInTimeMost, changed.justInTimePerMinute, changed.justInTimeKind],
+    [true, 'lab', 7, 60, 'person']);
+  await call('changeIssuer', { ...change, body: { justInTime: false } });
   await call('removeIssuer', { params: { issuer: 'corp' } });
 });
 

@@ -52,7 +52,7 @@ static int setup(void **state)
     OK(db_execute(db,
         "INSERT INTO team VALUES ('everyone', NULL, '', 1),"
         " ('cardiology', 'everyone', '', 1);"
-        "INSERT INTO caller VALUES ('cal_1', 'person', 0, 1);"
+        "INSERT INTO caller VALUES ('cal_1', 'person', 0, 1, '');"
         "INSERT INTO model (name, created) VALUES ('small', 1);"
         "INSERT INTO model_alias VALUES ('gpt-4o', 'small');"
         "INSERT INTO model_group VALUES ('large', 1);"

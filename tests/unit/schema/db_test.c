@@ -268,7 +268,8 @@ static void test_statements(void **state)
     db_bind_text(s, 4, STR("no number")); /* STRICT */
     assert_int_equal(db_run(s, &info), ERR_WRONG_STATE);
     assert_int_equal(
-        db_execute(db, "INSERT INTO caller VALUES ('c', 'robot', 0, 1)", &info),
+        db_execute(
+            db, "INSERT INTO caller VALUES ('c', 'robot', 0, 1, '')", &info),
         ERR_WRONG_STATE);
     /* The same text nested in itself. */
     static const char list[] = "SELECT name, parent, title FROM team";
