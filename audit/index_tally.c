@@ -17,16 +17,25 @@ enum err index_tally_prepare(struct db *db, struct errinfo *info)
 {
     return db_execute(db,
         "CREATE TABLE IF NOT EXISTS tally_block (block INTEGER PRIMARY KEY) "
-        "STRICT;" TALLY("tally",
+        "STRICT;"
+        /* clang-format off */
+        TALLY("tally",
             "action INTEGER NOT NULL, route INTEGER NOT NULL, "
             "model INTEGER NOT NULL, engine INTEGER, "
             "policy_version INTEGER NOT NULL, stage INTEGER, code INTEGER, "
-            "status INTEGER, outcome INTEGER") TALLY("tally_caller",
+            "status INTEGER, outcome INTEGER")
+        TALLY("tally_caller_model",
             "caller INTEGER NOT NULL, key INTEGER NOT NULL, "
             "teams INTEGER NOT NULL, model INTEGER NOT NULL")
-            TALLY("tally_rule",
-                "policies INTEGER NOT NULL, policy_version INTEGER NOT NULL, "
-                "stage INTEGER, code INTEGER, quota INTEGER, status INTEGER"),
+        TALLY("tally_caller",
+            "caller INTEGER NOT NULL, key INTEGER NOT NULL, "
+            "teams INTEGER NOT NULL")
+        TALLY("tally_team",
+            "teams INTEGER NOT NULL, model INTEGER NOT NULL")
+        TALLY("tally_rule",
+            "policies INTEGER NOT NULL, policy_version INTEGER NOT NULL, "
+            "stage INTEGER, code INTEGER, quota INTEGER, status INTEGER"),
+        /* clang-format on */
         info);
 }
 
@@ -93,14 +102,21 @@ static enum err sum_block(struct db *db, uint64_t block, struct errinfo *info)
     "count(*), sum(input), sum(output), sum(bytes_out), sum(cost) "            \
     "FROM request NOT INDEXED "                                                \
     "WHERE seq >= ?1 << 16 AND seq < (?1 + 1) << 16 "
+#define SUMS_OF_SUMS                                                           \
+    "sum(n), sum(input), sum(output), sum(bytes_out), sum(cost) "              \
+    "FROM tally_caller_model WHERE block = ?1 "
     static const char *const steps[] = {
         "INSERT INTO tally SELECT ?1, time / 3600000000 * 3600000000, "
         "permitted, action, route, model, engine, policy_version, stage, code, "
         "status, outcome, " SUMS_OF_BLOCK
         "GROUP BY 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12",
-        "INSERT INTO tally_caller SELECT ?1, "
+        "INSERT INTO tally_caller_model SELECT ?1, "
         "time / 86400000000 * 86400000000, permitted, caller, key, teams, "
         "model, " SUMS_OF_BLOCK "GROUP BY 2, 3, 4, 5, 6, 7",
+        "INSERT INTO tally_caller SELECT block, time, permitted, caller, key, "
+        "teams, " SUMS_OF_SUMS "GROUP BY 2, 3, 4, 5, 6",
+        "INSERT INTO tally_team SELECT block, time, permitted, teams, "
+        "model, " SUMS_OF_SUMS "GROUP BY 2, 3, 4, 5",
         "INSERT INTO tally_rule SELECT ?1, time / 3600000000 * 3600000000, "
         "permitted, policies, policy_version, stage, code, quota, "
         "status, " SUMS_OF_BLOCK "GROUP BY 2, 3, 4, 5, 6, 7, 8, 9",
@@ -134,12 +150,15 @@ enum err index_tally_forget(struct db *db, uint64_t seq, struct errinfo *info)
         "DELETE FROM tally_block WHERE block = ?1",
         "DELETE FROM tally WHERE block = ?1",
         "DELETE FROM tally_caller WHERE block = ?1",
+        "DELETE FROM tally_caller_model WHERE block = ?1",
+        "DELETE FROM tally_team WHERE block = ?1",
         "DELETE FROM tally_rule WHERE block = ?1",
     };
     uint64_t block = seq >> TALLY_SHIFT;
     bool there;
     enum err err = has_sums(db, block, &there, info);
-    for (size_t i = 0; there && i < 4 && err == ERR_OK; i++)
+    for (size_t i = 0;
+         there && err == ERR_OK && i < sizeof(steps) / sizeof(steps[0]); i++)
         err = run_for(db, steps[i], block, info);
     return err;
 }

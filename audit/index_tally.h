@@ -9,8 +9,9 @@
  * the sums of the blocks that have them and the rows of those that have none.
  * The tables are made where they are missing: a file of an earlier version goes
  * on without sums for what it has. There is a table for each family of
- * questions: per hour by what was asked and what became of it (tally), per day
- * by who asked (tally_caller), per hour by what decided (tally_rule). */
+ * questions: per hour by what was asked and what became of it (tally), per hour
+ * by what decided (tally_rule), per day by team and model (tally_team), by who
+ * asked (tally_caller), and for which model (tally_caller_model). */
 #ifndef AUDIT_INDEX_TALLY_H
 #define AUDIT_INDEX_TALLY_H
 

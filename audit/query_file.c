@@ -102,6 +102,13 @@ static bool type_wanted(struct search *search, int64_t value, struct str text)
            (text.len == asked.len || text.ptr[asked.len] == '.');
 }
 
+#define REQUEST_TIMES                                                          \
+    "SELECT seq, time FROM request WHERE seq >= ?1 AND seq < ?2 "              \
+    "ORDER BY seq LIMIT 1"
+#define EVENT_TIMES                                                            \
+    "SELECT seq, time FROM event WHERE seq >= ?1 AND seq < ?2 "                \
+    "ORDER BY seq LIMIT 1"
+
 /* --- Requests
  * --------------------------------------------------------------------
  */
@@ -331,9 +338,7 @@ enum err query_requests(struct db *db, const struct index_state *state,
         .read = read_request};
     enum err err = where_request(&search, seen);
     if (err == ERR_OK && !search.none)
-        err = search_range(&search,
-            "SELECT seq, time FROM request WHERE seq >= ?1 AND seq < ?2 "
-            "ORDER BY seq LIMIT 1");
+        err = search_range(&search, REQUEST_TIMES);
     return err == ERR_OK ? search_run(&search, out) : err;
 }
 
@@ -404,14 +409,26 @@ enum err query_events(struct db *db, const struct index_state *state,
         .read = read_event};
     enum err err = where_event(&search, seen);
     if (err == ERR_OK && !search.none)
-        err = search_range(&search,
-            "SELECT seq, time FROM event WHERE seq >= ?1 AND seq < ?2 "
-            "ORDER BY seq LIMIT 1");
+        err = search_range(&search, EVENT_TIMES);
     return err == ERR_OK ? search_run(&search, out) : err;
 }
 
 /* --- For counting ----------------------------------------------------------
  */
+
+enum err query_request_range(struct db *db, const struct index_state *state,
+    const struct question *question, uint64_t *low, uint64_t *end,
+    struct errinfo *info)
+{
+    struct search search = {
+        .db = db, .state = state, .question = question, .info = info};
+    enum err err = search_range(&search, REQUEST_TIMES);
+    if (err != ERR_OK)
+        return err;
+    *low = search.low;
+    *end = search.none ? search.low : search.high + 1;
+    return ERR_OK;
+}
 
 enum err query_walk_open(struct db *db, const struct index_state *state,
     const struct question *question, bool requests, struct query_walk **out,
@@ -429,11 +446,7 @@ enum err query_walk_open(struct db *db, const struct index_state *state,
     enum err err =
         requests ? where_request(search, &seen) : where_event(search, &seen);
     if (err == ERR_OK && !search->none)
-        err = search_range(search,
-            requests ? "SELECT seq, time FROM request WHERE seq >= ?1 AND "
-                       "seq < ?2 ORDER BY seq LIMIT 1"
-                     : "SELECT seq, time FROM event WHERE seq >= ?1 AND "
-                       "seq < ?2 ORDER BY seq LIMIT 1");
+        err = search_range(search, requests ? REQUEST_TIMES : EVENT_TIMES);
     if (err == ERR_OK)
         return query_walk_begin(search, out, info);
     free(search);

@@ -61,6 +61,10 @@ enum err query_walk_open(struct db *db, const struct index_state *state,
 void query_walk_close(struct query_walk **walk);
 enum err query_walk_next(
     struct query_walk *walk, struct buf *from, struct buf *where) MUSTCHECK;
+/* The entries [*low, *end) of the file that the filter's times allow. */
+enum err query_request_range(struct db *db, const struct index_state *state,
+    const struct question *question, uint64_t *low, uint64_t *end,
+    struct errinfo *info) MUSTCHECK;
 /* No row of the file can be in the answer. */
 bool query_is_outside(
     const struct index_state *state, const struct audit_filter *filter);

@@ -5,6 +5,7 @@
 #include "audit/stats.h"
 #include "audit/index_tally.h"
 #include "audit/query_priv.h"
+#include "audit/stats_sums.h"
 
 #include <stdlib.h>
 
@@ -53,7 +54,8 @@ struct counting {
     struct question question;
     struct audit_group *groups;
     size_t count;
-    uint32_t *slots; /* group + 1 */
+    uint32_t *slots;  /* group + 1 */
+    int64_t until_us; /* clock_monotonic; 0: as long as it takes */
     struct errinfo *info;
 };
 
@@ -225,8 +227,9 @@ static enum err take_row(
 /* --- One file --------------------------------------------------------------
  */
 
-static void build(
-    struct counting *c, struct str source, struct str where, struct buf *sql)
+/* `sums`: the source is a table of sums, not of rows. */
+static void build(struct counting *c, bool sums, struct str source,
+    struct str where, struct buf *sql)
 {
     bool team = false, policy = false;
     for (size_t i = 0; i < c->by_count; i++) {
@@ -236,12 +239,17 @@ static void build(
     buf_append_str(sql, STR("SELECT "));
     for (size_t i = 0; i < c->by_count; i++)
         buf_printf(sql, "%s, ", c->by[i]->sql);
-    buf_append_str(
-        sql, c->question.requests
-                 ? STR("count(*), sum(r.permitted), sum(1 - r.permitted), "
-                       "sum(r.input), sum(r.output), sum(r.bytes_out), "
-                       "sum(r.cost)")
-                 : STR("sum(r.count), 0, 0, 0, 0, 0, 0"));
+    if (sums)
+        buf_append_str(sql,
+            STR("sum(r.n), sum(r.n * r.permitted), "
+                "sum(r.n * (1 - r.permitted)), sum(r.input), sum(r.output), "
+                "sum(r.bytes_out), sum(r.cost)"));
+    else if (c->question.requests)
+        buf_append_str(sql,
+            STR("count(*), sum(r.permitted), sum(1 - r.permitted), "
+                "sum(r.input), sum(r.output), sum(r.bytes_out), sum(r.cost)"));
+    else
+        buf_append_str(sql, STR("sum(r.count), 0, 0, 0, 0, 0, 0"));
     buf_append_str(sql, source);
     if (team)
         buf_append_str(sql, STR(" CROSS JOIN member AS t"));
@@ -269,6 +277,16 @@ static enum err take_rows(struct counting *c, struct db *db, struct buf *sql)
     return err == ERR_NOTFOUND ? ERR_OK : err;
 }
 
+/* A part of a count would look like all of it. */
+static enum err took_too_long(struct counting *c)
+{
+    return errinfo_set(c->info, ERR_LIMIT,
+        "this is counted row by row, and %d seconds were not enough: narrow it "
+        "with since and until, or leave filters out (docs/audit.md, \"The "
+        "index\", says what is summed up ahead)",
+        (int)(c->question.filter->patience_us / SECOND_US));
+}
+
 /* Of the file's entries those in [from, to). */
 static enum err count_rows(struct counting *c, struct db *db,
     const struct index_state *state, uint64_t from, uint64_t to)
@@ -286,8 +304,11 @@ static enum err count_rows(struct counting *c, struct db *db,
     while (err == ERR_OK &&
            (err = query_walk_next(walk, &source, &where)) == ERR_OK) {
         buf_clear(&sql);
-        build(c, buf_str(&source), buf_str(&where), &sql);
+        build(c, false, buf_str(&source), buf_str(&where), &sql);
         err = take_rows(c, db, &sql);
+        if (err == ERR_OK && c->until_us != 0 &&
+            clock_monotonic() > c->until_us)
+            err = took_too_long(c);
     }
     query_walk_close(&walk);
     buf_fini(&source);
@@ -299,69 +320,38 @@ static enum err count_rows(struct counting *c, struct db *db,
 /* --- Sums instead of rows --------------------------------------------------
  */
 
-/* Which table of sums (audit/index_tally.h) can answer; NULL: none. */
-static const char *table_of_sums(const struct counting *c)
+/* Blocks [first, last], which all have sums. */
+static enum err count_sums(struct counting *c, struct db *db, const char *table,
+    uint64_t first, uint64_t last)
 {
-    static const char *const by_hour[] = {"hour", "day", "month", "model",
-        "engine", "route", "action", "decision", "version", "stage", "code",
-        "status", "outcome", NULL};
-    static const char *const by_caller[] = {
-        "day", "month", "caller", "decision", NULL};
-    const struct audit_filter *f = c->question.filter;
-    const struct str *const narrow[] = {&f->id, &f->caller, &f->key, &f->team,
-        &f->model, &f->engine, &f->action, &f->route, &f->decision, &f->policy,
-        &f->status, &f->outcome, &f->actor, &f->object, &f->code, &f->quota,
-        &f->stage, &f->version, &f->text};
-    bool hourly = f->since_us % HOUR_US == 0 && f->until_us % HOUR_US == 0;
-    bool daily = f->since_us % DAY_US == 0 && f->until_us % DAY_US == 0;
-    if (!c->question.requests || f->has_after ||
-        (f->type.len > 0 && !str_equal(f->type, STR("request"))))
-        return NULL;
-    for (size_t i = 0; i < sizeof(narrow) / sizeof(narrow[0]); i++)
-        if (narrow[i]->len > 0)
-            return NULL;
-    for (size_t i = 0; i < c->by_count; i++) {
-        bool in_hourly = false, in_daily = false;
-        for (size_t k = 0; by_hour[k]; k++)
-            in_hourly |= strcmp(c->by[i]->name, by_hour[k]) == 0;
-        for (size_t k = 0; by_caller[k]; k++)
-            in_daily |= strcmp(c->by[i]->name, by_caller[k]) == 0;
-        hourly = hourly && in_hourly;
-        daily = daily && in_daily;
-    }
-    return hourly ? "tally" : daily ? "tally_caller" : NULL;
-}
-
-static enum err count_sums(struct counting *c, struct db *db, const char *table)
-{
-    const struct audit_filter *f = c->question.filter;
-    struct buf sql;
+    struct buf source, where, sql;
+    bool none;
+    buf_init(&source, 256);
+    buf_init(&where, 65536);
     buf_init(&sql, 65536);
-    buf_append_str(&sql, STR("SELECT "));
-    for (size_t i = 0; i < c->by_count; i++)
-        buf_printf(&sql, "%s, ", c->by[i]->sql);
-    buf_printf(&sql,
-        "sum(r.n), sum(r.n * r.permitted), sum(r.n * (1 - r.permitted)), "
-        "sum(r.input), sum(r.output), sum(r.bytes_out), sum(r.cost) FROM %s AS "
-        "r "
-        "WHERE r.time >= %lld",
-        table, (long long)f->since_us);
-    if (f->until_us != 0)
-        buf_printf(&sql, " AND r.time < %lld", (long long)f->until_us);
-    buf_append_str(&sql, STR(" GROUP BY "));
-    for (size_t i = 0; i < c->by_count; i++)
-        buf_printf(&sql, "%s%zu", i ? ", " : "", i + 1);
-    enum err err = take_rows(c, db, &sql);
+    buf_printf(&source, " FROM %s AS r", table);
+    buf_printf(&where, " WHERE r.block BETWEEN %llu AND %llu",
+        (unsigned long long)first, (unsigned long long)last);
+    enum err err =
+        sums_conditions(db, c->question.filter, &where, &none, c->info);
+    sql.failed = source.failed || where.failed;
+    if (err == ERR_OK && !none) {
+        build(c, true, buf_str(&source), buf_str(&where), &sql);
+        err = take_rows(c, db, &sql);
+    }
+    buf_fini(&source);
+    buf_fini(&where);
     buf_fini(&sql);
     return err;
 }
 
-/* The rows of the blocks that have no sums: as few ranges as there are. */
-static enum err count_rest(
-    struct counting *c, struct db *db, const struct index_state *state)
+/* Of the entries [low, end): the sums of whole blocks, and the rows between
+ * them. */
+static enum err count_both(struct counting *c, struct db *db, const char *table,
+    const struct index_state *state, uint64_t low, uint64_t end)
 {
     struct db_statement *s;
-    uint64_t from = state->first;
+    uint64_t from = low, first = 1, last = 0; /* of a run; none */
     enum err err = db_prepare(
         db, "SELECT block FROM tally_block ORDER BY block", &s, c->info);
     if (err != ERR_OK)
@@ -369,31 +359,54 @@ static enum err count_rest(
     while ((err = db_step(s, c->info)) == ERR_OK) {
         uint64_t block = (uint64_t)db_column_int(s, 0);
         uint64_t begin = block << TALLY_SHIFT;
-        if (begin > from &&
-            (err = count_rows(c, db, state, from, begin)) != ERR_OK) {
+        uint64_t stop = (block + 1) << TALLY_SHIFT;
+        if (begin < state->first)
+            begin = state->first;
+        if (stop > state->first + state->span)
+            stop = state->first + state->span;
+        if (begin < low || stop > end)
+            continue;
+        if (begin > from)
+            err = count_rows(c, db, state, from, begin);
+        if (err == ERR_OK && first <= last && block != last + 1) {
+            err = count_sums(c, db, table, first, last);
+            first = block;
+        }
+        if (first > last)
+            first = block;
+        last = block;
+        from = stop;
+        if (err != ERR_OK) {
             db_reset(s);
             return err;
         }
-        from = (block + 1) << TALLY_SHIFT;
     }
-    if (err == ERR_NOTFOUND)
-        err = from < state->next ? count_rows(c, db, state, from, state->next)
-                                 : ERR_OK;
-    return err;
+    if (err != ERR_NOTFOUND)
+        return err;
+    err = first <= last ? count_sums(c, db, table, first, last) : ERR_OK;
+    return err == ERR_OK && from < end ? count_rows(c, db, state, from, end)
+                                       : err;
 }
 
 static enum err count_file(
     struct counting *c, struct db *db, const struct index_state *state)
 {
-    const char *table = table_of_sums(c);
+    const char *by[STATS_BY_MAX], *table = NULL;
+    uint64_t low = state->first, end = state->next;
     bool there = false;
-    enum err err = table ? index_tally_is_there(db, &there, c->info) : ERR_OK;
-    if (err != ERR_OK)
+    enum err err = ERR_OK;
+    for (size_t i = 0; i < c->by_count; i++)
+        by[i] = c->by[i]->name;
+    if (c->question.requests)
+        table = sums_table(c->question.filter, by, c->by_count);
+    if (table)
+        err = index_tally_is_there(db, &there, c->info);
+    if (err == ERR_OK && there)
+        err = query_request_range(db, state, &c->question, &low, &end, c->info);
+    if (err != ERR_OK || low >= end)
         return err;
-    if (!there)
-        return count_rows(c, db, state, state->first, state->next);
-    err = count_sums(c, db, table);
-    return err == ERR_OK ? count_rest(c, db, state) : err;
+    return there ? count_both(c, db, table, state, low, end)
+                 : count_rows(c, db, state, low, end);
 }
 
 /* --- All files -------------------------------------------------------------
@@ -472,6 +485,8 @@ enum err audit_count(struct audit_index *index,
     }
     memset(c.groups, 0, STATS_GROUPS_MAX * sizeof(*c.groups));
     c.stats->arena = arena;
+    if (filter->patience_us > 0)
+        c.until_us = clock_monotonic() + filter->patience_us;
     err = question_init(&c.question, filter, info);
     if (err == ERR_OK)
         err = read_by(&c, by, info);

@@ -45,11 +45,27 @@ static const struct question questions[] = {
     {"18 answers cut", "outcome=cut", 1, NULL},
     {"18 cut, one caller", "outcome=cut&caller=cal_%016u", 400, NULL},
     {"  caller and model", "caller=cal_%016u&model=model-3", 400, NULL},
+    {"  frequent caller, its rare model",
+        "caller=cal_0000000000000000&model=model-11", 1, NULL},
+    {"  frequent caller, rule, errors",
+        "caller=cal_0000000000000000&policy=closed-%u&status=5xx", 30, NULL},
+    {"  a word that hardly anybody has", "text=nowhere", 1, NULL},
     {"  quota refusals, one team", "status=429&team=team-%u", 20, NULL},
     {"  everything, oldest first", "order=oldest", 1, NULL},
     {"9 counts per day (all)", "", 1, "day"},
     {"9 counts per model (all)", "", 1, "model"},
     {"9 one caller's counts", "caller=cal_%016u", 400, "day,model"},
+    {"9 counts per caller (all)", "", 1, "caller"},
+    {"9 counts per key (all)", "", 1, "key"},
+    {"9 counts per team, model (all)", "", 1, "team,model"},
+    {"9 counts per rule (all)", "", 1, "policy"},
+    {"9 counts per quota (all)", "", 1, "quota"},
+    {"9 one team's cost, by day, model", "team=team-%u&since=8h", 20,
+        "day,model"},
+    {"9 one model's denials, by rule", "model=model-%u&decision=deny", 12,
+        "policy"},
+    {"9 one caller's errors, by engine",
+        "caller=cal_%016u&outcome=engine_error", 400, "engine"},
 };
 
 static void set_all(struct audit_filter *filter, struct str text)
@@ -147,7 +163,7 @@ int main(int argc, char **argv)
         fprintf(stderr, "usage: questions DIR [ROUNDS [cold]]\n");
         return 2;
     }
-    printf("%-30s %9s %9s %9s %9s %7s\n", "question", "p50 ms", "p95 ms",
+    printf("%-34s %9s %9s %9s %9s %7s\n", "question", "p50 ms", "p95 ms",
         "max ms", "cpu ms", "rows");
     for (size_t i = 0; i < sizeof(questions) / sizeof(questions[0]); i++) {
         uint64_t n = questions[i].count_by && rounds > 3 ? 3 : rounds;
@@ -159,7 +175,7 @@ int main(int argc, char **argv)
         }
         qsort(times, n, sizeof(times[0]), compare);
         qsort(cpu, n, sizeof(cpu[0]), compare);
-        printf("%-30s %9.1f %9.1f %9.1f %9.1f %7zu\n", questions[i].name,
+        printf("%-34s %9.1f %9.1f %9.1f %9.1f %7zu\n", questions[i].name,
             times[n / 2], times[n * 95 / 100], times[n - 1], cpu[n / 2],
             rows / n);
         fflush(stdout);

@@ -70,6 +70,9 @@ static json_t *group_json(struct admin_call *call,
     return one;
 }
 
+/* For what has to be counted row by row. */
+#define COUNT_PATIENCE_US (60 * SECOND_US)
+
 enum err handle_audit_stats(struct admin_call *call)
 {
     static const char *const others[] = {"by", NULL};
@@ -84,6 +87,7 @@ enum err handle_audit_stats(struct admin_call *call)
 
     if (!err)
         err = open_index(call, &index, &size, &behind);
+    asked.filter.patience_us = COUNT_PATIENCE_US;
     if (!err)
         err = audit_count(index, &asked.filter, by.len > 0 ? by : STR("day"),
             &stats, &damaged, &call->info);

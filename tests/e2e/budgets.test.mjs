@@ -62,6 +62,10 @@ test('money: reserved by the bound, settled by what the engine says, cached toke
   const [admitted, completed] = entries(paid.headers['x-request-id']);
   assert.deepEqual(admitted.price, { hash: price.hash, version: price.version });
   assert.equal(completed.usage.cost, cost);
+  // The record can be asked for it, one by one and summed up.
+  assert.equal(world.json('audit', 'query', '--id', paid.headers['x-request-id']).rows[0].cost, cost);
+  const stats = world.json('audit', 'stats', '--by', 'caller,month', '--caller', 'mona');
+  assert.deepEqual([stats.groups[0].cost, stats.groups[0].callerName, stats.behind], [cost, 'mona', 0]);
   assert.equal(admitted.quotas[0].reserved, admitted.input.bound * 2 + 5 * 10 + 100);
   assert.match(paid.headers['ratelimit-policy'], /;q=10000;qu="cost-micro-units";w=86400/);
   assert.match(world.cli('quota', 'usage', '--caller', 'mona'), /cost\s+day\s+0\.01 /);

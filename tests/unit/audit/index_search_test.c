@@ -470,8 +470,9 @@ static void test_pages_out_of_patience(void **state)
 static void test_random_counts(void **state)
 {
     struct world *w = *state;
-    NAMES_OF(bys, "model", "caller", "engine", "status", "outcome", "version",
-        "code", "team", "policy", "decision", "key");
+    NAMES_OF(bys, "model", "caller", "day,model", "engine", "status", "outcome",
+        "version", "hour", "month,key", "caller,model", "policy,code", "code",
+        "team", "policy", "decision", "key");
     for (int i = 0; i < QUESTIONS; i++) {
         struct question q;
         struct audit_stats *stats;

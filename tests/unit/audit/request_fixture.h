@@ -81,7 +81,7 @@ static inline void traffic_finish(
         .input_tokens = 12,
         .output_tokens = output,
         .cached_tokens = -1,
-        .cost = -1,
+        .cost = output * 3,
         .reasoning_tokens = -1,
         .usage_source = STR_INIT("engine"),
         .bytes_out = 400,

@@ -89,7 +89,7 @@ static void test_counts_are_those_of_a_walk(void **state)
     assert_int_equal(stats->count, 5);
     for (size_t i = 0; i < stats->count; i++) {
         const struct audit_group *g = &stats->groups[i];
-        int64_t records = 0, denied = 0, output = 0;
+        int64_t records = 0, denied = 0, output = 0, cost = 0;
         for (size_t k = 0; k < w->all->count; k++) {
             const struct audit_row *row = &w->all->rows[k];
             if (!str_equal(row->caller, g->keys[0]))
@@ -97,11 +97,14 @@ static void test_counts_are_those_of_a_walk(void **state)
             records++;
             denied += !row->permitted;
             output += row->output > 0 ? row->output : 0;
+            cost += row->cost > 0 ? row->cost : 0;
         }
         assert_int_equal(g->records, records);
         assert_int_equal(g->denied, denied);
         assert_int_equal(g->permitted, records - denied);
         assert_int_equal(g->output, output);
+        assert_int_equal(g->cost, cost);
+        assert_int_equal(cost, 3 * output);
         requests += records;
     }
     assert_int_equal(requests, REQUESTS);
