@@ -5,6 +5,7 @@
 
 #include "audit/anchors.h"
 #include "audit/journal_reader.h"
+#include "audit/tiles.h"
 #include "lib/file.h"
 
 #include <dirent.h>
@@ -103,53 +104,96 @@ static enum err compare_at(const struct merkle_frontier *tree,
     return ERR_OK;
 }
 
-static enum err walk(struct journal_reader *reader, struct crypto_hash *hash,
-    const struct held *held, size_t count, struct merkle_frontier *tree,
-    size_t *worst, struct errinfo *info)
+struct walk {
+    struct crypto_hash *hash;
+    const struct held *held;
+    size_t count;
+    struct merkle_frontier tree;
+    size_t *worst;
+};
+
+static enum err take_leaf(
+    void *context, const struct merkle_hash *leaf, struct errinfo *info)
 {
+    struct walk *walk = context;
+    merkle_push(&walk->tree, walk->hash, leaf, NULL, NULL);
+    return compare_at(
+        &walk->tree, walk->hash, walk->held, walk->count, walk->worst, info);
+}
+
+/* The pruned prefix, by its hash tiles: they must have its root. */
+static enum err take_pruned(struct walk *walk, const struct pruned *pruned,
+    const char *log_dir, struct errinfo *info)
+{
+    struct merkle_hash root;
+    enum err err =
+        tiles_each_leaf(log_dir, 0, pruned->entries, take_leaf, walk, info);
+    if (err == ERR_NOTFOUND)
+        err = errinfo_prefix(info, ERR_CORRUPT,
+            "the hash tiles of what was pruned are not whole");
+    if (err != ERR_OK)
+        return err;
+    merkle_root(&walk->tree, walk->hash, &root);
+    if (merkle_equal(&root, &pruned->root))
+        return ERR_OK;
+    return errinfo_set(info, ERR_CORRUPT,
+        "the hash tiles in %s/tile/0 do not have the root that the first "
+        "%" PRIu64 " entries had when they were pruned",
+        log_dir, pruned->entries);
+}
+
+static enum err walk_all(struct walk *walk, struct journal_reader *reader,
+    const char *log_dir, struct errinfo *info)
+{
+    const struct pruned pruned = journal_reader_segments(reader)->pruned;
     struct journal_cursor cursor;
     struct journal_entry entry;
     struct merkle_hash leaf;
-    enum err err = compare_at(tree, hash, held, count, worst, info);
+    enum err err = compare_at(
+        &walk->tree, walk->hash, walk->held, walk->count, walk->worst, info);
+    if (err == ERR_OK && pruned.entries > 0)
+        err = take_pruned(walk, &pruned, log_dir, info);
     if (err == ERR_OK)
-        err = journal_cursor_init(&cursor, reader, 0, info);
+        err = journal_cursor_init(&cursor, reader, pruned.entries, info);
     while (err == ERR_OK) {
         err = journal_cursor_next(&cursor, UINT64_MAX, &entry, info);
         if (err != ERR_OK)
             break;
-        merkle_leaf(hash, entry.bytes, &leaf);
-        merkle_push(tree, hash, &leaf, NULL, NULL);
-        err = compare_at(tree, hash, held, count, worst, info);
+        merkle_leaf(walk->hash, entry.bytes, &leaf);
+        err = take_leaf(walk, &leaf, info);
     }
     return err == ERR_NOTFOUND ? ERR_OK : err;
 }
 
-enum err held_compare(const char *segments_dir,
+enum err held_compare(const char *segments_dir, const char *log_dir,
     const uint8_t identity[SHA256_SIZE], const struct held *held, size_t count,
     uint64_t *size, size_t *worst, struct errinfo *info)
 {
     struct journal_reader *reader = NULL;
-    struct merkle_frontier tree;
-    struct crypto_hash *hash = crypto_hash_new();
-    enum err err = hash == NULL ? errinfo_set(info, ERR_NOMEM, "out of memory")
-                                : journal_reader_open(segments_dir, identity,
-                                      READER_CHAIN, &reader, info);
-    merkle_init(&tree);
+    struct walk walk = {.hash = crypto_hash_new(),
+        .held = held,
+        .count = count,
+        .worst = worst};
+    enum err err = walk.hash == NULL
+                       ? errinfo_set(info, ERR_NOMEM, "out of memory")
+                       : journal_reader_open(segments_dir, identity,
+                             READER_CHAIN, &reader, info);
+    merkle_init(&walk.tree);
     *worst = 0;
     if (err == ERR_OK)
-        err = walk(reader, hash, held, count, &tree, worst, info);
+        err = walk_all(&walk, reader, log_dir, info);
     for (size_t i = 0; err == ERR_OK && i < count; i++) {
         if (held[i].size > held[*worst].size)
             *worst = i;
     }
-    if (err == ERR_OK && count > 0 && held[*worst].size > tree.size)
+    if (err == ERR_OK && count > 0 && held[*worst].size > walk.tree.size)
         err = errinfo_set(info, ERR_WRONG_STATE,
             "%s holds a checkpoint of %" PRIu64
             " entries, and there are only %" PRIu64
             " here: the log went on after this copy was made",
-            held[*worst].from, held[*worst].size, tree.size);
-    *size = tree.size;
+            held[*worst].from, held[*worst].size, walk.tree.size);
+    *size = walk.tree.size;
     journal_reader_close(&reader);
-    crypto_hash_free(&hash);
+    crypto_hash_free(&walk.hash);
     return err;
 }

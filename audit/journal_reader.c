@@ -59,10 +59,16 @@ enum err journal_reader_open(const char *segments_dir, const uint8_t *identity,
         err = errinfo_set(info, ERR_NOMEM, "out of memory");
     if (err == ERR_OK)
         err = segment_list_load(segments_dir, identity, &reader->list, info);
-    if (err == ERR_OK)
+    if (err == ERR_OK) {
+        const struct segment_list *list = &reader->list;
+        reader->place.index = list->pruned.entries;
+        if (list->pruned.entries > 0 && list->count > 0)
+            memcpy(reader->place.previous, list->items[0].header.previous,
+                SHA256_SIZE);
         *out = reader;
-    else
+    } else {
         journal_reader_close(&reader);
+    }
     return err;
 }
 
@@ -133,6 +139,16 @@ static enum err refresh(
     return ERR_OK;
 }
 
+static enum err is_pruned(const struct pruned *pruned, uint64_t index,
+    enum err err, struct errinfo *info)
+{
+    char words[PRUNED_WORDS_MAX];
+    pruned_words(pruned, words);
+    return errinfo_set(info, err,
+        "entry %" PRIu64 " is gone: %s; its hash stays in the tiles", index,
+        words);
+}
+
 static enum err open_segment(
     struct journal_reader *reader, size_t at, struct errinfo *info)
 {
@@ -142,8 +158,17 @@ static enum err open_segment(
     if (reader->path == NULL)
         return errinfo_set(info, ERR_NOMEM, "out of memory");
     reader->fd = open(reader->path, O_RDONLY | O_CLOEXEC);
-    if (reader->fd < 0)
-        return errinfo_errno(info, ERR_IO, "cannot open %s", reader->path);
+    if (reader->fd < 0) {
+        /* Pruned since the list was read? That is not the log's end. */
+        enum err err =
+            errinfo_errno(info, ERR_IO, "cannot open %s", reader->path);
+        struct pruned pruned;
+        if (pruned_load(reader->dir, &pruned, NULL) == ERR_OK &&
+            reader->place.index < pruned.entries)
+            err = is_pruned(
+                &pruned, reader->place.index, ERR_WRONG_STATE, info);
+        return err;
+    }
     reader->at = at;
     return ERR_OK;
 }
@@ -493,9 +518,12 @@ enum err journal_reader_seek(struct journal_reader *reader, uint64_t index,
     const struct segment_item *item = segment_list_find(&reader->list, index);
     if (item == NULL) {
         reader->place = (struct journal_place){0};
+        if (index < reader->list.pruned.entries)
+            return is_pruned(&reader->list.pruned, index, ERR_NOTFOUND, info);
         return index == 0 ? ERR_OK : ERR_NOTFOUND;
     }
     size_t at = (size_t)(item - reader->list.items);
+    reader->place.index = index;
     err = open_segment(reader, at, info);
     if (err != ERR_OK)
         return err;

@@ -35,7 +35,7 @@ enum journal_fault {
 };
 
 /* segments_dir: DIR/journal/segments. identity may be NULL. gives *out; it
- * stands at entry 0 of the oldest segment. */
+ * stands at the first entry of the oldest segment: 0, or where pruning ended. */
 enum err journal_reader_open(const char *segments_dir, const uint8_t *identity,
     unsigned flags, struct journal_reader **out,
     struct errinfo *info) MUSTCHECK;
@@ -43,7 +43,8 @@ void journal_reader_close(struct journal_reader **reader);
 
 /* Goes to the frame that holds entry `index`, or to the end of the log where
  * index is its size. A hint (may be NULL, or of an earlier run) saves the
- * search; it is used only where it fits. ERR_NOTFOUND: past the end. */
+ * search; it is used only where it fits. ERR_NOTFOUND: past the end, or pruned
+ * (info says so). */
 enum err journal_reader_seek(struct journal_reader *reader, uint64_t index,
     const struct journal_place *hint, struct errinfo *info) MUSTCHECK;
 

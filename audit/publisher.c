@@ -193,6 +193,59 @@ static enum err catch_up(struct publisher *publisher, struct errinfo *info)
     return ERR_OK;
 }
 
+/* The tree at `size`, of which the first entries were pruned. */
+static enum err root_behind_pruned(struct publisher *publisher,
+    const struct pruned *pruned, struct journal_reader *reader, uint64_t size,
+    struct merkle_hash *root, struct errinfo *info)
+{
+    struct merkle_frontier tree;
+    struct journal_cursor cursor;
+    struct buf bytes;
+    struct audit_state base;
+    buf_init(&bytes, STATE_MOST);
+    enum err err = pruned_read(
+        publisher->options.segments_dir, pruned, "base", &bytes, info);
+    if (err == ERR_OK) {
+        err = state_decode(buf_str(&bytes), publisher->state.identity, &base);
+        if (err != ERR_OK)
+            (void)errinfo_set(info, err, "base-%" PRIu64 " cannot be read",
+                pruned->entries);
+    }
+    buf_fini(&bytes);
+    if (err != ERR_OK)
+        return err;
+    tree = base.tree;
+    state_fini(&base);
+    err = journal_cursor_init(&cursor, reader, pruned->entries, info);
+    while (err == ERR_OK && tree.size < size) {
+        struct journal_entry entry;
+        struct merkle_hash leaf;
+        err = journal_cursor_next(&cursor, size, &entry, info);
+        if (err != ERR_OK)
+            break;
+        merkle_leaf(publisher->hash, entry.bytes, &leaf);
+        merkle_push(&tree, publisher->hash, &leaf, NULL, NULL);
+    }
+    merkle_root(&tree, publisher->hash, root);
+    return err;
+}
+
+/* Entries that were pruned cannot be read again: their hash tiles can. */
+static enum err pass_pruned(struct publisher *publisher,
+    struct journal_reader *reader, struct errinfo *info)
+{
+    const struct pruned *pruned = &journal_reader_segments(reader)->pruned;
+    uint64_t size = pruned_minimum_index(pruned);
+    struct merkle_hash root;
+    if (tile_writer_next(publisher->tiles) >= pruned->entries)
+        return ERR_OK;
+    enum err err = root_behind_pruned(
+        publisher, pruned, reader, size, &root, info);
+    return err == ERR_OK ? tile_writer_take_leaves(publisher->tiles,
+                               publisher->hash, size, &root, info)
+                         : err;
+}
+
 /* Brings the tiles to where the tree stands: from what an earlier run
  * published, or, where that is not whole, from the first entry on. */
 static enum err prepare(struct publisher *publisher, struct errinfo *info)
@@ -213,8 +266,9 @@ static enum err prepare(struct publisher *publisher, struct errinfo *info)
         publisher->options.segments_dir, state->identity, 0, &reader, info);
     if (err != ERR_OK)
         return err;
+    err = pass_pruned(publisher, reader, info);
     uint64_t next = tile_writer_next(publisher->tiles);
-    if (next < state->tree.size)
+    if (err == ERR_OK && next < state->tree.size)
         err = journal_cursor_init(&cursor, reader, next, info);
     while (err == ERR_OK && next < state->tree.size) {
         struct journal_entry entry;

@@ -283,12 +283,46 @@ static enum err rewrite_tail(struct walk *walk, struct errinfo *info)
 /* --- All of it ------------------------------------------------------------
  */
 
+/* Where a prefix was pruned its end takes the place of the log's beginning. */
+static enum err load_base(
+    struct walk *walk, const struct pruned *pruned, struct errinfo *info)
+{
+    const struct recovery_options *options = walk->options;
+    struct buf bytes;
+    buf_init(&bytes, STATE_MOST);
+    enum err err =
+        pruned_read(options->segments_dir, pruned, "base", &bytes, info);
+    if (err == ERR_OK) {
+        err = state_decode(buf_str(&bytes), options->identity, walk->state);
+        if (err != ERR_OK)
+            (void)errinfo_set(info, err,
+                "%s/base-%" PRIu64 " cannot be read: put it back from a backup",
+                options->segments_dir, pruned->entries);
+    } else if (err == ERR_NOTFOUND) {
+        err = errinfo_set(info, ERR_CORRUPT,
+            "%s/base-%" PRIu64
+            " is missing, from which the state is rebuilt: put it back from a "
+            "backup",
+            options->segments_dir, pruned->entries);
+    }
+    buf_fini(&bytes);
+    return err;
+}
+
 static enum err load_state(struct walk *walk, struct errinfo *info)
 {
     const struct recovery_options *options = walk->options;
+    struct pruned pruned;
     bool fallback;
-    enum err err = state_load(
+    enum err err = pruned_load(options->segments_dir, &pruned, info);
+    if (err != ERR_OK)
+        return err;
+    err = state_load(
         options->journal_dir, options->identity, walk->state, &fallback, info);
+    if (err == ERR_OK && walk->state->place.index < pruned.entries) {
+        state_fini(walk->state);
+        err = ERR_NOTFOUND; /* what it would go on from was pruned */
+    }
     if (err == ERR_OK && fallback)
         log_warn("state_fallback",
             "reason=\"DIR/journal/state is damaged or missing; the older "
@@ -298,6 +332,8 @@ static enum err load_state(struct walk *walk, struct errinfo *info)
     log_warn("state_rebuilt",
         "reason=\"DIR/journal/state is %s; the whole journal is read\"",
         err == ERR_CORRUPT ? "damaged" : "missing");
+    if (pruned.entries > 0)
+        return load_base(walk, &pruned, info);
     if (state_init(walk->state, options->identity) != ERR_OK)
         return errinfo_set(info, ERR_NOMEM, "out of memory");
     return ERR_OK;

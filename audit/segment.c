@@ -205,7 +205,18 @@ static enum err check_list(const char *dir, const uint8_t *identity,
             return errinfo_set(info, ERR_CORRUPT,
                 "segment %s/%s is missing, though later ones are there", dir,
                 name);
-        if (i == 0 && header->first != 0)
+        if (i == 0 && list->pruned.entries > 0 &&
+            (header->sequence != list->pruned.segment ||
+                header->first != list->pruned.entries)) {
+            char words[PRUNED_WORDS_MAX];
+            pruned_words(&list->pruned, words);
+            segment_name(name, list->pruned.segment);
+            return errinfo_set(info, ERR_CORRUPT,
+                "segment %s/%s is missing, which was kept when %s: the first "
+                "segment there begins at entry %" PRIu64,
+                dir, name, words, header->first);
+        }
+        if (i == 0 && list->pruned.entries == 0 && header->first != 0)
             return errinfo_set(info, ERR_CORRUPT,
                 "segment %s/%s is missing: the first segment there begins at "
                 "entry %" PRIu64,
@@ -221,6 +232,25 @@ static enum err check_list(const char *dir, const uint8_t *identity,
     return ERR_OK;
 }
 
+/* Read after the names: what goes, goes after the marker was written. */
+static enum err drop_pruned(
+    const char *dir, struct segment_list *list, struct errinfo *info)
+{
+    size_t gone = 0;
+    enum err err = pruned_load(dir, &list->pruned, info);
+    if (err != ERR_OK || list->pruned.entries == 0)
+        return err;
+    while (gone < list->count &&
+           list->items[gone].header.sequence < list->pruned.segment)
+        gone++;
+    if (gone == 0)
+        return ERR_OK;
+    list->count -= gone;
+    memmove(
+        list->items, list->items + gone, list->count * sizeof(*list->items));
+    return ERR_OK;
+}
+
 enum err segment_list_load(const char *dir, const uint8_t *identity,
     struct segment_list *out, struct errinfo *info)
 {
@@ -228,6 +258,8 @@ enum err segment_list_load(const char *dir, const uint8_t *identity,
     enum err err = list_names(dir, out, info);
     if (err == ERR_OK && out->count > 0)
         qsort(out->items, out->count, sizeof(*out->items), by_sequence);
+    if (err == ERR_OK)
+        err = drop_pruned(dir, out, info);
     for (size_t i = 0; err == ERR_OK && i < out->count; i++)
         err = read_header(dir, &out->items[i], info);
     if (err == ERR_OK)

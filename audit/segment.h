@@ -2,7 +2,8 @@
  *
  * audit/segment.h - the files that the journal consists of.
  *
- * DIR/journal/segments/NNNNNNNN.seg, numbered from 1 without gaps. A segment
+ * DIR/journal/segments/NNNNNNNN.seg, numbered from 1 without gaps; where a
+ * prefix was pruned (pruned.h), from the first that was kept. A segment
  * begins with one page of header, {magic, sequence, first index, identity of
  * the log, hash of the frame before}, and then holds frames back to back, then
  * zeros. It is preallocated and zero-filled before it is put to use, so that
@@ -19,7 +20,7 @@
 #ifndef AUDIT_SEGMENT_H
 #define AUDIT_SEGMENT_H
 
-#include "lib/crypto.h"
+#include "audit/pruned.h"
 
 #define SEGMENT_PAGE 4096u
 #define SEGMENT_HEADER_SIZE SEGMENT_PAGE
@@ -57,10 +58,12 @@ struct segment_item {
 struct segment_list {
     struct segment_item *items; /* by sequence */
     size_t count;
+    struct pruned pruned; /* entries 0: all are there from the first on */
 };
-/* Reads the headers of all segments of a folder. ERR_CORRUPT: a header is
- * damaged, a segment is missing in the middle, or one belongs to another log
- * (identity may be NULL: then that of the first one counts). */
+/* Reads the headers of all segments of a folder, but for those that were
+ * pruned and are still there. ERR_CORRUPT: a header is damaged, a segment is
+ * missing that was not pruned, or one belongs to another log (identity may be
+ * NULL: then that of the first one counts). */
 enum err segment_list_load(const char *dir, const uint8_t *identity,
     struct segment_list *out, struct errinfo *info) MUSTCHECK;
 void segment_list_fini(struct segment_list *list);

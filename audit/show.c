@@ -61,20 +61,23 @@ static enum err read_entry(struct audit_reader *reader, uint64_t size,
     uint64_t index, struct str *bytes, struct errinfo *info)
 {
     struct journal_entry entry;
+    struct errinfo why = {0};
     enum err err = ERR_OK;
     if (!reader->placed || reader->cursor.index != index) {
         reader->placed = false;
-        err = journal_cursor_init(&reader->cursor, reader->reader, index, info);
+        err = journal_cursor_init(&reader->cursor, reader->reader, index, &why);
         reader->placed = err == ERR_OK;
     }
     if (err == ERR_OK)
-        err = journal_cursor_next(&reader->cursor, size, &entry, info);
+        err = journal_cursor_next(&reader->cursor, size, &entry, &why);
     if (err != ERR_OK) {
         reader->placed = false;
-        if (err == ERR_NOTFOUND)
+        if (err == ERR_NOTFOUND && why.text[0] == '\0')
             errinfo_set(info, ERR_NOTFOUND,
                 "the log has no entry %" PRIu64 ", it ends before %" PRIu64,
                 index, size);
+        else if (info != NULL)
+            *info = why; /* pruned, or damaged */
         return err;
     }
     *bytes = entry.bytes;

@@ -11,7 +11,6 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-#define STATE_MOST (UINT32_C(1) << 30)
 static const char magic[16] = "bailiff-state-1";
 
 enum err state_init(
@@ -47,7 +46,7 @@ static bool get_place(struct str *bytes, struct journal_place *place)
            wire_get(bytes, place->previous, SHA256_SIZE);
 }
 
-static void encode(const struct audit_state *state, struct buf *out)
+void state_encode(const struct audit_state *state, struct buf *out)
 {
     buf_append(out, magic, sizeof(magic));
     buf_append(out, state->identity, SHA256_SIZE);
@@ -100,6 +99,16 @@ static enum err decode(struct str bytes, struct audit_state *out)
     return err;
 }
 
+enum err state_decode(struct str bytes, const uint8_t identity[SHA256_SIZE],
+    struct audit_state *out)
+{
+    enum err err = decode(bytes, out);
+    if (err != ERR_OK || memcmp(out->identity, identity, SHA256_SIZE) == 0)
+        return err;
+    state_fini(out);
+    return ERR_DENIED;
+}
+
 /* Keeps the present file as the older generation. Both names lead to it for
  * a moment; a crash in between does no harm. */
 static enum err keep_previous(const char *path, const char *previous,
@@ -123,7 +132,7 @@ enum err state_save(const char *journal_dir, const struct audit_state *state,
     char *temporary = file_join(journal_dir, "state.keep");
     struct buf bytes;
     buf_init(&bytes, STATE_MOST);
-    encode(state, &bytes);
+    state_encode(state, &bytes);
     enum err err;
     if (path == NULL || previous == NULL || temporary == NULL || bytes.failed)
         err = errinfo_set(info, ERR_NOMEM, "out of memory");
@@ -149,16 +158,14 @@ static enum err load_one(const char *journal_dir, const char *name,
     buf_init(&bytes, STATE_MOST);
     enum err err = file_read(path, &bytes, info);
     if (err == ERR_OK) {
-        err = decode(buf_str(&bytes), out);
+        err = state_decode(buf_str(&bytes), identity, out);
         if (err == ERR_CORRUPT)
             (void)errinfo_set(info, err, "%s is damaged", path);
+        else if (err == ERR_DENIED)
+            (void)errinfo_set(info, err,
+                "%s belongs to another log than log.vkey", path);
         else if (err != ERR_OK)
             (void)errinfo_set(info, err, "out of memory");
-    }
-    if (err == ERR_OK && memcmp(out->identity, identity, SHA256_SIZE) != 0) {
-        state_fini(out);
-        err = errinfo_set(
-            info, ERR_DENIED, "%s belongs to another log than log.vkey", path);
     }
     buf_fini(&bytes);
     free(path);

@@ -14,6 +14,8 @@
 #include "audit/merkle.h"
 #include "audit/replay.h"
 
+#define STATE_MOST (UINT32_C(1) << 30) /* bytes of one */
+
 struct audit_state {
     uint8_t identity[SHA256_SIZE];
     struct journal_place place; /* behind the last frame that is in here */
@@ -29,6 +31,12 @@ struct audit_state {
 enum err state_init(
     struct audit_state *state, const uint8_t identity[SHA256_SIZE]) MUSTCHECK;
 void state_fini(struct audit_state *state);
+
+/* As bytes, which carry a checksum; failed in *out: out of memory. */
+void state_encode(const struct audit_state *state, struct buf *out);
+/* ERR_CORRUPT: damaged; ERR_DENIED: of another log; ERR_NOMEM. */
+enum err state_decode(struct str bytes, const uint8_t identity[SHA256_SIZE],
+    struct audit_state *out) MUSTCHECK;
 
 enum err state_save(const char *journal_dir, const struct audit_state *state,
     struct errinfo *info) MUSTCHECK;

@@ -16,6 +16,7 @@
 #include <unistd.h>
 
 #define FULL_PATH_MAX 4096
+#define TAKEN_WAITING_MOST (8u << 20)
 #define BUNDLE_MOST (TILE_WIDTH * (65535 + 2))
 
 void tile_path(
@@ -258,6 +259,46 @@ enum err tile_writer_add(struct tile_writer *writer, struct crypto_hash *hash,
     return err;
 }
 
+struct taking {
+    struct tile_writer *writer;
+    struct crypto_hash *hash;
+};
+
+static enum err take_leaf(
+    void *context, const struct merkle_hash *leaf, struct errinfo *info)
+{
+    struct taking *taking = context;
+    enum err err = add_hash(taking->writer, taking->hash, leaf, NULL, info);
+    if (err == ERR_OK && taking->writer->waiting >= TAKEN_WAITING_MOST) {
+        taking->writer->again = taking->writer->size;
+        err = tile_writer_flush(taking->writer, info);
+    }
+    return err;
+}
+
+enum err tile_writer_take_leaves(struct tile_writer *writer,
+    struct crypto_hash *hash, uint64_t size, const struct merkle_hash *root,
+    struct errinfo *info)
+{
+    struct taking taking = {writer, hash};
+    struct merkle_hash found;
+    MUST(writer->size == 0 && size % TILE_WIDTH == 0);
+    enum err err = tiles_each_leaf(
+        writer->log_dir, 0, size, take_leaf, &taking, info);
+    root_of_tiles(writer, &found);
+    if (err == ERR_OK && !merkle_equal(&found, root))
+        err = errinfo_set(info, ERR_CORRUPT,
+            "the hash tiles in %s/tile/0 do not have the root of the first "
+            "%" PRIu64 " entries, whose own bytes were pruned: put them back "
+            "from a backup",
+            writer->log_dir, size);
+    if (err != ERR_OK)
+        forget(writer);
+    else
+        writer->again = writer->size;
+    return err;
+}
+
 /* --- Files ----------------------------------------------------------------
  */
 
@@ -465,6 +506,25 @@ enum err tile_read(const char *log_dir, int level, uint64_t index,
     if (err == ERR_OK)
         memcpy(out, buf_str(&bytes).ptr, bytes.len);
     buf_fini(&bytes);
+    return err;
+}
+
+enum err tiles_each_leaf(const char *log_dir, uint64_t from, uint64_t to,
+    enum err (*leaf)(void *context, const struct merkle_hash *hash,
+        struct errinfo *info),
+    void *context, struct errinfo *info)
+{
+    struct merkle_hash hashes[TILE_WIDTH];
+    enum err err = ERR_OK;
+    for (uint64_t i = from; err == ERR_OK && i < to; i++) {
+        if (i == from || i % TILE_WIDTH == 0) {
+            uint64_t rest = to - i / TILE_WIDTH * TILE_WIDTH;
+            err = tile_read(log_dir, 0, i / TILE_WIDTH,
+                rest < TILE_WIDTH ? (unsigned)rest : TILE_WIDTH, hashes, info);
+        }
+        if (err == ERR_OK)
+            err = leaf(context, &hashes[i % TILE_WIDTH], info);
+    }
     return err;
 }
 

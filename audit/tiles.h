@@ -46,6 +46,13 @@ uint64_t tile_writer_next(const struct tile_writer *writer);
 enum err tile_writer_add(struct tile_writer *writer, struct crypto_hash *hash,
     const struct merkle_hash *leaf, const struct merkle_hash *roots,
     struct str entry, struct errinfo *info) MUSTCHECK;
+/* Into an empty writer: the leaves of the first `size` entries, a multiple of
+ * TILE_WIDTH, out of their hash tiles, where the entries themselves are gone.
+ * The tiles above are made anew. ERR_NOTFOUND, ERR_CORRUPT: a tile is missing
+ * or they do not have that root; the writer is empty then. */
+enum err tile_writer_take_leaves(struct tile_writer *writer,
+    struct crypto_hash *hash, uint64_t size, const struct merkle_hash *root,
+    struct errinfo *info) MUSTCHECK;
 /* Bytes that wait for a flush: flush when it is some megabytes. */
 size_t tile_writer_waiting(const struct tile_writer *writer);
 /* Full tiles, and the incomplete ones of the present size; all durable. May
@@ -68,6 +75,11 @@ void tile_source_init(
     struct tile_source *source, const char *log_dir, uint64_t size);
 enum err tile_source_node(void *context, unsigned level, uint64_t index,
     struct merkle_hash *out, struct errinfo *info) MUSTCHECK;
+/* Calls for the leaves [from, to) as the hash tiles have them. */
+enum err tiles_each_leaf(const char *log_dir, uint64_t from, uint64_t to,
+    enum err (*leaf)(void *context, const struct merkle_hash *hash,
+        struct errinfo *info),
+    void *context, struct errinfo *info) MUSTCHECK;
 /* Reads a tile of level 0..7: *width hashes. */
 enum err tile_read(const char *log_dir, int level, uint64_t index,
     unsigned width, struct merkle_hash out[TILE_WIDTH],

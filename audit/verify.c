@@ -125,7 +125,7 @@ static void on_parted(void *context, enum verify_kind kind, uint64_t index,
 /* --- Entries --------------------------------------------------------------
  */
 
-static void reach_roots(struct verifier *v)
+void verify_reach_roots(struct verifier *v)
 {
     if (v->tree.size == v->published && !v->reached_checkpoint) {
         v->reached_checkpoint = true;
@@ -148,8 +148,9 @@ static void feed(
     } else {
         merkle_leaf(v->hash, entry, &item.leaf);
         merkle_push(&v->tree, v->hash, &item.leaf, verify_on_completed, v);
-        reach_roots(v);
+        verify_reach_roots(v);
         content_check_entry(v->content, index, entry);
+        verify_pruned_entry(v, index, entry);
     }
     align_add(v->align, &item);
     if (index < v->published && !item.unreadable) {
@@ -160,8 +161,10 @@ static void feed(
     bool last = index + 1 == v->published;
     if ((index + 1) % TILE_WIDTH == 0 || last) {
         if (index < v->published && align_is_even(v->align) && !v->unreadable) {
-            verify_bundle(v, index / TILE_WIDTH,
-                last ? verify_tile_width(v, index / TILE_WIDTH) : TILE_WIDTH);
+            if (index >= pruned_minimum_index(&v->pruned.mark))
+                verify_bundle(v, index / TILE_WIDTH,
+                    last ? verify_tile_width(v, index / TILE_WIDTH)
+                         : TILE_WIDTH);
             if (last)
                 verify_partial_tiles(v);
         }
@@ -639,9 +642,14 @@ enum err audit_verify(const struct verify_options *options,
             if (info != NULL)
                 *info = why;
         } else {
-            reach_roots(v);
+            const struct pruned *pruned =
+                &journal_reader_segments(v->reader)->pruned;
+            verify_reach_roots(v);
+            if (pruned->entries > 0)
+                verify_take_pruned(v, pruned);
             err = walk(v, info);
             if (err == ERR_OK) {
+                verify_judge_pruned(v);
                 judge_checkpoint(v);
                 judge_against(v);
                 judge_state(v);

@@ -11,6 +11,9 @@
  * hash of each entry: where the journal departs from them the single entry that
  * was altered, removed, put in or moved is named.
  *
+ * Of a prefix that was pruned (pruned.h) the hashes are laid beside the signed
+ * root, and a signed entry must say that it was pruned.
+ *
  * What is proven is that nothing changed since the checkpoint that was kept
  * outside; without one, since a checkpoint that whoever holds the key may
  * have signed anew. */

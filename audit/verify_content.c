@@ -160,11 +160,35 @@ static void look_at_file(
     }
 }
 
+static const char destroyed[] = "\"type\":\"audit.keys_destroyed\"";
+
+bool content_check_is_missing(const struct content_check *c)
+{
+    for (size_t i = 0; i < c->missing_count; i++) {
+        bool known = false;
+        for (size_t k = 0; !known && k < c->destroyed_count; k++)
+            known = strcmp(c->destroyed[k], c->missing[i].key) == 0;
+        if (!known)
+            return true;
+    }
+    return false;
+}
+
+void content_check_destroyed(struct content_check *c, struct str entry)
+{
+    struct audit_event event;
+    if (memmem(entry.ptr, entry.len, destroyed, sizeof(destroyed) - 1) == NULL)
+        return;
+    arena_reset(c->arena);
+    if (audit_event_parse(c->arena, entry, &event, NULL) == ERR_OK &&
+        str_equal(event.type, STR("audit.keys_destroyed")))
+        take_destroyed(c, &event);
+}
+
 void content_check_entry(
     struct content_check *c, uint64_t index, struct str entry)
 {
     static const char content[] = "\"content\":{\"blob\":\"";
-    static const char destroyed[] = "\"type\":\"audit.keys_destroyed\"";
     struct audit_event event;
     if (memmem(entry.ptr, entry.len, content, sizeof(content) - 1) == NULL &&
         memmem(entry.ptr, entry.len, destroyed, sizeof(destroyed) - 1) == NULL)

@@ -17,6 +17,11 @@ void content_check_free(struct content_check **check);
 /* Cheap for entries without kept content. */
 void content_check_entry(
     struct content_check *check, uint64_t index, struct str entry);
+/* Whether a file was missing whose key's destruction has not been seen yet. */
+bool content_check_is_missing(const struct content_check *check);
+/* Of an entry behind those that are checked: only the keys that it says were
+ * destroyed. */
+void content_check_destroyed(struct content_check *check, struct str entry);
 /* After the last entry: what is missing, and why. */
 void content_check_end(struct content_check *check);
 

@@ -25,6 +25,14 @@ struct parted {
     struct align_item item;
 };
 
+/* A prefix that was pruned (pruned.h; entries 0: none), and what the entries
+ * that were kept say of it. */
+struct verify_pruned {
+    struct pruned mark;
+    bool recorded;
+    char certificate[2 * SHA256_SIZE + 1];
+};
+
 struct verifier {
     const struct verify_options *options;
     struct verify_result *result;
@@ -61,13 +69,25 @@ struct verifier {
     struct buf bundle; /* of the entries, to lay beside the file */
     struct arena *arena;
     struct content_check *content;
+    struct verify_pruned pruned;
 };
+
+/* What was pruned: by its hash tiles alone, or where those are not whole by
+ * what the pruning left. */
+void verify_take_pruned(struct verifier *v, const struct pruned *pruned);
+/* For each entry that is there. */
+void verify_pruned_entry(
+    struct verifier *v, uint64_t index, struct str entry);
+/* After the last entry: is it on record? */
+void verify_judge_pruned(struct verifier *v);
 
 #define FINDING(of_kind)                                                       \
     ((struct verify_finding){.kind = (of_kind), .index = -1, .other = -1})
 void verify_tell(struct verifier *v, struct verify_finding *finding);
 void verify_tell_text(struct verifier *v, enum verify_kind kind,
     const char *format, ...) PRINTFLIKE(3, 4);
+/* The tree has another size: is it one that was signed? */
+void verify_reach_roots(struct verifier *v);
 /* The "id" of an entry, from what can be read of it. */
 bool verify_id_of(struct verifier *v, struct str entry, char id[32]);
 

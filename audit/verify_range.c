@@ -6,8 +6,10 @@
  * so one proof a tile ties the tile to the signed root. Then the entries of
  * bundle and journal are hashed and laid beside it. */
 #include "audit/prove.h"
+#include "audit/segment.h"
 #include "audit/show.h"
 #include "audit/tiles.h"
+#include "audit/verify_content.h"
 #include "lib/encode.h"
 #include "lib/file.h"
 
@@ -25,6 +27,8 @@ struct range {
     struct checkpoint checkpoint;
     struct tile_source tiles;
     struct audit_reader *reader; /* NULL: a copy of DIR/log alone */
+    struct pruned pruned;        /* entries below have hashes only */
+    struct content_check *content;
     struct buf bytes;
     struct merkle_hash hashes[TILE_WIDTH];
     unsigned width;
@@ -145,7 +149,46 @@ static void compare_journal(struct range *r, uint64_t from, uint64_t to)
             return;
         }
         compare(r, index, buf_str(&r->bytes), "the journal");
+        content_check_entry(r->content, index, buf_str(&r->bytes));
     }
+}
+
+static void tell_of_content(void *context, struct verify_finding *finding)
+{
+    struct range *r = context;
+    if (finding->kind != VERIFY_NOTE)
+        r->result->faults++;
+    if (r->options->finding)
+        r->options->finding(r->options->context, finding);
+}
+
+/* Kept files of the range that are not there: whether their keys were
+ * destroyed stands in later entries. */
+static void end_content(struct range *r, uint64_t to)
+{
+    for (uint64_t index = to; r->reader &&
+                              content_check_is_missing(r->content) &&
+                              index < r->checkpoint.size;
+         index++) {
+        buf_clear(&r->bytes);
+        if (audit_read_entry(r->reader, r->checkpoint.size, index, &r->bytes,
+                NULL) != ERR_OK)
+            break;
+        content_check_destroyed(r->content, buf_str(&r->bytes));
+    }
+    content_check_end(r->content);
+}
+
+static void tell_pruned(struct range *r, uint64_t from, uint64_t to)
+{
+    char words[PRUNED_WORDS_MAX];
+    if (from >= r->pruned.entries)
+        return;
+    pruned_words(&r->pruned, words);
+    tell(r, VERIFY_NOTE, (int64_t)from,
+        "%s: of those from %" PRIu64 " to %" PRIu64
+        " the hashes alone are compared with the signed root",
+        words, from, (to < r->pruned.entries ? to : r->pruned.entries) - 1);
 }
 
 static enum err open_checkpoint(struct range *r, const struct note_key *key,
@@ -174,6 +217,18 @@ static void open_journal(struct range *r)
             "there is no journal here: bundles and tiles alone are compared");
     else if (err != ERR_OK)
         tell(r, VERIFY_DAMAGED, -1, "%s", why.text);
+}
+
+static enum err open_pruned(struct range *r, struct errinfo *info)
+{
+    char *segments = file_join(r->options->state_dir, "journal/segments");
+    r->content =
+        content_check_new(r->options->state_dir, tell_of_content, r);
+    enum err err = segments && r->content
+                       ? pruned_load(segments, &r->pruned, info)
+                       : errinfo_set(info, ERR_NOMEM, "out of memory");
+    free(segments);
+    return err;
 }
 
 enum err audit_verify_range(const struct verify_options *options, uint64_t from,
@@ -215,19 +270,28 @@ enum err audit_verify_range(const struct verify_options *options, uint64_t from,
     result->root = r->checkpoint.root;
     result->entries = to - from;
     tile_source_init(&r->tiles, r->log_dir, r->checkpoint.size);
+    err = open_pruned(r, info);
+    if (err != ERR_OK)
+        goto out;
     open_journal(r);
+    tell_pruned(r, from, to);
     for (uint64_t tile = from / TILE_WIDTH; tile * TILE_WIDTH < to; tile++) {
         uint64_t first = tile * TILE_WIDTH, end = first + TILE_WIDTH;
         if (!take_tile(r, tile))
             continue;
         first = first < from ? from : first;
         end = end > to ? to : end;
-        compare_bundle(r, tile, first, end);
+        if (end > pruned_minimum_index(&r->pruned))
+            compare_bundle(r, tile, first, end);
+        if (first < r->pruned.entries)
+            first = r->pruned.entries;
         compare_journal(r, first, end);
         if (options->progress && tile % PROGRESS_EVERY == 0)
             options->progress(options->context, end - from, to - from);
     }
+    end_content(r, to);
 out:
+    content_check_free(&r->content);
     audit_reader_close(&r->reader);
     buf_fini(&r->bytes);
     buf_fini(&note);

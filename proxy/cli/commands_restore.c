@@ -301,11 +301,14 @@ static enum err compare(struct restoring *r)
 {
     size_t worst = 0;
     char *segments = file_join(r->staging, "journal/segments");
-    enum err err = segments ? held_compare(segments, r->identity, r->held,
-                                  r->held_count, &r->entries, &worst, &r->info)
-                            : no_memory(r);
+    char *log = file_join(r->staging, "log");
+    enum err err = segments && log
+                       ? held_compare(segments, log, r->identity, r->held,
+                             r->held_count, &r->entries, &worst, &r->info)
+                       : no_memory(r);
 
     free(segments);
+    free(log);
     if (err != ERR_WRONG_STATE) {
         if (!err && cli_has(r->cli, "new-log"))
             return errinfo_set(&r->info, ERR_INVALID,
