@@ -29,9 +29,10 @@ enum err held_open(const char *from, struct str note,
     struct errinfo *info) MUSTCHECK;
 
 /* Reads every entry of the journal in segments_dir once; of those that were
- * pruned the hash tiles in log_dir. *size: how many there are. ERR_WRONG_STATE: a checkpoint covers more than there is (*worst is
- * which one). ERR_DENIED: the entries have another root than was signed.
- * ERR_CORRUPT: the journal itself is damaged. */
+ * pruned the hash tiles in log_dir. *size: how many there are. ERR_WRONG_STATE:
+ * a checkpoint covers more than there is (*worst is which one). ERR_DENIED: the
+ * entries have another root than was signed. ERR_CORRUPT: the journal itself is
+ * damaged. */
 enum err held_compare(const char *segments_dir, const char *log_dir,
     const uint8_t identity[SHA256_SIZE], const struct held *held, size_t count,
     uint64_t *size, size_t *worst, struct errinfo *info) MUSTCHECK;

@@ -126,6 +126,7 @@ static enum err source_read(struct index_run *run, struct source *source,
 static enum err oldest_entry(
     struct index_run *run, uint64_t *first, struct errinfo *info)
 {
+    source_close(&run->follow); /* older ones may have been pruned since */
     enum err err = source_open(run, &run->follow, info);
     if (err != ERR_OK)
         return err;
@@ -254,17 +255,14 @@ static enum err open_newest(
     struct index_run *run, uint64_t size, struct errinfo *info)
 {
     struct index_list list;
-    uint64_t first = 0;
-    enum err err = index_list_load(run->dir, &list, info);
+    uint64_t first, oldest;
+    enum err err = oldest_entry(run, &oldest, info);
+    if (err == ERR_OK)
+        err = index_list_load(run->dir, &list, info);
     if (err != ERR_OK)
         return err;
-    if (list.count > 0)
-        first = list.firsts[list.count - 1];
-    else
-        err = oldest_entry(run, &first, info);
+    first = list.count > 0 ? list.firsts[list.count - 1] : oldest;
     index_list_fini(&list);
-    if (err != ERR_OK)
-        return err;
     if (first > size)
         return of_file(run, first,
             errinfo_set(info, ERR_CORRUPT,
@@ -272,6 +270,12 @@ static enum err open_newest(
                 size));
     err = of_file(run, first,
         index_file_open(run->dir, first, run->range, &run->current, info));
+    if (err == ERR_OK && index_file_next(run->current) < oldest)
+        err = of(run, run->current,
+            errinfo_set(info, ERR_CORRUPT,
+                "it ends at entry %" PRIu64
+                ", and what comes next up to %" PRIu64 " was pruned",
+                index_file_next(run->current), oldest));
     if (err == ERR_OK)
         err = check_last(run, run->current, size, info);
     return err;

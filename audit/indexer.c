@@ -32,7 +32,7 @@ struct indexer {
     pthread_t thread;
     bool started;
     _Atomic uint64_t position;
-    _Atomic bool stop, failed, woken;
+    _Atomic bool stop, failed, woken, reopen;
 
     pthread_mutex_t mutex;   /* what follows; leaf lock */
     pthread_cond_t wake;     /* for the thread */
@@ -84,11 +84,12 @@ static void take_rebuilds(struct indexer *indexer, struct index_run *run)
         index_run_rebuild(run, asked[i]);
 }
 
-/* Follows until told to stop or until something fails. */
+/* Follows until told to stop or to look anew, or until something fails. */
 static enum err follow(
     struct indexer *indexer, struct index_run *run, struct errinfo *info)
 {
-    while (!atomic_load(&indexer->stop)) {
+    while (!atomic_load(&indexer->stop) &&
+           !atomic_exchange(&indexer->reopen, false)) {
         bool more = false;
         take_rebuilds(indexer, run);
         enum err err = index_run_step(
@@ -242,6 +243,12 @@ void indexer_rebuild(struct indexer *indexer, uint64_t index)
     if (indexer->rebuild_count < REBUILDS_MAX)
         indexer->rebuilds[indexer->rebuild_count++] = index;
     pthread_mutex_unlock(&indexer->mutex);
+    indexer_wake(indexer);
+}
+
+void indexer_reopen(struct indexer *indexer)
+{
+    atomic_store(&indexer->reopen, true);
     indexer_wake(indexer);
 }
 

@@ -50,6 +50,10 @@ enum err indexer_wait(
  * a reader found it damaged, or `audit reindex`. */
 void indexer_rebuild(struct indexer *indexer, uint64_t index);
 
+/* Files of it were removed on purpose (audit/prune.h): looks at all of them
+ * anew, and builds what is missing. */
+void indexer_reopen(struct indexer *indexer);
+
 /* Brings the index up to `size` entries on this thread, without starting one:
  * for offline commands, which hold DIR/lock. */
 enum err indexer_catch_up(

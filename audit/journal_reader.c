@@ -165,8 +165,8 @@ static enum err open_segment(
         struct pruned pruned;
         if (pruned_load(reader->dir, &pruned, NULL) == ERR_OK &&
             reader->place.index < pruned.entries)
-            err = is_pruned(
-                &pruned, reader->place.index, ERR_WRONG_STATE, info);
+            err =
+                is_pruned(&pruned, reader->place.index, ERR_WRONG_STATE, info);
         return err;
     }
     reader->at = at;

@@ -35,7 +35,8 @@ enum journal_fault {
 };
 
 /* segments_dir: DIR/journal/segments. identity may be NULL. gives *out; it
- * stands at the first entry of the oldest segment: 0, or where pruning ended. */
+ * stands at the first entry of the oldest segment: 0, or where pruning ended.
+ */
 enum err journal_reader_open(const char *segments_dir, const uint8_t *identity,
     unsigned flags, struct journal_reader **out,
     struct errinfo *info) MUSTCHECK;

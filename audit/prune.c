@@ -130,8 +130,8 @@ static enum err compare_leaf(const char *log_dir, uint64_t index,
     if (!*there || index % TILE_WIDTH == 0)
         err = tile_read(log_dir, 0, index / TILE_WIDTH, TILE_WIDTH, tile, info);
     *there = err == ERR_OK;
-    if (err == ERR_NOTFOUND || (err == ERR_OK && !merkle_equal(leaf,
-                                    &tile[index % TILE_WIDTH])))
+    if (err == ERR_NOTFOUND ||
+        (err == ERR_OK && !merkle_equal(leaf, &tile[index % TILE_WIDTH])))
         err = errinfo_set(info, ERR_CORRUPT,
             "entry %" PRIu64 " and the hash tiles in %s/tile/0 do not fit: "
             "nothing is pruned that does not verify; `bailiff audit verify` "
@@ -147,10 +147,9 @@ static enum err fold_prefix(struct journal_reader *reader, const char *log_dir,
     struct merkle_hash tile[TILE_WIDTH];
     bool there = false;
     struct crypto_hash *hash = crypto_hash_new();
-    enum err err =
-        hash == NULL
-            ? errinfo_set(info, ERR_NOMEM, "out of memory")
-            : journal_cursor_init(&cursor, reader, state->tree.size, info);
+    enum err err = hash == NULL ? errinfo_set(info, ERR_NOMEM, "out of memory")
+                                : journal_cursor_init(
+                                      &cursor, reader, state->tree.size, info);
     while (err == ERR_OK && state->tree.size < end) {
         struct journal_entry entry;
         struct merkle_hash leaf;
@@ -184,8 +183,8 @@ static enum err compare_with_tiles(const char *log_dir,
     struct merkle_proof proof;
     uint64_t size = state->tree.size;
     tile_source_init(&tiles, log_dir, checkpoint->size);
-    enum err err = merkle_prove_consistency(
-        &source, size, checkpoint->size, &proof, info);
+    enum err err =
+        merkle_prove_consistency(&source, size, checkpoint->size, &proof, info);
     if (err != ERR_OK)
         return err;
     if (size == checkpoint->size
@@ -277,10 +276,9 @@ enum err prune_prepare(const char *state_dir, const struct prune_place *place,
         out->segment = place->segment;
         out->root = state.signed_root;
         state_encode(&state, &bytes);
-        err = bytes.failed
-                  ? errinfo_set(info, ERR_NOMEM, "out of memory")
-                  : write_beside(segments_dir, "base", place->entries,
-                        buf_str(&bytes), out->base, info);
+        err = bytes.failed ? errinfo_set(info, ERR_NOMEM, "out of memory")
+                           : write_beside(segments_dir, "base", place->entries,
+                                 buf_str(&bytes), out->base, info);
     }
     if (err == ERR_OK)
         err = write_beside(
@@ -296,8 +294,8 @@ enum err prune_prepare(const char *state_dir, const struct prune_place *place,
 /* --- Taking it away -------------------------------------------------------
  */
 
-static enum err write_marker(const char *segments_dir,
-    const struct pruned *pruned, struct errinfo *info)
+static enum err write_marker(
+    const char *segments_dir, const struct pruned *pruned, struct errinfo *info)
 {
     char *path = file_join(segments_dir, PRUNED_FILE);
     struct buf text;
@@ -376,13 +374,12 @@ static void remove_partials(const char *path)
     (void)rmdir(folder);
 }
 
-static enum err remove_bundles(const char *log_dir,
-    const struct pruned *pruned, struct prune_away *away, struct errinfo *info)
+static enum err remove_bundles(const char *log_dir, const struct pruned *pruned,
+    struct prune_away *away, struct errinfo *info)
 {
     enum err err = ERR_OK;
-    for (uint64_t i = 0; err == ERR_OK &&
-                         i < pruned_minimum_index(pruned) / TILE_WIDTH;
-         i++) {
+    for (uint64_t i = 0;
+         err == ERR_OK && i < pruned_minimum_index(pruned) / TILE_WIDTH; i++) {
         char name[TILE_PATH_MAX];
         tile_path(name, TILE_ENTRIES, i, TILE_WIDTH);
         char *path = file_join(log_dir, name);
@@ -395,8 +392,8 @@ static enum err remove_bundles(const char *log_dir,
     return err;
 }
 
-static enum err remove_index(const char *index_dir,
-    const struct pruned *pruned, struct prune_away *away, struct errinfo *info)
+static enum err remove_index(const char *index_dir, const struct pruned *pruned,
+    struct prune_away *away, struct errinfo *info)
 {
     static const char *const suffixes[] = {
         "", "-journal", "-wal", "-shm", ".damaged"};

@@ -60,8 +60,7 @@ void pruned_write(const struct pruned *pruned, struct buf *out)
     json_write_object_end(&w);
 }
 
-static bool get_text(
-    const struct json *json, const char *key, struct str *out)
+static bool get_text(const struct json *json, const char *key, struct str *out)
 {
     uint32_t at = json_find(json, 0, str_from(key));
     if (at == JSON_NONE || json_type(json, at) != JSON_STRING)
@@ -107,8 +106,7 @@ static bool read_members(const struct json *json, struct pruned *out)
            get_hash(json, "past", out->past);
 }
 
-enum err pruned_parse(
-    struct str text, struct pruned *out, struct errinfo *info)
+enum err pruned_parse(struct str text, struct pruned *out, struct errinfo *info)
 {
     struct arena *arena = arena_new(ARENA_CHUNK, ARENA_MOST);
     struct json json;

@@ -53,8 +53,7 @@ enum err pruned_load(const char *segments_dir, struct pruned *out,
     struct errinfo *info) MUSTCHECK;
 
 /* gives segments_dir/WHAT-ENTRIES ("base", "past"); NULL: out of memory. */
-char *pruned_path(
-    const char *segments_dir, const char *what, uint64_t entries);
+char *pruned_path(const char *segments_dir, const char *what, uint64_t entries);
 /* Reads one of them and compares its digest. ERR_CORRUPT, ERR_NOTFOUND. */
 enum err pruned_read(const char *segments_dir, const struct pruned *pruned,
     const char *what, struct buf *out, struct errinfo *info) MUSTCHECK;

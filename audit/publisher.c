@@ -208,8 +208,8 @@ static enum err root_behind_pruned(struct publisher *publisher,
     if (err == ERR_OK) {
         err = state_decode(buf_str(&bytes), publisher->state.identity, &base);
         if (err != ERR_OK)
-            (void)errinfo_set(info, err, "base-%" PRIu64 " cannot be read",
-                pruned->entries);
+            (void)errinfo_set(
+                info, err, "base-%" PRIu64 " cannot be read", pruned->entries);
     }
     buf_fini(&bytes);
     if (err != ERR_OK)
@@ -239,8 +239,8 @@ static enum err pass_pruned(struct publisher *publisher,
     struct merkle_hash root;
     if (tile_writer_next(publisher->tiles) >= pruned->entries)
         return ERR_OK;
-    enum err err = root_behind_pruned(
-        publisher, pruned, reader, size, &root, info);
+    enum err err =
+        root_behind_pruned(publisher, pruned, reader, size, &root, info);
     return err == ERR_OK ? tile_writer_take_leaves(publisher->tiles,
                                publisher->hash, size, &root, info)
                          : err;

@@ -44,6 +44,8 @@ static const struct phrase phrases[] = {
     {"audit.keys_destroyed", "destroyed sealing keys (disposal #)"},
     {"audit.retention_begun", "began to destroy what has expired"},
     {"audit.retention_completed", "destroyed what has expired"},
+    {"audit.prune_begun", "began to prune the log before entry #"},
+    {"audit.prune_completed", "pruned the log before entry #"},
     {"audit.retention_run", "had what has expired destroyed"},
     {"audit.subject_exported", "took a copy of everything on the person #"},
     {"audit.content_read", "read the content that was kept of #"},

@@ -162,8 +162,8 @@ static enum err load_one(const char *journal_dir, const char *name,
         if (err == ERR_CORRUPT)
             (void)errinfo_set(info, err, "%s is damaged", path);
         else if (err == ERR_DENIED)
-            (void)errinfo_set(info, err,
-                "%s belongs to another log than log.vkey", path);
+            (void)errinfo_set(
+                info, err, "%s belongs to another log than log.vkey", path);
         else if (err != ERR_OK)
             (void)errinfo_set(info, err, "out of memory");
     }

@@ -283,8 +283,8 @@ enum err tile_writer_take_leaves(struct tile_writer *writer,
     struct taking taking = {writer, hash};
     struct merkle_hash found;
     MUST(writer->size == 0 && size % TILE_WIDTH == 0);
-    enum err err = tiles_each_leaf(
-        writer->log_dir, 0, size, take_leaf, &taking, info);
+    enum err err =
+        tiles_each_leaf(writer->log_dir, 0, size, take_leaf, &taking, info);
     root_of_tiles(writer, &found);
     if (err == ERR_OK && !merkle_equal(&found, root))
         err = errinfo_set(info, ERR_CORRUPT,
@@ -510,8 +510,8 @@ enum err tile_read(const char *log_dir, int level, uint64_t index,
 }
 
 enum err tiles_each_leaf(const char *log_dir, uint64_t from, uint64_t to,
-    enum err (*leaf)(void *context, const struct merkle_hash *hash,
-        struct errinfo *info),
+    enum err (*leaf)(
+        void *context, const struct merkle_hash *hash, struct errinfo *info),
     void *context, struct errinfo *info)
 {
     struct merkle_hash hashes[TILE_WIDTH];

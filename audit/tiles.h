@@ -77,8 +77,8 @@ enum err tile_source_node(void *context, unsigned level, uint64_t index,
     struct merkle_hash *out, struct errinfo *info) MUSTCHECK;
 /* Calls for the leaves [from, to) as the hash tiles have them. */
 enum err tiles_each_leaf(const char *log_dir, uint64_t from, uint64_t to,
-    enum err (*leaf)(void *context, const struct merkle_hash *hash,
-        struct errinfo *info),
+    enum err (*leaf)(
+        void *context, const struct merkle_hash *hash, struct errinfo *info),
     void *context, struct errinfo *info) MUSTCHECK;
 /* Reads a tile of level 0..7: *width hashes. */
 enum err tile_read(const char *log_dir, int level, uint64_t index,

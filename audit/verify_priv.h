@@ -76,8 +76,7 @@ struct verifier {
  * what the pruning left. */
 void verify_take_pruned(struct verifier *v, const struct pruned *pruned);
 /* For each entry that is there. */
-void verify_pruned_entry(
-    struct verifier *v, uint64_t index, struct str entry);
+void verify_pruned_entry(struct verifier *v, uint64_t index, struct str entry);
 /* After the last entry: is it on record? */
 void verify_judge_pruned(struct verifier *v);
 

@@ -76,7 +76,8 @@ void verify_take_pruned(struct verifier *v, const struct pruned *pruned)
     }
     if (v->published < pruned->entries)
         verify_tell_text(v, VERIFY_CUT,
-            "%" PRIu64 " entries were pruned, and the checkpoint covers %" PRIu64
+            "%" PRIu64
+            " entries were pruned, and the checkpoint covers %" PRIu64
             ": an old copy of it was put back",
             pruned->entries, v->published);
     if (!take_tiles(v, pruned) && has_base)

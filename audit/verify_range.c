@@ -166,9 +166,9 @@ static void tell_of_content(void *context, struct verify_finding *finding)
  * destroyed stands in later entries. */
 static void end_content(struct range *r, uint64_t to)
 {
-    for (uint64_t index = to; r->reader &&
-                              content_check_is_missing(r->content) &&
-                              index < r->checkpoint.size;
+    for (uint64_t index = to;
+         r->reader && content_check_is_missing(r->content) &&
+         index < r->checkpoint.size;
          index++) {
         buf_clear(&r->bytes);
         if (audit_read_entry(r->reader, r->checkpoint.size, index, &r->bytes,
@@ -222,8 +222,7 @@ static void open_journal(struct range *r)
 static enum err open_pruned(struct range *r, struct errinfo *info)
 {
     char *segments = file_join(r->options->state_dir, "journal/segments");
-    r->content =
-        content_check_new(r->options->state_dir, tell_of_content, r);
+    r->content = content_check_new(r->options->state_dir, tell_of_content, r);
     enum err err = segments && r->content
                        ? pruned_load(segments, &r->pruned, info)
                        : errinfo_set(info, ERR_NOMEM, "out of memory");

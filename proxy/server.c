@@ -656,6 +656,7 @@ int server_run(const char *dir)
         .status = server_write_status,
         .metrics = server_write_metrics,
         .forget = forget_subject,
+        .outside = server_outside,
         .ready = server_is_ready};
     raise_descriptor_limit();
     s->shared.ledger = quota_ledger_new();

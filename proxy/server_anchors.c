@@ -14,7 +14,6 @@
 #include <pthread.h>
 #include <stdlib.h>
 
-#define ANCHORS_MAX 256
 #define LOOK_TIMEOUT_US (3 * SECOND_US)
 
 static enum err newest_checkpoint(

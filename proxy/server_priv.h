@@ -64,6 +64,9 @@ void server_anchors_write(struct server *s, struct json_writer *w);
 /* server_sinks.c: the same of sinks. */
 enum err server_sinks_start(struct server *s, struct errinfo *info) MUSTCHECK;
 enum err server_sinks_load(struct server *s, struct errinfo *info) MUSTCHECK;
+#define ANCHORS_MAX 256
+/* Of struct admin_server. */
+size_t server_outside(void *context, struct admin_outside *out, size_t room);
 void server_sinks_write(struct server *s, struct json_writer *w);
 void server_sinks_metrics(struct server *s, struct buf *out);
 /* server_witnesses.c: the same of witnesses. */

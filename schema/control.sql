@@ -409,11 +409,11 @@ CREATE TABLE hold (
     released INTEGER                   -- NULL: it stands
 ) STRICT;
 
--- Destructions of sealing keys: expiry and erasure. One that has no end yet is
--- taken up again at the next start.
+-- Destructions: of sealing keys (expiry and erasure), of the log's oldest entries
+-- (prune). One that has no end yet is taken up again at the next start.
 CREATE TABLE disposal (
     id      TEXT PRIMARY KEY,
-    kind    TEXT NOT NULL CHECK (kind IN ('retention', 'erasure')),
+    kind    TEXT NOT NULL CHECK (kind IN ('retention', 'erasure', 'prune')),
     subject TEXT NOT NULL DEFAULT '',  -- erasure: the caller's id
     reason  TEXT NOT NULL DEFAULT '',
     basis   TEXT NOT NULL DEFAULT '',
@@ -422,7 +422,8 @@ CREATE TABLE disposal (
     keys    INTEGER NOT NULL DEFAULT 0,
     files   INTEGER NOT NULL DEFAULT 0,
     bytes   INTEGER NOT NULL DEFAULT 0,
-    certificate TEXT NOT NULL DEFAULT '' -- hex SHA-256 of DIR/certificates/ID.json
+    certificate TEXT NOT NULL DEFAULT '', -- hex SHA-256 of DIR/certificates/ID.json
+    prefix  TEXT NOT NULL DEFAULT ''   -- prune: audit/pruned.h
 ) STRICT;
 
 CREATE TABLE disposal_key (            -- of those that have not ended

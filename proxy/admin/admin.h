@@ -14,6 +14,13 @@
 
 struct jwks;
 
+/* Somebody outside who is given the log, or vouches for it. */
+struct admin_outside {
+    const char *kind, *what; /* "sink", "the sink" */
+    char name[128];
+    uint64_t entries; /* below this it has them */
+};
+
 /* What only a running server knows. All NULL offline. Any thread. */
 struct admin_server {
     void *context;
@@ -31,6 +38,8 @@ struct admin_server {
     void (*forget)(void *context, struct str subject);
     /* The key set of an issuer by its name, referenced; NULL: none is there. */
     struct jwks *(*issuer_keys)(void *context, const char *name);
+    /* Sinks, anchors and, as one, the witnesses of the quorum: up to `room`. */
+    size_t (*outside)(void *context, struct admin_outside *out, size_t room);
     /* true when ready; else the reasons, a JSON array of strings */
     bool (*ready)(void *context, struct buf *reasons);
 };

@@ -4,7 +4,7 @@
  * belong to it. The first page takes a checkpoint, the others ("size") hold
  * themselves to it, so that one export is about one state of the log. Each
  * page is on record. */
-#include "proxy/admin/audit_priv.h"
+#include "proxy/admin/prune.h"
 
 #include "audit/export.h"
 #include "audit/tiles.h"
@@ -25,6 +25,7 @@ struct page {
     struct buf entry, line;
     uint64_t next;
     bool more;
+    struct pruned pruned;
 };
 
 static enum err add_line(struct page *page, uint64_t at, int64_t record)
@@ -168,6 +169,8 @@ static enum err open_page(
             "the index is behind the log; an export now would lack records: "
             "ask again in a moment");
     if (!err)
+        err = prune_load(call, &page->pruned);
+    if (!err)
         err = audit_reader_open(dir, &page->reader, &call->info);
     if (!err)
         err = audit_index_open(dir, &page->index, &call->info);
@@ -229,7 +232,7 @@ enum err handle_audit_export(struct admin_call *call)
     if (!err)
         err = open_page(&page, &asked, &note);
     if (!err)
-        err = number_of(call, &asked, "from", 0, &from);
+        err = number_of(call, &asked, "from", page.pruned.entries, &from);
     if (!err)
         err = number_of(call, &asked, "to", page.checkpoint.size, &to);
     if (!err && (from > to || to > page.checkpoint.size))

@@ -4,7 +4,7 @@
  * any tlog-tiles client: checkpoint, hash tiles, entry bundles. A client reads
  * many files, so who reads is on record once, and then how many it were. And
  * the rotation of the key that signs it. */
-#include "proxy/admin/audit_priv.h"
+#include "proxy/admin/prune.h"
 
 #include "audit/key_rotation.h"
 #include "audit/witnesses.h"
@@ -168,7 +168,15 @@ enum err handle_audit_log_file(struct admin_call *call)
     if (!path)
         return ERR_NOMEM;
     if (!file_exists(path)) {
+        struct pruned pruned;
         free(path);
+        if (str_starts(name, STR("tile/entries/")) &&
+            prune_load(call, &pruned) == ERR_OK && pruned.entries > 0)
+            return FAIL(call, ERR_NOTFOUND,
+                "the log has no file \"%.*s\": entry bundles below its "
+                "minimum index, %llu, were pruned",
+                STR_ARG(name),
+                (unsigned long long)pruned_minimum_index(&pruned));
         return FAIL(call, ERR_NOTFOUND,
             "the log has no file \"%.*s\" (yet, or any more: incomplete tiles "
             "go when the checkpoint has moved on)",

@@ -2,7 +2,7 @@
  *
  * proxy/admin/audit_stats.c - counts, gaps, samples of the log, and building
  * the index anew. Readings are on record like any other. */
-#include "proxy/admin/audit_priv.h"
+#include "proxy/admin/prune.h"
 
 #include "audit/index_file.h"
 #include "audit/indexer.h"
@@ -109,6 +109,7 @@ enum err handle_audit_stats(struct admin_call *call)
     admin_set_int(answer, "behind",
         size > stats->indexed ? (int64_t)(size - stats->indexed) : 0);
     admin_set_bool(answer, "incomplete", stats->incomplete || behind);
+    admin_set(answer, "pruned", prune_now_json(call));
     err = admin_answer(call, 200, answer);
 out:
     audit_stats_free(&stats);
@@ -173,6 +174,7 @@ enum err handle_audit_gaps(struct admin_call *call)
     admin_set_time(answer, "first", gaps->first_us);
     admin_set_time(answer, "last", gaps->last_us);
     admin_set_bool(answer, "incomplete", gaps->incomplete || behind);
+    admin_set(answer, "pruned", prune_now_json(call));
     err = admin_answer(call, 200, answer);
 out:
     audit_gaps_free(&gaps);
@@ -230,6 +232,7 @@ struct sampling {
     json_t *items;
     uint64_t taken[SAMPLE_MAX];
     size_t count;
+    struct pruned pruned;
 };
 
 static enum err take_sample(struct sampling *s, uint64_t at, uint64_t k)
@@ -243,6 +246,8 @@ static enum err take_sample(struct sampling *s, uint64_t at, uint64_t k)
 
     buf_init(&entry, 1 << 17);
     buf_init(&proof, PROOF_TEXT_MAX);
+    if (at < s->pruned.entries)
+        goto out; /* passed over, like one of another type */
     if (!err)
         err = audit_read_entry(
             s->reader, s->checkpoint.size, at, &entry, &call->info);
@@ -306,6 +311,8 @@ static enum err begin_sample(struct sampling *s,
     if (!err && *size > s->checkpoint.size)
         err = FAIL(call, ERR_INVALID, "size: the log has %llu entries",
             (unsigned long long)s->checkpoint.size);
+    if (!err)
+        err = prune_load(call, &s->pruned);
     if (!err)
         err = audit_reader_open(
             control_dir(call->control), &s->reader, &call->info);

@@ -3,8 +3,10 @@
  * proxy/admin/disposal.c - destroying sealing keys, and what they sealed, so
  * that whatever interrupts it the log says what is gone. See retention.h. */
 #include "proxy/admin/retention.h"
+#include "proxy/admin/prune.h"
 
 #include "audit/blob.h"
+#include "audit/pruned.h"
 #include "lib/clock.h"
 #include "lib/encode.h"
 #include "lib/file.h"
@@ -20,7 +22,7 @@
 
 #define DISPOSAL_COLUMNS                                                       \
     "SELECT id, kind, subject, reason, basis, begun, ended, keys, files, "     \
-    "bytes, certificate FROM disposal "
+    "bytes, certificate, prefix FROM disposal "
 
 static void read_disposal(
     struct admin_call *call, struct db_statement *s, struct disposal *d)
@@ -35,7 +37,41 @@ static void read_disposal(
         .keys = db_column_int(s, 7),
         .files = db_column_int(s, 8),
         .bytes = db_column_int(s, 9),
-        .certificate = admin_column(call, s, 10)};
+        .certificate = admin_column(call, s, 10),
+        .prefix = admin_column(call, s, 11)};
+    struct pruned pruned;
+    if (d->prefix.len > 0 && pruned_parse(d->prefix, &pruned, NULL) == ERR_OK)
+        d->entries = (int64_t)pruned.entries;
+}
+
+static bool is_erasure(const struct disposal *d)
+{
+    return str_equal(d->kind, STR("erasure"));
+}
+
+static bool is_prune(const struct disposal *d)
+{
+    return str_equal(d->kind, STR("prune"));
+}
+
+/* An entry of its beginning or end; takes detail. */
+static enum err record(struct admin_call *call, const struct disposal *d,
+    const char *what, json_t *detail)
+{
+    const char *type =
+        arena_printf(call->arena, "audit.%.*s_%s", STR_ARG(d->kind), what);
+    const char *entries =
+        arena_printf(call->arena, "%lld", (long long)d->entries);
+
+    if (!type || !entries) {
+        json_decref(detail);
+        return FAIL(call, ERR_NOMEM, "out of memory");
+    }
+    if (is_prune(d))
+        return admin_record(call, type, "log", str_from(entries), NULL, NULL,
+            detail, d->reason);
+    return admin_record(call, type, is_erasure(d) ? "caller" : "disposal",
+        is_erasure(d) ? d->subject : d->id, NULL, NULL, detail, d->reason);
 }
 
 json_t *disposal_json(const struct disposal *d)
@@ -54,6 +90,7 @@ json_t *disposal_json(const struct disposal *d)
     admin_set_int(item, "files", d->files);
     admin_set_int(item, "bytes", d->bytes);
     admin_set_text(item, "certificate", d->certificate);
+    admin_set_int(item, "entries", d->entries);
     return item;
 }
 
@@ -143,24 +180,30 @@ static enum err record_keys(struct admin_call *call, const struct disposal *d,
     return err;
 }
 
-enum err disposal_begin(struct admin_call *call, struct disposal *d,
-    const struct disposal_key *keys, size_t count, json_t *detail)
+enum err disposal_name(struct admin_call *call, struct disposal *d)
 {
-    bool erasure = d->subject.len > 0;
     char id[ULID_LENGTH];
     uint8_t random[10];
-    struct db_statement *s;
-    enum err err;
 
     crypto_random_id(random, sizeof random);
     d->begun_us = clock_now();
     ulid_write(id, d->begun_us, random);
     d->id = arena_copy(call->arena, str_make(id, sizeof id));
+    return d->id.ptr ? ERR_OK : FAIL(call, ERR_NOMEM, "out of memory");
+}
+
+enum err disposal_begin(struct admin_call *call, struct disposal *d,
+    const struct disposal_key *keys, size_t count, json_t *detail)
+{
+    struct db_statement *s;
+    enum err err = d->id.len > 0 ? ERR_OK : disposal_name(call, d);
+
     d->keys = (int64_t)count;
-    err = db_prepare(call->db,
-        "INSERT INTO disposal (id, kind, subject, reason, basis, begun, keys) "
-        "VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
-        &s, &call->info);
+    if (!err)
+        err = db_prepare(call->db,
+            "INSERT INTO disposal (id, kind, subject, reason, basis, begun, "
+            "keys, prefix) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
+            &s, &call->info);
     if (err) {
         json_decref(detail);
         return err;
@@ -172,6 +215,7 @@ enum err disposal_begin(struct admin_call *call, struct disposal *d,
     db_bind_text(s, 5, d->basis);
     db_bind_int(s, 6, d->begun_us);
     db_bind_int(s, 7, d->keys);
+    db_bind_text(s, 8, d->prefix.len > 0 ? d->prefix : STR(""));
     err = db_run(s, &call->info);
     if (!err)
         err = db_prepare(call->db,
@@ -188,11 +232,9 @@ enum err disposal_begin(struct admin_call *call, struct disposal *d,
     }
     admin_set_text(detail, "basis", d->basis);
     admin_set_text(detail, "disposal", d->id);
-    admin_set_int(detail, "keys", d->keys);
-    err = admin_record(call,
-        erasure ? "audit.erasure_begun" : "audit.retention_begun",
-        erasure ? "caller" : "disposal", erasure ? d->subject : d->id, NULL,
-        NULL, detail, d->reason);
+    if (!is_prune(d))
+        admin_set_int(detail, "keys", d->keys);
+    err = record(call, d, "begun", detail);
     return err ? err : record_keys(call, d, keys, count);
 }
 
@@ -380,6 +422,9 @@ static enum err write_certificate(struct admin_call *call, struct disposal *d,
     admin_set_int(certificate, "bytes", d->bytes);
     admin_set(certificate, "classes", periods_of(call, keys, count));
     admin_set(certificate, "keys", list);
+    if (is_prune(d))
+        admin_set(certificate, "prefix",
+            json_loadb(d->prefix.ptr, d->prefix.len, 0, NULL));
     text = admin_canonical(call->arena, certificate);
     json_decref(certificate);
     if (!folder || !path || text.len == 0)
@@ -398,7 +443,6 @@ static enum err write_certificate(struct admin_call *call, struct disposal *d,
 
 static enum err record_end(struct admin_call *call, const struct disposal *d)
 {
-    bool erasure = d->subject.len > 0;
     struct db_statement *s;
     json_t *detail;
     enum err err = admin_begin(call);
@@ -429,13 +473,13 @@ static enum err record_end(struct admin_call *call, const struct disposal *d)
     admin_set_text(detail, "basis", d->basis);
     admin_set_text(detail, "certificate", d->certificate);
     admin_set_text(detail, "disposal", d->id);
-    admin_set_int(detail, "keys", d->keys);
+    if (is_prune(d))
+        admin_set_int(detail, "entries", d->entries);
+    else
+        admin_set_int(detail, "keys", d->keys);
     admin_set_int(detail, "files", d->files);
     admin_set_int(detail, "bytes", d->bytes);
-    err = admin_record(call,
-        erasure ? "audit.erasure_completed" : "audit.retention_completed",
-        erasure ? "caller" : "disposal", erasure ? d->subject : d->id, NULL,
-        NULL, detail, d->reason);
+    err = record(call, d, "completed", detail);
     return err ? err : admin_commit(call, CHANGED_SEALING | CHANGED_DIRECTORY);
 }
 
@@ -446,6 +490,13 @@ enum err disposal_finish(struct admin_call *call, struct disposal *d)
     size_t count = 0;
     enum err err = keys_of(call, d, &keys, &count);
 
+    if (!err && is_prune(d)) {
+        err = prune_finish(call, d);
+        d->ended_us = clock_now();
+        if (!err)
+            err = write_certificate(call, d, keys, count);
+        return err ? err : record_end(call, d);
+    }
     if (!err)
         err = destroy_keys(call, d, keys, count);
     /* What workers still hold of the person ends before the files go. */

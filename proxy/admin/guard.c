@@ -241,6 +241,10 @@ enum err admin_guard(struct admin_call *call, const char **rule)
              (approvals > 0 || str_trim(two_person_for).len > 0 ||
                  need_certificate))
         return minting(call, needed, need_certificate, rule);
+    /* What is pruned nobody can bring back. */
+    if (!*rule && strcmp(call->operation->action, "pruneLog") == 0 &&
+        (approvals > 0 || str_trim(two_person_for).len > 0))
+        *rule = "what is pruned is for two people while anything is";
     if (!*rule && in_common(nouns_of(call->operation), two_person_for))
         *rule = arena_printf(call->arena, "two_person_for has %.*s",
             STR_ARG(nouns_of(call->operation)));

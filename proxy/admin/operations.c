@@ -143,6 +143,8 @@ const struct admin_operation admin_operations[] = {
         handle_audit_policy},
     {"GET", "/v1/audit/stats", "countRecords", OPERATION_UNLOCKED,
         handle_audit_stats},
+    {"GET", "/v1/audit/prune", "planPruning", 0, handle_audit_prune_plan},
+    {"POST", "/v1/audit/prune", "pruneLog", 0, handle_audit_prune},
     {"GET", "/v1/audit/gaps", "findGaps", OPERATION_UNLOCKED,
         handle_audit_gaps},
     {"GET", "/v1/audit/sample", "drawSample", OPERATION_UNLOCKED,

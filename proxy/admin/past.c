@@ -3,9 +3,11 @@
  * proxy/admin/past.c - see past.h. */
 #include "proxy/admin/past.h"
 
+#include "audit/pruned.h"
 #include "lib/clock.h"
 
 #define PAGE 2000
+#define BASE_MOST (256u << 20)
 #define IN_FORCE "in force" /* the one row of kind "policy in force" */
 
 /* --- Finding --------------------------------------------------------- */
@@ -159,6 +161,69 @@ static enum err fold_page(struct admin_call *call, struct audit_reader *reader,
     return err;
 }
 
+/* --- What was pruned -------------------------------------------------- */
+
+json_t *past_json(const struct past *past)
+{
+    return json_pack("{s:O, s:I, s:I, s:I, s:I, s:b}", "kinds", past->kinds,
+        "changes", (json_int_t)past->changes, "lastSeq",
+        (json_int_t)past->last.seq, "lastTime", (json_int_t)past->last.time_us,
+        "adopted", (json_int_t)past->adopted, "hasAdopted", past->has_adopted);
+}
+
+static enum err parse_base(struct admin_call *call, struct str text,
+    const struct pruned *pruned, struct past *out)
+{
+    json_int_t changes, seq, time_us, adopted;
+    int has_adopted;
+    json_t *json = json_loadb(text.ptr, text.len, 0, NULL), *kinds;
+
+    if (!json ||
+        json_unpack(json, "{s:O, s:I, s:I, s:I, s:I, s:b}", "kinds", &kinds,
+            "changes", &changes, "lastSeq", &seq, "lastTime", &time_us,
+            "adopted", &adopted, "hasAdopted", &has_adopted) != 0) {
+        json_decref(json);
+        return FAIL(call, ERR_CORRUPT,
+            "journal/segments/past-%llu cannot be read",
+            (unsigned long long)pruned->entries);
+    }
+    json_decref(json);
+    json_decref(out->kinds);
+    out->kinds = kinds;
+    out->changes = (uint64_t)changes;
+    out->last = (struct past_change){(uint64_t)seq, time_us};
+    out->adopted = (uint64_t)adopted;
+    out->has_adopted = has_adopted != 0;
+    return ERR_OK;
+}
+
+/* The fold of what was pruned, up to its last change. */
+static enum err begin_with_base(struct admin_call *call, uint64_t before,
+    int64_t until_us, struct past *out)
+{
+    const char *segments = arena_printf(
+        call->arena, "%s/journal/segments", control_dir(call->control));
+    struct pruned pruned;
+    struct buf text;
+    char words[PRUNED_WORDS_MAX];
+    enum err err = segments ? pruned_load(segments, &pruned, &call->info)
+                            : FAIL(call, ERR_NOMEM, "out of memory");
+
+    if (err || pruned.entries == 0)
+        return err;
+    buf_init(&text, BASE_MOST);
+    err = pruned_read(segments, &pruned, "past", &text, &call->info);
+    if (!err)
+        err = parse_base(call, buf_str(&text), &pruned, out);
+    buf_fini(&text);
+    pruned_words(&pruned, words);
+    if (!err && (before < pruned.entries ||
+                    (until_us > 0 && until_us <= out->last.time_us)))
+        err = FAIL(call, ERR_NOTFOUND,
+            "what was in force then cannot be told any more: %s", words);
+    return err;
+}
+
 enum err past_build(struct admin_call *call, struct audit_index *index,
     struct audit_reader *reader, uint64_t size, uint64_t before,
     int64_t until_us, struct past *out, uint64_t *damaged)
@@ -174,6 +239,7 @@ enum err past_build(struct admin_call *call, struct audit_index *index,
     *out = (struct past){.kinds = json_object()};
     if (!out->kinds)
         return FAIL(call, ERR_NOMEM, "out of memory");
+    err = begin_with_base(call, before, until_us, out);
     while (!err && !ended) {
         err = audit_query(index, &filter, &page, damaged, &call->info);
         if (!err && page->incomplete)

@@ -37,6 +37,10 @@ enum err past_build(struct admin_call *call, struct audit_index *index,
     struct audit_reader *reader, uint64_t size, uint64_t before,
     int64_t until_us, struct past *out, uint64_t *damaged) MUSTCHECK;
 void past_fini(struct past *past);
+/* As it is kept where the entries that it was folded from are pruned
+ * (audit/pruned.h): then past_build goes on from there. ERR_NOTFOUND: the time
+ * asked for lies before that. gives. */
+json_t *past_json(const struct past *past);
 
 /* The document of one thing; NULL: there was none. Borrowed. */
 json_t *past_find(const struct past *past, const char *kind, const char *id);

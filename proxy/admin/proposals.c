@@ -14,7 +14,7 @@
  * An approval is an administrator's by name, through the running server, and
  * never the author's; root without a name and the offline command line can
  * neither ask nor approve. */
-#include "proxy/admin/admin_priv.h"
+#include "proxy/admin/retention.h"
 
 #include "lib/clock.h"
 #include "lib/crypto.h"
@@ -695,6 +695,7 @@ enum err handle_proposal_approve(struct admin_call *call)
     struct proposal proposal;
     int64_t given = 0, needed = 1;
     unsigned what = 0;
+    size_t resumed;
     bool mine = false;
     json_t *detail, *result = NULL;
     enum err err = read_decision(call, &decision);
@@ -729,6 +730,9 @@ enum err handle_proposal_approve(struct admin_call *call)
         err = carry_out(call, &proposal, &result, &what);
     if (!err)
         err = admin_commit(call, what);
+    /* What is on record now is done now: see disposal.c. */
+    if (!err && result && str_equal(proposal.action, STR("pruneLog")))
+        err = disposal_resume(call, &resumed);
     if (err) {
         json_decref(result);
         return err;

@@ -2,7 +2,7 @@
  *
  * proxy/admin/retention.c - classes and their periods, the lock under which no
  * period may fall, and the run that destroys what has expired. */
-#include "proxy/admin/retention.h"
+#include "proxy/admin/prune.h"
 
 #include "audit/blob.h"
 #include "lib/clock.h"
@@ -344,6 +344,7 @@ enum err handle_retention_show(struct admin_call *call)
     admin_set_int(answer, "lockDays", retention.lock_days);
     admin_set_int(answer, "keys", count);
     admin_set(answer, "disposals", disposals);
+    admin_set(answer, "pruned", prune_now_json(call));
     return admin_answer(call, 200, answer);
 }
 

@@ -78,7 +78,11 @@ struct disposal {
     int64_t begun_us, ended_us;
     int64_t keys, files, bytes;
     struct str certificate; /* hex SHA-256 */
+    struct str prefix;      /* prune: as of audit/pruned.h; else empty */
+    int64_t entries;        /* prune: how many */
 };
+/* Fills id and begun_us of a new one. */
+enum err disposal_name(struct admin_call *call, struct disposal *d) MUSTCHECK;
 /* Inside a change: the row, its keys, the entries of the beginning and those
  * that name the keys. Fills id and begun_us; takes detail. */
 enum err disposal_begin(struct admin_call *call, struct disposal *disposal,

@@ -2,7 +2,7 @@
  *
  * proxy/admin/sinks.c - sinks: to whom the log is delivered as it grows. The
  * server delivers (audit/sinks.h); here are the rows, and a try. */
-#include "proxy/admin/admin_priv.h"
+#include "proxy/admin/prune.h"
 
 #include "audit/prove.h"
 #include "audit/show.h"
@@ -158,6 +158,7 @@ enum err handle_sink_add(struct admin_call *call)
         .ca_file = STR_INIT(""),
         .credential_file = STR_INIT(""),
         .from = STR_INIT("now")};
+    struct pruned pruned = {0};
     json_t *sink;
     int64_t first = 0;
     enum err err = admin_read_body(call, fields, FIELD_COUNT(fields), &body);
@@ -169,6 +170,10 @@ enum err handle_sink_add(struct admin_call *call)
     if (str_equal(body.from, STR("now")) && control_log(call->control))
         first = (int64_t)journal_size(
             audit_log_journal(control_log(call->control)));
+    else if ((err = prune_load(call, &pruned)))
+        return err;
+    else
+        first = (int64_t)pruned.entries; /* the first that is there */
     err = refuse_too_many(call);
     if (!err)
         err = insert(call, &body, first);

@@ -198,10 +198,11 @@ int cli_run_content(struct cli *cli);
 void cli_say_content(const json_t *states);
 int cli_run_retention(struct cli *cli);
 int cli_run_hold(struct cli *cli);
+int cli_run_prune(struct cli *cli);
 int cli_report_retention(struct cli *cli);
 int cli_run_subject(struct cli *cli);
 extern const struct cli_option cli_retention_options[4], cli_hold_options[6],
-    cli_subject_options[2];
+    cli_prune_options[5], cli_subject_options[2];
 extern const struct cli_option cli_content_options[1];
 extern const struct cli_option cli_stats_options[27], cli_gaps_options[3],
     cli_sample_options[5], cli_access_options[4], cli_report_options[27];

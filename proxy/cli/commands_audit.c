@@ -433,6 +433,17 @@ static const struct cli_command commands[] = {
         "records use. show NAME: what it\nis about, and what else stays "
         "readable because the same keys seal it.",
         OPTIONS(cli_hold_options), cli_run_hold, NULL, false, false},
+    {"audit", "prune", "", 0, 0,
+        "Take the log's oldest entries away for good, once nothing asks for "
+        "them",
+        "Whole segments of the journal go, with their entry bundles and rows "
+        "of "
+        "the index;\nhashes stay, and every later entry and every checkpoint "
+        "can be proven as before.\nRefused within the longest retention "
+        "period, under a legal hold, for exempt classes,\nand while a sink, an "
+        "anchor or the witnesses lack the entries. --dry-run says how far\nit "
+        "could go. Backups made before still have what went.",
+        OPTIONS(cli_prune_options), cli_run_prune, NULL, false, false},
     {"audit", "tail", "", 0, 0, "The newest entries of the log, in words", NULL,
         OPTIONS(tail_options), run_tail, NULL, false, false},
     {"audit", "prove", "ID", 1, 1,

@@ -109,8 +109,8 @@ static void record(struct audit_log *log, const struct pruned *pruned,
         .object = STR("1"),
         .detail = buf_str(&detail)};
     audit_entry_act(&text, &act, &time_offset);
-    assert_int_equal(journal_producer_new(audit_log_journal(log), 1 << 17,
-                         NULL, NULL, &producer),
+    assert_int_equal(journal_producer_new(audit_log_journal(log), 1 << 17, NULL,
+                         NULL, &producer),
         ERR_OK);
     assert_int_equal(
         journal_append(producer, buf_str(&text), time_offset, 0, &ticket),
@@ -128,8 +128,7 @@ static void take_checkpoint(
     struct errinfo info = {0};
     buf_init(&note, NOTE_MAX);
     assert_int_equal(audit_log_checkpoint(log, &note, &info), ERR_OK);
-    assert_int_equal(
-        checkpoint_open(buf_str(&note), key, out, &info), ERR_OK);
+    assert_int_equal(checkpoint_open(buf_str(&note), key, out, &info), ERR_OK);
 }
 
 /* Up to the place-th place from now. `steps`: 1 prepared only, 2 and on
@@ -307,8 +306,7 @@ static void test_stopped(void **state)
         /* The marker decides: what is still there counts for nothing. */
         assert_true(
             file_exists(in_dir(fixture, "journal/segments/00000001.seg")));
-        fixture_flip(
-            in_dir(fixture, "journal/segments/00000001.seg"), 5000, 1);
+        fixture_flip(in_dir(fixture, "journal/segments/00000001.seg"), 5000, 1);
         must_hold(fixture, NULL);
         assert_int_equal(
             prune_apply(fixture->dir, &pruned, &away, &info), ERR_OK);
@@ -443,14 +441,13 @@ static void test_readers(void **state)
     struct errinfo info = {0};
     struct buf out;
     buf_init(&out, 1 << 17);
+    assert_int_equal(audit_reader_open(fixture->dir, &reader, &info), ERR_OK);
     assert_int_equal(
-        audit_reader_open(fixture->dir, &reader, &info), ERR_OK);
-    assert_int_equal(audit_read_entry(reader, UINT64_MAX, 5, &out, &info),
-        ERR_NOTFOUND);
+        audit_read_entry(reader, UINT64_MAX, 5, &out, &info), ERR_NOTFOUND);
     assert_non_null(strstr(info.text, "entry 5 is gone: entries 0 to "));
     assert_non_null(strstr(info.text, DISPOSAL));
-    assert_int_equal(audit_read_entry(reader, UINT64_MAX, pruned.entries - 1,
-                         &out, &info),
+    assert_int_equal(
+        audit_read_entry(reader, UINT64_MAX, pruned.entries - 1, &out, &info),
         ERR_NOTFOUND);
     assert_int_equal(
         audit_read_entry(reader, UINT64_MAX, pruned.entries, &out, &info),
@@ -462,9 +459,8 @@ static void test_readers(void **state)
     struct verify_result result;
     static struct seen seen;
     seen = (struct seen){0};
-    struct verify_options options = {.state_dir = fixture->dir,
-        .finding = on_finding,
-        .context = &seen};
+    struct verify_options options = {
+        .state_dir = fixture->dir, .finding = on_finding, .context = &seen};
     assert_int_equal(audit_verify_range(&options, pruned.entries - 300,
                          pruned.entries + 300, &result, &info),
         ERR_OK);
