@@ -526,7 +526,7 @@ static enum err write_past(
         err = past_build(call, index, reader, size, before, 0, &past, &damaged);
     if (!err) {
         json = past_json(&past);
-        text = json ? json_dumps(json, JSON_COMPACT | JSON_SORT_KEYS) : NULL;
+        text = json ? json_dumps(json, JSON_COMPACT) : NULL;
         json_decref(json);
         if (!text)
             err = FAIL(call, ERR_NOMEM, "out of memory");

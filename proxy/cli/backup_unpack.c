@@ -4,6 +4,8 @@
  * says of itself is believed only where it fits. */
 #include "proxy/cli/backup_set.h"
 
+#include "audit/pruned.h"
+#include "audit/tiles.h"
 #include "lib/buf.h"
 #include "lib/clock.h"
 #include "lib/encode.h"
@@ -405,6 +407,29 @@ static enum err hold_lock(const char *source, int *fd, struct errinfo *info)
         source);
 }
 
+/* The hash tiles of a prefix that was pruned: derived from nothing that is
+ * still there. */
+static enum err take_tiles(const char *source, const char *folder,
+    uint8_t *chunk, struct errinfo *info)
+{
+    struct pruned pruned;
+    char *segments = file_join(source, "journal/segments");
+    enum err err = segments ? pruned_load(segments, &pruned, info)
+                            : errinfo_set(info, ERR_NOMEM, "out of memory");
+
+    free(segments);
+    if (err || pruned.entries == 0)
+        return err;
+    for (uint64_t i = 0; !err && i < pruned_minimum_index(&pruned) / TILE_WIDTH;
+         i++) {
+        char tile[TILE_PATH_MAX], name[TILE_PATH_MAX + 8];
+        tile_path(tile, 0, i, TILE_WIDTH);
+        snprintf(name, sizeof name, "log/%s", tile);
+        err = copy_named(source, name, folder, chunk, info);
+    }
+    return err;
+}
+
 static enum err take_state(const char *source, const char *folder,
     uint8_t *chunk, json_t **manifest, struct errinfo *info)
 {
@@ -429,6 +454,8 @@ static enum err take_state(const char *source, const char *folder,
     }
     for (size_t i = 0; !err && i < sizeof trees / sizeof trees[0]; i++)
         err = take_tree(source, trees[i], folder, chunk, info);
+    if (!err)
+        err = take_tiles(source, folder, chunk, info);
     if (!err)
         err = file_read(checkpoint, &note, info);
     if (!err) {

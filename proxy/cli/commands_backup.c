@@ -7,11 +7,14 @@
  * the size of the log that goes with them. The rest is read here: the journal's
  * segments up to that size, the newest checkpoint before it, settings, keys,
  * and whatever else is not derived. Tiles, the index and journal/state are
- * derived, and left out; so is what witnesses cosigned, who cosign again. */
+ * derived, and left out; so is what witnesses cosigned, who cosign again. Where
+ * a prefix was pruned its hash tiles and what the pruning left come along: they
+ * are derived from nothing that is still there. */
 #include "proxy/cli/cli_priv.h"
 #include "proxy/cli/backup_set.h"
 
 #include "audit/journal_reader.h"
+#include "audit/tiles.h"
 #include "lib/clock.h"
 #include "lib/encode.h"
 #include "lib/file.h"
@@ -32,6 +35,7 @@ struct copying {
     struct backup_sink *sink;
     struct errinfo info;
     bool with_keys, with_rest;
+    int64_t asked_us;    /* before the moment */
     char *key_elsewhere; /* the log's signing key; NULL: it is in DIR/keys */
 };
 
@@ -125,12 +129,62 @@ static enum err find_end(
     return err;
 }
 
+/* Nothing may be pruned between the moment and the end of the copy: its record
+ * would not be in it. */
+static enum err look_at_pruned(
+    struct copying *c, bool again, struct pruned *pruned)
+{
+    struct pruned before = *pruned;
+    char *folder = file_join(c->dir, "journal/segments");
+    enum err err = folder ? pruned_load(folder, pruned, &c->info)
+                          : errinfo_set(&c->info, ERR_NOMEM, "out of memory");
+
+    free(folder);
+    if (!err && (pruned->time_us >= c->asked_us ||
+                    (again && before.entries != pruned->entries)))
+        err = errinfo_set(&c->info, ERR_AGAIN,
+            "the log was pruned meanwhile: make the backup anew");
+    return err;
+}
+
+/* What stands in the place of a pruned prefix. */
+static enum err add_pruned(struct copying *c, const struct pruned *pruned)
+{
+    char name[TILE_PATH_MAX + 64];
+    enum err err = ERR_OK;
+
+    if (pruned->entries == 0)
+        return ERR_OK;
+    for (uint64_t i = 0; !err && i < pruned_minimum_index(pruned) / TILE_WIDTH;
+         i++) {
+        char tile[TILE_PATH_MAX];
+        tile_path(tile, 0, i, TILE_WIDTH);
+        snprintf(name, sizeof name, "log/%s", tile);
+        err = add(c, name);
+    }
+    snprintf(name, sizeof name, "journal/segments/base-%llu",
+        (unsigned long long)pruned->entries);
+    if (!err)
+        err = add(c, name);
+    snprintf(name, sizeof name, "journal/segments/past-%llu",
+        (unsigned long long)pruned->entries);
+    if (!err)
+        err = add(c, name);
+    return err ? err : add(c, "journal/segments/" PRUNED_FILE);
+}
+
 static enum err add_journal(struct copying *c, uint64_t size)
 {
     struct journal_place end = {0};
-    enum err err = find_end(c, size, &end);
+    struct pruned pruned = {0};
+    enum err err = look_at_pruned(c, false, &pruned);
 
-    for (uint64_t i = 1; !err && i <= end.sequence; i++) {
+    if (!err)
+        err = find_end(c, size, &end);
+    if (!err)
+        err = add_pruned(c, &pruned);
+    for (uint64_t i = pruned.entries > 0 ? pruned.segment : 1;
+         !err && i <= end.sequence; i++) {
         char segment[SEGMENT_NAME_SIZE], name[64];
         char *path;
 
@@ -147,6 +201,8 @@ static enum err add_journal(struct copying *c, uint64_t size)
     }
     if (isatty(STDERR_FILENO))
         fputc('\n', stderr);
+    if (!err || err == ERR_NOTFOUND)
+        err = look_at_pruned(c, true, &pruned) ? ERR_AGAIN : err;
     return err;
 }
 
@@ -314,6 +370,7 @@ int cli_run_backup(struct cli *cli)
     c.with_rest = strcmp(keys, "only") != 0;
     if (crypto_init(&info) != ERR_OK)
         return cli_say(1, "%s", info.text);
+    c.asked_us = clock_now();
     result = cli_call(cli, "POST", "/v1/backup",
         json_pack("{s:s}", "keys", keys), &moment, NULL);
     c.key_elsewhere = backup_key_elsewhere(c.dir);

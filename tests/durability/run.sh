@@ -6,13 +6,14 @@ set -u
 build=$(realpath "${1:?the build directory}")
 cd "$(dirname "$0")" || exit 1
 mkdir -p "$build/tests/durability"
-for shim in unsynced fault killed; do
+for shim in unsynced fault killed earlier; do
     ${CC:-gcc} -std=gnu11 -D_GNU_SOURCE -O2 -Wall -Wextra -Werror -fPIC -shared \
         -o "$build/tests/durability/$shim.so" $shim.c -ldl || exit 1
 done
 export BAILIFF=$build/bailiff UNSYNCED=$build/tests/durability/unsynced.so
 export FAULT=$build/tests/durability/fault.so
 export KILLED=$build/tests/durability/killed.so
+export EARLIER=$build/tests/durability/earlier.so
 PATH=$PWD/../e2e/node_modules/.bin:$PATH
 [ "${2:-}" = sweep ] && exec node sweep.mjs
 output=$(mktemp)
