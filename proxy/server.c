@@ -32,6 +32,7 @@
 #include <unistd.h>
 
 #define SEALING_EVERY_US HOUR_US
+#define SEEN_WITHIN_US SECOND_US
 #define RETENTION_EVERY_US DAY_US
 
 /* --- Publishing ---------------------------------------------------------- */
@@ -70,26 +71,34 @@ static void watch_issuers(struct server *s, const struct snapshot *snapshot)
     free(sources);
 }
 
-/* Every worker has taken the generation over, or a second has passed. */
-static void wait_seen(struct server *s, uint64_t generation)
+/* How many workers have not taken the generation over when all have, or
+ * SEEN_WITHIN_US have passed. A worker takes a snapshot over once a turn, which
+ * is milliseconds; one that does not is stuck, and serves nobody either. */
+static size_t wait_seen(struct server *s, uint64_t generation)
 {
-    int64_t due = clock_now() + SECOND_US;
+    int64_t due = clock_monotonic() + SEEN_WITHIN_US;
     struct timespec until = {
         .tv_sec = due / SECOND_US, .tv_nsec = (due % SECOND_US) * 1000};
+    size_t behind = 0;
     pthread_mutex_lock(&s->shared.mutex);
     for (size_t i = 0; i < s->worker_count; i++) {
         while (atomic_load(&s->workers[i]->seen_generation) < generation) {
-            if (pthread_cond_timedwait(
-                    &s->shared.seen, &s->shared.mutex, &until) != 0)
+            if (pthread_cond_clockwait(&s->shared.seen, &s->shared.mutex,
+                    CLOCK_MONOTONIC, &until) == ETIMEDOUT) {
+                behind +=
+                    atomic_load(&s->workers[i]->seen_generation) < generation;
                 break;
+            }
         }
     }
     pthread_mutex_unlock(&s->shared.mutex);
+    return behind;
 }
 
-/* Takes over either where it is not NULL. */
-static void publish(
-    struct server *s, struct snapshot *snapshot, struct tls_context *tls)
+/* Takes over either where it is not NULL; returns when every worker has. An
+ * error says that some have not: what was taken away could still be used. */
+static enum err publish(struct server *s, struct snapshot *snapshot,
+    struct tls_context *tls, struct errinfo *info)
 {
     struct snapshot *old = NULL;
     struct tls_context *old_tls = NULL;
@@ -108,9 +117,17 @@ static void publish(
     pthread_mutex_unlock(&s->shared.mutex);
     for (size_t i = 0; i < s->worker_count; i++)
         worker_wake(s->workers[i]);
-    wait_seen(s, generation);
+    size_t behind = wait_seen(s, generation);
     snapshot_unref(&old);
     tls_context_unref(&old_tls);
+    if (behind == 0)
+        return ERR_OK;
+    log_error("workers_behind", "count=%zu of=%zu", behind, s->worker_count);
+    return errinfo_set(info, ERR_TIMEOUT,
+        "%zu of %zu workers have not taken it over within %lld s: they are "
+        "stuck, and what they serve before they do is judged as before; if "
+        "that lasts, start the server anew",
+        behind, s->worker_count, (long long)(SEEN_WITHIN_US / SECOND_US));
 }
 
 /* Rows that are not in the snapshot: others outside are told of the log. */
@@ -149,8 +166,9 @@ static enum err rebuild(void *context, unsigned what, struct errinfo *info)
     if ((what & (CHANGED_KEYS | CHANGED_DIRECTORY)) &&
         s->shared.snapshot != NULL)
         err = snapshot_withdraw(s->shared.snapshot, &sources, &withdrawn, info);
+    /* Streams are cut now. Whoever is behind is found again below. */
     if (withdrawn > 0)
-        publish(s, NULL, NULL); /* streams are cut now */
+        (void)publish(s, NULL, NULL, NULL);
     if (err == ERR_OK)
         err = snapshot_build(&sources, s->shared.snapshot, what, &fresh, info);
     if (err != ERR_OK)
@@ -159,8 +177,7 @@ static enum err rebuild(void *context, unsigned what, struct errinfo *info)
         watch_engines(s, fresh);
     if (what & CHANGED_ISSUERS)
         watch_issuers(s, fresh);
-    publish(s, fresh, NULL);
-    return ERR_OK;
+    return publish(s, fresh, NULL, info);
 }
 
 /* --- What the admin plane asks ------------------------------------------- */
@@ -453,7 +470,7 @@ static void reload(struct server *s)
         tls_context_unref(&admin_tls);
     } else {
         set_up_log(fresh);
-        publish(s, NULL, tls);
+        (void)publish(s, NULL, tls, NULL);
         if (admin_tls != NULL)
             listener_set_tls(s->listener, admin_tls);
         log_info("reloaded", "certificate=%s", fresh->certificate);

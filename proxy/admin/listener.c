@@ -4,9 +4,11 @@
  *
  * The head is looked at with MSG_PEEK, so that libmicrohttpd later reads the
  * very bytes that were judged; the answer says `Connection: close`, so that
- * nothing behind the first request is ever read as another. A head that has
- * not come whole is looked at again every PEEK_EVERY_MS until HEAD_TIMEOUT_US
- * (clients send it in one piece, so that hardly happens). */
+ * nothing behind the first request is ever read as another. A connection is
+ * looked at as soon as there is something to read; a head that has not come
+ * whole then (clients send it in one piece, so that hardly happens) again every
+ * PEEK_EVERY_MS until HEAD_TIMEOUT_US: what was peeked at stays readable, so
+ * that no readiness would tell of more. */
 #include "proxy/admin/listener.h"
 
 #include "lib/clock.h"
@@ -46,6 +48,7 @@ struct pending {
     int fd;
     uint64_t tag;
     int64_t due_us;
+    bool begun; /* a part of the head is there */
 };
 
 struct listener {
@@ -157,7 +160,7 @@ static bool is_health(const struct http1_head *head)
 }
 
 /* True when the connection is dealt with: handed over, refused or gone. */
-static bool look_at(struct listener *listener, const struct pending *p)
+static bool look_at(struct listener *listener, struct pending *p)
 {
     char bytes[HEAD_MAX];
     ssize_t n = recv(p->fd, bytes, sizeof bytes, MSG_PEEK | MSG_DONTWAIT);
@@ -169,6 +172,7 @@ static bool look_at(struct listener *listener, const struct pending *p)
         close(p->fd);
         return true;
     }
+    p->begun = n > 0;
     end = n > 0 ? http1_head_end(bytes, (size_t)n, &scanned) : 0;
     if (end == 0) {
         if (n == (ssize_t)sizeof bytes)
@@ -219,8 +223,9 @@ static void accept_one(struct listener *listener, int fd)
         return;
     }
     p = &listener->pending[listener->pending_count];
-    *p = (struct pending){
-        accepted, TAG_METRICS, clock_monotonic() + HEAD_TIMEOUT_US};
+    *p = (struct pending){.fd = accepted,
+        .tag = TAG_METRICS,
+        .due_us = clock_monotonic() + HEAD_TIMEOUT_US};
     if (is_unix) {
         if (getsockopt(accepted, SOL_SOCKET, SO_PEERCRED, &peer, &length)) {
             close(accepted);
@@ -231,18 +236,37 @@ static void accept_one(struct listener *listener, int fd)
     listener->pending_count++;
 }
 
+/* Those that wait for their first byte, behind what is polled always. *timeout
+ * for the others, and for the end of each one's patience. */
+static nfds_t poll_pending(const struct listener *listener, struct pollfd *fds,
+    nfds_t count, int *timeout)
+{
+    *timeout = -1;
+    for (size_t i = 0; i < listener->pending_count; i++) {
+        const struct pending *p = &listener->pending[i];
+        int64_t left_ms = (p->due_us - clock_monotonic()) / 1000 + 1;
+        int wait = p->begun ? PEEK_EVERY_MS : left_ms > 0 ? (int)left_ms : 0;
+        if (!p->begun)
+            fds[count++] = (struct pollfd){.fd = p->fd, .events = POLLIN};
+        if (*timeout < 0 || wait < *timeout)
+            *timeout = wait;
+    }
+    return count;
+}
+
 static void *run(void *context)
 {
     struct listener *listener = context;
-    struct pollfd fds[3] = {
+    struct pollfd fds[3 + PENDING_MAX] = {
         {.fd = listener->stop_fd, .events = POLLIN},
         {.fd = listener->unix_fd, .events = POLLIN},
         {.fd = listener->metrics_fd, .events = POLLIN},
     };
 
     for (;;) {
-        int timeout = listener->pending_count > 0 ? PEEK_EVERY_MS : -1;
-        if (poll(fds, 3, timeout) < 0 && errno != EINTR)
+        int timeout;
+        nfds_t count = poll_pending(listener, fds, 3, &timeout);
+        if (poll(fds, count, timeout) < 0 && errno != EINTR)
             break;
         if (fds[0].revents)
             break;
