@@ -551,8 +551,8 @@ static bool token_stands(const struct exchange *x)
         snapshot_find_caller(now, str_from(x->caller->id));
     return issuer != NULL && issuer->for_callers &&
            strcmp(issuer->name, x->token->issuer->name) == 0 &&
-           caller != NULL && strcmp(caller->id, x->caller->id) == 0 &&
-           !caller->disabled;
+           identity_client_stands(x->token, issuer) && caller != NULL &&
+           strcmp(caller->id, x->caller->id) == 0 && !caller->disabled;
 }
 
 /* A new snapshot is in force: who was revoked or disabled is cut off. */

@@ -95,6 +95,8 @@ bool exchange_end_user_stands(const struct exchange *x)
         snapshot_find_issuer(now, str_from(x->end_user->issuer->issuer));
     if (issuer == NULL || !issuer->for_end_users ||
         strcmp(issuer->name, x->end_user->issuer->name) != 0 ||
+        (issuer->clients_only &&
+            !snapshot_find_client(issuer, x->end_user->client)) ||
         snapshot_find_gateway(now, x->caller) == NULL)
         return false;
     if (x->end_user->caller == NULL)

@@ -273,6 +273,44 @@ static enum token_result refuse_for(struct token_answer *answer,
         answer, refusal, jwt_reason_word(reason), jwt_reason_text(reason));
 }
 
+/* The application for which the token was made, and whether it may. RFC 9068
+ * calls it client_id, OpenID Connect azp; where both stand there, they must
+ * say the same as soon as anything depends on it. */
+static bool read_client(const struct jwt *jwt,
+    const struct snapshot_issuer *issuer, struct arena *arena, struct str *out,
+    const struct snapshot_client **known)
+{
+    struct str id = jwt_text_claim(jwt, arena, STR("client_id"));
+    struct str azp = jwt_text_claim(jwt, arena, STR("azp"));
+
+    *out = id.ptr ? id : azp;
+    *known = NULL;
+    if (issuer->client_count == 0 && !issuer->clients_only)
+        return true;
+    if (id.ptr && azp.ptr && !str_equal(id, azp))
+        return false;
+    /* (an azp that is no text is none) */
+    if (out->ptr)
+        *known = snapshot_find_client(issuer, *out);
+    return *known || !issuer->clients_only;
+}
+
+bool identity_client_stands(
+    const struct token_identity *identity, const struct snapshot_issuer *issuer)
+{
+    const struct snapshot_client *known =
+        snapshot_find_client(issuer, identity->client);
+    bool stood_for = known && known->caller.len > 0;
+
+    if (issuer->clients_only && !known)
+        return false;
+    if (!identity->by_client)
+        return !identity->caller || !stood_for ||
+               str_equal(known->caller, str_from(identity->caller->id));
+    return stood_for &&
+           str_equal(known->caller, str_from(identity->caller->id));
+}
+
 static enum token_result map(const struct jwt *jwt,
     const struct snapshot_issuer *issuer, const struct token_question *q,
     struct token_answer *answer)
@@ -281,18 +319,25 @@ static enum token_result map(const struct jwt *jwt,
     struct str handle;
     bool named = make_handle(jwt, issuer, q->arena, &handle);
     bool newcomer = false;
+    const struct snapshot_client *client;
 
     *who = (struct token_identity){.issuer = issuer,
         .caller = named ? find_caller(q->snapshot, handle) : NULL,
         .subject = jwt_text_claim(jwt, q->arena, STR("sub")),
-        .client = jwt_text_claim(jwt, q->arena, STR("client_id")),
         .expires_us = jwt_expires_us(jwt),
         /* jwt_check_claims held it against the certificate. */
         .bound = json_find(&jwt->payload, 0, STR("cnf")) != JSON_NONE};
     if (who->bound)
         memcpy(who->certificate_sha256, q->certificate_sha256, SHA256_SIZE);
-    if (!who->client.ptr)
-        who->client = jwt_text_claim(jwt, q->arena, STR("azp"));
+    if (!read_client(jwt, issuer, q->arena, &who->client, &client))
+        return refuse(answer, TOKEN_CLAIMS, "client_refused",
+            "The application for which the token was made (client_id, azp) is "
+            "not one of those that are let in, or two are named.");
+    if (client && client->caller.len > 0 && !q->for_end_user) {
+        who->caller = snapshot_find_caller(q->snapshot, client->caller);
+        who->by_client = true;
+        named = false; /* nobody is made for it */
+    }
     if (!who->caller && !q->for_end_user) {
         newcomer = named && issuer->just_in_time;
         if (newcomer && (!name_is_good(handle) || name_looks_like_id(handle)))

@@ -23,6 +23,7 @@ struct token_identity {
     const struct snapshot_issuer *issuer;
     struct str subject; /* personal: sealed in entries */
     struct str client;  /* client_id or azp; may be empty */
+    bool by_client;     /* the caller is that of the client */
     const struct str *groups;
     size_t group_count;
     int64_t expires_us;
@@ -54,6 +55,11 @@ void identity_cache_free(struct identity_cache **cache);
 
 /* "eyJ...": JSON's brace in base64. Whether it is any good is another thing. */
 bool identity_is_token(struct str credential);
+
+/* A snapshot that is newer than the one by which it was accepted: is the
+ * client still let in, and the caller still the one it stands for? */
+bool identity_client_stands(const struct token_identity *identity,
+    const struct snapshot_issuer *issuer);
 
 struct token_question {
     struct str token;

@@ -141,6 +141,13 @@ struct snapshot_issuer {
     bool access_token_type;
     int64_t skew_us;
     bool for_callers, for_end_users; /* what its tokens are good for */
+    /* Applications that are known, by name; with a caller's id, what is made
+     * for them is that caller's. */
+    struct snapshot_client {
+        struct str client, caller;
+    } const *clients;
+    size_t client_count;
+    bool clients_only; /* no others */
     bool just_in_time; /* a token may make its caller (proxy/newcomers.h) */
     struct snapshot_group { /* a group of its tokens that is a team here */
         struct str group, team;
@@ -177,6 +184,9 @@ const struct snapshot_gateway *snapshot_find_gateway(
 /* By the text of "iss"; NULL when nobody of that name is believed. */
 const struct snapshot_issuer *snapshot_find_issuer(
     const struct snapshot *snapshot, struct str issuer);
+/* NULL: it is not known. */
+const struct snapshot_client *snapshot_find_client(
+    const struct snapshot_issuer *issuer, struct str client);
 size_t snapshot_issuer_count(const struct snapshot *snapshot);
 const struct snapshot_issuer *snapshot_issuer(
     const struct snapshot *snapshot, size_t at);

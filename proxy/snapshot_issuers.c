@@ -34,6 +34,7 @@ static bool read_issuer(
     out->access_token_type = db_column_int(s, at++) != 0;
     out->skew_us = db_column_int(s, at++) * SECOND_US;
     out->just_in_time = db_column_int(s, at++) != 0;
+    out->clients_only = db_column_int(s, at++) != 0;
     struct str mode = db_column_text(s, at);
     out->for_callers = !str_equal(mode, STR("only"));
     out->for_end_users = mode.len > 0;
@@ -101,6 +102,54 @@ static enum err read_groups(const struct snapshot_sources *sources,
     return err == ERR_NOTFOUND ? ERR_OK : err;
 }
 
+static enum err read_clients(const struct snapshot_sources *sources,
+    struct arena *arena, struct snapshot_issuer *issuer, struct errinfo *info)
+{
+    struct snapshot_client *list = NULL;
+    struct db_statement *s;
+    enum err err = db_prepare(sources->control,
+        "SELECT client, coalesce(caller, ''), count(*) OVER () FROM "
+        "issuer_client WHERE issuer = ?1 ORDER BY client",
+        &s, info);
+
+    if (err)
+        return err;
+    db_bind_text(s, 1, str_from(issuer->name));
+    while ((err = db_step(s, info)) == ERR_OK) {
+        struct snapshot_client one = {
+            .client = arena_copy(arena, db_column_text(s, 0)),
+            .caller = arena_copy(arena, db_column_text(s, 1))};
+        if (!list)
+            list = ARENA_ARRAY(
+                arena, (size_t)db_column_int(s, 2), struct snapshot_client);
+        if (!list || !one.client.ptr || !one.caller.ptr) {
+            db_reset(s);
+            return nomem(info);
+        }
+        list[issuer->client_count++] = one;
+    }
+    issuer->clients = list;
+    return err == ERR_NOTFOUND ? ERR_OK : err;
+}
+
+const struct snapshot_client *snapshot_find_client(
+    const struct snapshot_issuer *issuer, struct str client)
+{
+    size_t low = 0, high = client.len > 0 ? issuer->client_count : 0;
+
+    while (low < high) {
+        size_t middle = low + (high - low) / 2;
+        int order = str_compare(issuer->clients[middle].client, client);
+        if (order == 0)
+            return &issuer->clients[middle];
+        if (order < 0)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    return NULL;
+}
+
 static enum err read_all(const struct snapshot_sources *sources,
     struct issuers_part *p, struct errinfo *info)
 {
@@ -109,6 +158,7 @@ static enum err read_all(const struct snapshot_sources *sources,
         "SELECT name, issuer.issuer, jwks_file, jwks_url, ca_file, "
         "caller_claim, "
         "prefix, groups_claim, access_token_type, skew_seconds, just_in_time, "
+        "clients_only, "
         "mode "
         "FROM issuer LEFT JOIN issuer_end_user ON issuer_end_user.issuer = "
         "issuer.name ORDER BY name",
@@ -170,6 +220,8 @@ enum err snapshot_load_issuers(const struct snapshot_sources *sources,
         err = read_audiences(sources, p->part.arena, &p->issuers[i], info);
         if (!err)
             err = read_groups(sources, p->part.arena, &p->issuers[i], info);
+        if (!err)
+            err = read_clients(sources, p->part.arena, &p->issuers[i], info);
     }
     if (err) {
         snapshot_part_unref(&p->part);

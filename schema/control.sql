@@ -83,6 +83,7 @@ CREATE TABLE issuer (
     just_in_time_kind       TEXT NOT NULL DEFAULT 'person' CHECK (just_in_time_kind IN ('person', 'service')),
     just_in_time_per_minute INTEGER NOT NULL DEFAULT 60 CHECK (just_in_time_per_minute BETWEEN 1 AND 1000),
     just_in_time_most       INTEGER NOT NULL DEFAULT 10000 CHECK (just_in_time_most BETWEEN 1 AND 1000000),
+    clients_only            INTEGER NOT NULL DEFAULT 0 CHECK (clients_only IN (0, 1)), -- of issuer_client
     CHECK (jwks_file = '' OR jwks_url = '')
 ) STRICT;
 
@@ -99,6 +100,15 @@ CREATE TABLE issuer_group (
     group_name TEXT NOT NULL,    -- as the token has it, to the letter
     team       TEXT NOT NULL REFERENCES team (name),
     PRIMARY KEY (issuer, group_name)
+) STRICT, WITHOUT ROWID;
+
+-- Applications ("client_id", "azp") for which an issuer makes tokens. With a
+-- caller, a token made for it is that caller's, whatever else it says.
+CREATE TABLE issuer_client (
+    issuer TEXT NOT NULL REFERENCES issuer (name) ON DELETE CASCADE,
+    client TEXT NOT NULL,        -- to the letter
+    caller TEXT REFERENCES caller (id), -- NULL: whom the token names
+    PRIMARY KEY (issuer, client)
 ) STRICT, WITHOUT ROWID;
 
 -- Issuers whose tokens may say for whom a gateway asks. Without a row a token

@@ -249,6 +249,10 @@ bool admin_authenticate(struct admin_call *call);
 /* The row with its lists (issuers.c); gives *out. ERR_NOTFOUND with words. */
 enum err admin_read_issuer(
     struct admin_call *call, struct str name, json_t **out) MUSTCHECK;
+/* The end of a change to what belongs to the issuer of params[0]: recorded,
+ * committed, answered as it is now. takes before. */
+enum err admin_issuer_changed(
+    struct admin_call *call, json_t *before, int status) MUSTCHECK;
 /* The token of an issuer (sign_in.c): its signature; what was found stands in
  * call->sign_in. Then, inside the lock: fills call->actor, NULL; else why not.
  */
@@ -423,6 +427,7 @@ admin_handler handle_gateway_list, handle_gateway_add, handle_gateway_remove;
 admin_handler handle_issuer_list, handle_issuer_add, handle_issuer_remove,
     handle_issuer_change;
 admin_handler handle_issuer_group_map, handle_issuer_group_unmap;
+admin_handler handle_issuer_client_map, handle_issuer_client_unmap;
 admin_handler handle_administrator_list, handle_administrator_add,
     handle_administrator_disable, handle_administrator_enable,
     handle_administrator_change, handle_token_list, handle_token_issue,

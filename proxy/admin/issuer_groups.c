@@ -6,27 +6,6 @@
 
 #define GROUP_MAX_BYTES 500
 
-/* takes before */
-static enum err finish_change(
-    struct admin_call *call, json_t *before, int status)
-{
-    json_t *after = NULL;
-    enum err err = admin_read_issuer(call, call->params[0], &after);
-
-    if (err) {
-        json_decref(before);
-        return err;
-    }
-    err = admin_record(call, "admin.issuer.changed", "issuer", call->params[0],
-        before, json_incref(after), NULL, STR(""));
-    if (!err)
-        err = admin_commit(call, CHANGED_ISSUERS);
-    if (!err)
-        return admin_answer(call, status, after);
-    json_decref(after);
-    return err;
-}
-
 struct mapping_body {
     struct str group, team;
 };
@@ -78,7 +57,7 @@ enum err handle_issuer_group_map(struct admin_call *call)
     if (!err)
         err = insert(call, &body);
     if (!err)
-        return finish_change(call, before, 201);
+        return admin_issuer_changed(call, before, 201);
     json_decref(before);
     return err;
 }
@@ -105,7 +84,7 @@ enum err handle_issuer_group_unmap(struct admin_call *call)
         err = FAIL(call, ERR_NOTFOUND, "the group \"%.*s\" stands for no team",
             STR_ARG(call->params[1]));
     if (!err)
-        return finish_change(call, before, 200);
+        return admin_issuer_changed(call, before, 200);
     json_decref(before);
     return err;
 }

@@ -16,7 +16,8 @@
     "prefix, groups_claim, access_token_type, skew_seconds, created, "         \
     "coalesce(mode, 'no'), just_in_time, coalesce(just_in_time_team, ''), "    \
     "just_in_time_kind, just_in_time_per_minute, just_in_time_most, (SELECT "  \
-    "count(*) FROM caller WHERE caller.issuer = issuer.name) FROM issuer "     \
+    "count(*) FROM caller WHERE caller.issuer = issuer.name), clients_only "   \
+    "FROM issuer "                                                             \
     "LEFT JOIN issuer_end_user ON "                                            \
     "issuer_end_user.issuer = issuer.name "
 
@@ -60,13 +61,37 @@ static enum err add_groups(
     return err == ERR_NOTFOUND ? ERR_OK : err;
 }
 
+static enum err add_clients(
+    struct admin_call *call, struct str name, json_t *issuer)
+{
+    struct db_statement *s;
+    json_t *list = json_array();
+    enum err err = db_prepare(call->db,
+        "SELECT client, coalesce(caller, '') FROM issuer_client WHERE "
+        "issuer = ?1 ORDER BY client",
+        &s, &call->info);
+
+    if (!err)
+        db_bind_text(s, 1, name);
+    while (!err && (err = db_step(s, &call->info)) == ERR_OK) {
+        json_t *one = json_object();
+        admin_set_text(one, "client", db_column_text(s, 0));
+        admin_set_text(one, "caller", db_column_text(s, 1));
+        json_array_append_new(list, one);
+    }
+    admin_set(issuer, "clients", list);
+    return err == ERR_NOTFOUND ? ERR_OK : err;
+}
+
 /* What stands in tables of its own. */
 static enum err add_lists(
     struct admin_call *call, struct str name, json_t *issuer)
 {
     enum err err = add_audiences(call, name, issuer);
 
-    return err ? err : add_groups(call, name, issuer);
+    if (!err)
+        err = add_groups(call, name, issuer);
+    return err ? err : add_clients(call, name, issuer);
 }
 
 static json_t *issuer_json(struct db_statement *s)
@@ -87,6 +112,7 @@ static json_t *issuer_json(struct db_statement *s)
     admin_set_int(issuer, "justInTimePerMinute", db_column_int(s, 15));
     admin_set_int(issuer, "justInTimeMost", db_column_int(s, 16));
     admin_set_int(issuer, "justInTimeCallers", db_column_int(s, 17));
+    admin_set_bool(issuer, "clientsOnly", db_column_int(s, 18) != 0);
     return issuer;
 }
 
@@ -142,13 +168,16 @@ struct issuer_settings {
     bool just_in_time;
     struct str team, kind;
     int64_t per_minute, most;
+    bool clients_only;
     struct str reason;
 };
 #define SETTING(base, member)                                                  \
     ((base) + offsetof(struct issuer_settings, member))
 #define SETTING_FIELDS(base)                                                   \
-    {"justInTime", FIELD_BOOL, false, SETTING(base, just_in_time), 0, 0,       \
+    {"clientsOnly", FIELD_BOOL, false, SETTING(base, clients_only), 0, 0,      \
         NULL},                                                                 \
+        {"justInTime", FIELD_BOOL, false, SETTING(base, just_in_time), 0, 0,   \
+            NULL},                                                             \
         {"justInTimeTeam", FIELD_TEXT, false, SETTING(base, team), 0, 128,     \
             NULL},                                                             \
         {"justInTimeKind", FIELD_WORD, false, SETTING(base, kind), 0, 0,       \
@@ -159,6 +188,26 @@ struct issuer_settings {
         "justInTimeMost", FIELD_INT, false, SETTING(base, most), 1, 1000000,   \
             NULL                                                               \
     }
+
+enum err admin_issuer_changed(
+    struct admin_call *call, json_t *before, int status)
+{
+    json_t *after = NULL;
+    enum err err = admin_read_issuer(call, call->params[0], &after);
+
+    if (err) {
+        json_decref(before);
+        return err;
+    }
+    err = admin_record(call, "admin.issuer.changed", "issuer", call->params[0],
+        before, json_incref(after), NULL, STR(""));
+    if (!err)
+        err = admin_commit(call, CHANGED_ISSUERS);
+    if (!err)
+        return admin_answer(call, status, after);
+    json_decref(after);
+    return err;
+}
 
 struct issuer_body {
     struct str name, issuer, jwks_file, jwks_url, ca_file, caller_claim, prefix,
@@ -256,7 +305,7 @@ static enum err write_settings(struct admin_call *call, struct str name,
     enum err err = db_prepare(call->db,
         "UPDATE issuer SET just_in_time = ?2, just_in_time_team = "
         "nullif(?3, ''), just_in_time_kind = ?4, just_in_time_per_minute = ?5, "
-        "just_in_time_most = ?6 WHERE name = ?1",
+        "just_in_time_most = ?6, clients_only = ?7 WHERE name = ?1",
         &s, &call->info);
 
     if (err)
@@ -267,6 +316,7 @@ static enum err write_settings(struct admin_call *call, struct str name,
     db_bind_text(s, 4, settings->kind);
     db_bind_int(s, 5, settings->per_minute);
     db_bind_int(s, 6, settings->most);
+    db_bind_int(s, 7, settings->clients_only);
     return db_run(s, &call->info);
 }
 
@@ -416,13 +466,15 @@ enum err handle_issuer_change(struct admin_call *call)
         .kind = member(before, "justInTimeKind"),
         .per_minute = number(before, "justInTimePerMinute"),
         .most = number(before, "justInTimeMost"),
+        .clients_only = json_is_true(json_object_get(before, "clientsOnly")),
         .reason = STR("")};
     bool was = settings.just_in_time;
     err = admin_read_body(call, fields, FIELD_COUNT(fields), &settings);
     if (!err && json_object_size(call->body) ==
                     (json_object_get(call->body, "reason") != NULL))
         err = FAIL(call, ERR_INVALID,
-            "nothing would change: give justInTime or one of its bounds");
+            "nothing would change: give justInTime, one of its bounds, or "
+            "clientsOnly");
     /* Its team goes with it. */
     if (!err && was && !settings.just_in_time &&
         !json_object_get(call->body, "justInTimeTeam"))

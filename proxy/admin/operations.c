@@ -237,6 +237,10 @@ const struct admin_operation admin_operations[] = {
     {"DELETE", "/v1/issuers/{issuer}", "removeIssuer", 0, handle_issuer_remove},
     {"POST", "/v1/issuers/{issuer}/groups", "mapIssuerGroup", 0,
         handle_issuer_group_map},
+    {"POST", "/v1/issuers/{issuer}/clients", "mapIssuerClient", 0,
+        handle_issuer_client_map},
+    {"DELETE", "/v1/issuers/{issuer}/clients/{client}", "unmapIssuerClient", 0,
+        handle_issuer_client_unmap},
     {"DELETE", "/v1/issuers/{issuer}/groups/{group}", "unmapIssuerGroup", 0,
         handle_issuer_group_unmap},
 

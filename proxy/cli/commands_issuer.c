@@ -23,6 +23,8 @@ static const struct cli_column issuer_record[] = {
     {"at most in a minute", "justInTimePerMinute", CELL_COUNT},
     {"at most in all", "justInTimeMost", CELL_COUNT},
     {"made so far", "justInTimeCallers", CELL_COUNT},
+    {"known clients only", "clientsOnly", CELL_YES},
+    {"clients", "clients", CELL_TEXT},
 };
 #define JUST_IN_TIME_OPTIONS                                                   \
     {"team", "TEAM", CLI_TEXT, "justInTimeTeam",                               \
@@ -61,6 +63,8 @@ static const struct cli_option issuer_add_options[] = {
     {"just-in-time", NULL, CLI_FLAG, "justInTime",
         "a good token whose caller is not there makes it"},
     JUST_IN_TIME_OPTIONS,
+    {"clients-only", NULL, CLI_FLAG, "clientsOnly",
+        "refuse tokens made for applications other than those of map-client"},
 };
 static const struct cli_option issuer_set_options[] = {
     {"just-in-time", NULL, CLI_FLAG, "justInTime",
@@ -68,6 +72,10 @@ static const struct cli_option issuer_set_options[] = {
     {"not-just-in-time", NULL, CLI_NOT, "justInTime",
         "from now on callers are made by administrators alone"},
     JUST_IN_TIME_OPTIONS,
+    {"clients-only", NULL, CLI_FLAG, "clientsOnly",
+        "refuse tokens made for applications other than those known"},
+    {"any-client", NULL, CLI_NOT, "clientsOnly",
+        "accept them, whichever application they were made for"},
     {"reason", "TEXT", CLI_TEXT, "reason", "goes on record"},
 };
 static const struct cli_rest issuer_list = {.method = "GET",
@@ -95,6 +103,19 @@ static const struct cli_rest issuer_map_group = {.method = "POST",
 static const struct cli_rest issuer_unmap_group = {.method = "DELETE",
     .path = "/v1/issuers/{0}/groups/{1}",
     .done = "groups of the issuer {name} that stand for teams: {groups}"};
+
+static const char *const issuer_client_fields[] = {NULL, "client"};
+static const struct cli_option issuer_client_options[] = {
+    {"caller", "HANDLE", CLI_TEXT, "caller",
+        "tokens made for it are this caller's (client credentials)"},
+};
+static const struct cli_rest issuer_map_client = {.method = "POST",
+    .path = "/v1/issuers/{0}/clients",
+    .fields = issuer_client_fields,
+    .done = "clients of the issuer {name}: {clients}"};
+static const struct cli_rest issuer_unmap_client = {.method = "DELETE",
+    .path = "/v1/issuers/{0}/clients/{1}",
+    .done = "clients of the issuer {name}: {clients}"};
 
 static const struct cli_column gateway_columns[] = {
     {"CALLER", "callerName", CELL_TEXT},
@@ -170,7 +191,7 @@ static const struct cli_command commands[] = {
         .arguments = "NAME",
         .least = 1,
         .most = 1,
-        .summary = "Let an issuer's tokens make callers, or not",
+        .summary = "Change what an issuer's tokens are good for",
         .details =
             "A good token whose caller is not there makes it, under the name "
             "that its issuer's\nprefix and claim give. Who was disabled or "
@@ -189,6 +210,28 @@ static const struct cli_command commands[] = {
             "comes with such a\ntoken is in the team, and in those above it, "
             "for that request: rules and the\nteams' quotas count them in.",
         .rest = &issuer_map_group},
+    {.noun = "issuer",
+        .verb = "map-client",
+        .arguments = "ISSUER CLIENT",
+        .least = 2,
+        .most = 2,
+        .summary = "Know an application for which an issuer makes tokens",
+        .details =
+            "CLIENT is the token's \"client_id\" or \"azp\", to the letter. "
+            "With --caller, every\ntoken made for it is that caller's, "
+            "whatever else it says: for applications that\nask for "
+            "themselves. With `issuer set --clients-only` no others are let "
+            "in.",
+        .options = issuer_client_options,
+        .option_count = CLI_COUNT(issuer_client_options),
+        .rest = &issuer_map_client},
+    {.noun = "issuer",
+        .verb = "unmap-client",
+        .arguments = "ISSUER CLIENT",
+        .least = 2,
+        .most = 2,
+        .summary = "Know an application of an issuer no more",
+        .rest = &issuer_unmap_client},
     {.noun = "issuer",
         .verb = "unmap-group",
         .arguments = "ISSUER GROUP",

@@ -345,6 +345,15 @@ test('issuers', async () => {
   assert.deepEqual([changed.justInTime, changed.justInTimeTeam, changed.justInTimeMost, changed.justInTimePerMinute, changed.justInTimeKind],
     [true, 'lab', 7, 60, 'person']);
   await call('changeIssuer', { ...change, body: { justInTime: false } });
+  const application = { params: { issuer: 'corp' }, body: { client: 'the app/1', caller: 'eve' } };
+  const known = await call('mapIssuerClient', { ...application, status: 201 });
+  assert.match(known.clients[0].caller, /^cal_/);
+  await call('mapIssuerClient', { ...application, status: 409 });
+  await call('mapIssuerClient', { ...application, body: { client: 'x', caller: 'nobody' }, status: 404 });
+  assert.equal((await call('changeIssuer', { ...change, body: { clientsOnly: true } })).clientsOnly, true);
+  const one = { params: { issuer: 'corp', client: 'the app/1' } };
+  assert.deepEqual((await call('unmapIssuerClient', one)).clients, []);
+  await call('unmapIssuerClient', { ...one, status: 404 });
   await call('removeIssuer', { params: { issuer: 'corp' } });
 });
 
