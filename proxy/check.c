@@ -88,13 +88,14 @@ static void check_settings(struct check *c)
 }
 
 static void check_pair(
-    struct check *c, const char *certificate, const char *key)
+    struct check *c, const char *certificate, const char *key, const char *ocsp)
 {
     struct tls_context *tls = NULL;
     struct errinfo info = {0};
-    int64_t left;
+    char why[512];
+    int64_t left, until;
 
-    if (tls_context_new(certificate, key, &tls, &info) != ERR_OK) {
+    if (tls_context_new(certificate, key, ocsp, &tls, &info) != ERR_OK) {
         ERROR(c, "%s", info.text);
         return;
     }
@@ -106,6 +107,9 @@ static void check_pair(
             "%s expires in %lld days: put a new one in its place and send "
             "SIGHUP",
             certificate, (long long)(left / DAY_US));
+    tls_context_staple(tls, why, &until);
+    if (why[0])
+        WARN(c, "no OCSP response is stapled: %s", why);
     tls_context_unref(&tls);
 }
 
@@ -115,11 +119,12 @@ static void check_certificate(struct check *c)
 
     if (!s)
         return;
-    check_pair(c, s->certificate, s->certificate_key);
+    check_pair(c, s->certificate, s->certificate_key, s->certificate_ocsp);
     /* Often the same files: said once is enough. */
     if (s->admin_listen[0] && (strcmp(s->admin_certificate, s->certificate) ||
-                                  strcmp(s->admin_key, s->certificate_key)))
-        check_pair(c, s->admin_certificate, s->admin_key);
+                                  strcmp(s->admin_key, s->certificate_key) ||
+                                  strcmp(s->admin_ocsp, s->certificate_ocsp)))
+        check_pair(c, s->admin_certificate, s->admin_key, s->admin_ocsp);
 }
 
 /* Every bit of `forbidden` that the file's mode has is said. */

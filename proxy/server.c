@@ -71,6 +71,20 @@ static void watch_issuers(struct server *s, const struct snapshot *snapshot)
     free(sources);
 }
 
+/* What becomes of the OCSP response of a certificate; nothing without one. */
+static void say_staple(const struct tls_context *tls)
+{
+    char why[512], when[CLOCK_TEXT_LENGTH];
+    int64_t until_us;
+    tls_context_staple(tls, why, &until_us);
+    if (why[0] != '\0') {
+        log_warn("ocsp_not_stapled", "reason=%s", LOG_QUOTE(why));
+    } else if (until_us > 0) {
+        clock_format(when, until_us);
+        log_info("ocsp_stapled", "until=%.*s", (int)sizeof(when), when);
+    }
+}
+
 /* How many workers have not taken the generation over when all have, or
  * SEEN_WITHIN_US have passed. A worker takes a snapshot over once a turn, which
  * is milliseconds; one that does not is stuck, and serves nobody either. */
@@ -386,7 +400,10 @@ static enum err open_state(struct server *s, struct errinfo *info)
     control_on_change(s->control, rebuild, s);
     if (err == ERR_OK)
         err = tls_context_new(s->settings->certificate,
-            s->settings->certificate_key, &s->shared.tls, info);
+            s->settings->certificate_key, s->settings->certificate_ocsp,
+            &s->shared.tls, info);
+    if (err == ERR_OK)
+        say_staple(s->shared.tls);
     return err;
 }
 
@@ -453,11 +470,11 @@ static void reload(struct server *s)
     struct errinfo info = {0};
     enum err err = load_settings(s, &fresh);
     if (err == ERR_OK)
-        err = tls_context_new(
-            fresh->certificate, fresh->certificate_key, &tls, &info);
+        err = tls_context_new(fresh->certificate, fresh->certificate_key,
+            fresh->certificate_ocsp, &tls, &info);
     if (err == ERR_OK && listener_door_port(s->listener) != 0)
-        err = tls_context_new(
-            fresh->admin_certificate, fresh->admin_key, &admin_tls, &info);
+        err = tls_context_new(fresh->admin_certificate, fresh->admin_key,
+            fresh->admin_ocsp, &admin_tls, &info);
     if (err == ERR_OK) {
         control_lock(s->control);
         err = rebuild(s, CHANGED_ALL, &info);
@@ -470,6 +487,9 @@ static void reload(struct server *s)
         tls_context_unref(&admin_tls);
     } else {
         set_up_log(fresh);
+        say_staple(tls);
+        if (admin_tls != NULL)
+            say_staple(admin_tls);
         (void)publish(s, NULL, tls, NULL);
         if (admin_tls != NULL)
             listener_set_tls(s->listener, admin_tls);
@@ -503,6 +523,20 @@ static void look_at_lists(struct server *s)
     else
         log_info("revocation_lists_read", "by=change");
     control_unlock(s->control);
+}
+
+/* OCSP responses that were fetched meanwhile, or that are over. */
+static void look_at_staples(struct server *s)
+{
+    pthread_mutex_lock(&s->shared.mutex);
+    struct tls_context *tls = tls_context_ref(s->shared.tls);
+    pthread_mutex_unlock(&s->shared.mutex);
+    struct tls_context *both[] = {tls, listener_tls(s->listener)};
+    for (int i = 0; i < 2; i++) {
+        if (both[i] != NULL && tls_context_look(both[i]))
+            say_staple(both[i]);
+        tls_context_unref(&both[i]);
+    }
 }
 
 /* Most of the time a look at the snapshot is all it takes. */
@@ -549,6 +583,7 @@ static void wait_for_end(struct server *s)
             admin_run_retention(s->admin);
         }
         look_at_emergencies(s);
+        look_at_staples(s);
         if (clock_monotonic() >= usage_due) {
             usage_due += MINUTE_US;
             save_key_usage(s);

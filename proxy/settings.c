@@ -107,7 +107,7 @@ static void set_text(
     char **member = text_member(load->settings, row);
     char *copy;
 
-    if (row->kind == KIND_PATH && value[0] != '/')
+    if (row->kind == KIND_PATH && value[0] != '/' && value[0] != '\0')
         copy = file_join(load->state_dir, value);
     else
         copy = strdup(value);
@@ -288,7 +288,7 @@ static void read_text(struct loading *load, const struct setting_row *row,
         FINDING(load, setting, "%s must be a text in double quotes", row->name);
         return;
     }
-    if (row->kind == KIND_PATH && value[0] == '\0') {
+    if (row->kind == KIND_PATH && value[0] == '\0' && row->text[0] != '\0') {
         FINDING(load, setting, "%s must name a file", row->name);
         return;
     }

@@ -19,9 +19,10 @@ struct settings {
     size_t listen_count;
     char *certificate; /* default DIR/tls/server.pem */
     char *certificate_key;
-    char *admin_socket; /* default DIR/admin.sock */
-    char *admin_listen; /* the admin API over TLS, or "" for none */
-    char *admin_certificate, *admin_key;
+    char *certificate_ocsp; /* "": none; so is admin_ocsp */
+    char *admin_socket;     /* default DIR/admin.sock */
+    char *admin_listen;     /* the admin API over TLS, or "" for none */
+    char *admin_certificate, *admin_key, *admin_ocsp;
     char *metrics_listen;    /* "127.0.0.1:9464", or "" for none */
     int64_t workers;         /* 0: one per core */
     int64_t max_connections; /* per worker */

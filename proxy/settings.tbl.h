@@ -6,7 +6,7 @@
  * the reference page all come from here. Included several times; define only
  * the macros that are wanted.
  *   SETTING_LIST(name, default elements as they stand in the file, help)
- *   SETTING_PATH(name, default relative to DIR, help)
+ *   SETTING_PATH(name, default relative to DIR, or "": none, help)
  *   SETTING_TEXT(name, default, help)
  *   SETTING_CHOICE(name, default, "a b c", help)
  *   SETTING_COUNT(name, default, least, most, help)
@@ -45,6 +45,9 @@ SETTING_PATH(certificate, "tls/server.pem",
     "The server's certificate chain, PEM. A relative path is below DIR.")
 SETTING_PATH(certificate_key, "tls/server.key",
     "The private key of the certificate, PEM.")
+SETTING_PATH(certificate_ocsp, "",
+    "An OCSP response for that certificate, DER, to be stapled in handshakes; "
+    "\"\" for none. It is read again when it changes.")
 
 SETTING_HEADING("Where administrators connect")
 SETTING_PATH(admin_socket, "admin.sock",
@@ -56,6 +59,8 @@ SETTING_TEXT(admin_listen, "",
 SETTING_PATH(admin_certificate, "tls/server.pem",
     "The certificate chain shown there, PEM.")
 SETTING_PATH(admin_key, "tls/server.key", "Its private key, PEM.")
+SETTING_PATH(admin_ocsp, "",
+    "An OCSP response for it, as certificate_ocsp; \"\" for none.")
 SETTING_TEXT(metrics_listen, "",
     "Loopback ADDRESS:PORT that carries /healthz, /readyz and /metrics and "
     "nothing else, for instance \"127.0.0.1:9464\"; \"\" for none.")

@@ -7,6 +7,7 @@
 #include "lib/clock.h"
 #include "lib/crypto.h"
 #include "lib/must.h"
+#include "proxy/staple.h"
 #include "proxy/trust_priv.h"
 
 #include <errno.h>
@@ -27,6 +28,7 @@ struct tls_context {
     SSL_CTX *asking; /* for client certificates */
     BIO_METHOD *method;
     int64_t expires_us;
+    struct staple *staple; /* NULL: no file is set */
 };
 
 struct tls {
@@ -208,6 +210,37 @@ static enum err load_files(struct tls_context *context, SSL_CTX *ctx,
     return ERR_OK;
 }
 
+/* The peer has asked for the certificate's status. */
+static int staple_status(SSL *ssl, void *argument)
+{
+    struct tls_context *context = argument;
+    size_t length = 0;
+    unsigned char *response = staple_copy(context->staple, &length);
+
+    if (response == NULL)
+        return SSL_TLSEXT_ERR_NOACK;
+    /* takes it */
+    SSL_set_tlsext_status_ocsp_resp(ssl, response, (long)length);
+    return SSL_TLSEXT_ERR_OK;
+}
+
+static enum err set_staple(
+    struct tls_context *context, const char *file, struct errinfo *info)
+{
+    SSL_CTX *both[] = {context->ctx, context->asking};
+    STACK_OF(X509) *chain = NULL;
+    if (file[0] == '\0')
+        return ERR_OK;
+    SSL_CTX_get0_chain_certs(context->ctx, &chain);
+    enum err err = staple_new(SSL_CTX_get0_certificate(context->ctx), chain,
+        file, &context->staple, info);
+    for (int i = 0; err == ERR_OK && i < 2; i++) {
+        SSL_CTX_set_tlsext_status_cb(both[i], staple_status);
+        SSL_CTX_set_tlsext_status_arg(both[i], context);
+    }
+    return err;
+}
+
 static void set_up(SSL_CTX *ctx, bool asking)
 {
     SSL_CTX_set_min_proto_version(ctx, TLS1_2_VERSION);
@@ -230,7 +263,7 @@ static void set_up(SSL_CTX *ctx, bool asking)
 }
 
 enum err tls_context_new(const char *certificate, const char *key,
-    struct tls_context **out, struct errinfo *info)
+    const char *ocsp, struct tls_context **out, struct errinfo *info)
 {
     struct tls_context *context = calloc(1, sizeof(*context));
     if (context == NULL)
@@ -254,6 +287,8 @@ enum err tls_context_new(const char *certificate, const char *key,
     enum err err = load_files(context, context->ctx, certificate, key, info);
     if (err == ERR_OK)
         err = load_files(context, context->asking, certificate, key, info);
+    if (err == ERR_OK)
+        err = set_staple(context, ocsp, info);
     if (err != ERR_OK) {
         tls_context_unref(&context);
         return err;
@@ -276,6 +311,7 @@ void tls_context_unref(struct tls_context **context)
         return;
     SSL_CTX_free(c->ctx);
     SSL_CTX_free(c->asking);
+    staple_free(&c->staple);
     BIO_meth_free(c->method);
     free(c);
 }
@@ -283,6 +319,20 @@ void tls_context_unref(struct tls_context **context)
 int64_t tls_context_expires(const struct tls_context *context)
 {
     return context->expires_us;
+}
+
+bool tls_context_look(struct tls_context *context)
+{
+    return context->staple != NULL && staple_look(context->staple);
+}
+
+void tls_context_staple(
+    const struct tls_context *context, char why[512], int64_t *until_us)
+{
+    why[0] = '\0';
+    *until_us = 0;
+    if (context->staple != NULL)
+        staple_why(context->staple, why, until_us);
 }
 
 /* --- One session --------------------------------------------------------- */

@@ -22,13 +22,22 @@
 #include <sys/types.h>
 
 struct tls_context;
-/* PEM files: the certificate with its chain, and its key. gives *out. */
+/* PEM files: the certificate with its chain, and its key; and the file of an
+ * OCSP response (DER) to be stapled, "" for none. That this one is not good is
+ * no error: nothing is stapled, see tls_context_staple. gives *out. */
 enum err tls_context_new(const char *certificate, const char *key,
-    struct tls_context **out, struct errinfo *info) MUSTCHECK;
+    const char *ocsp, struct tls_context **out, struct errinfo *info) MUSTCHECK;
 struct tls_context *tls_context_ref(struct tls_context *context);
 void tls_context_unref(struct tls_context **context);
 /* When the certificate ends: microseconds since 1970. */
 int64_t tls_context_expires(const struct tls_context *context);
+/* True: the OCSP response has changed, or is over. Looks at the file; once a
+ * while, any thread. */
+bool tls_context_look(struct tls_context *context);
+/* why: why nothing is stapled, with the file's name; "" when something is, or
+ * none is set. *until_us: until when; 0: nothing is. */
+void tls_context_staple(
+    const struct tls_context *context, char why[512], int64_t *until_us);
 
 enum tls_certificates {
     TLS_CERTIFICATES_OFF = 0, /* none is asked for */

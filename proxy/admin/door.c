@@ -533,8 +533,8 @@ enum err door_new(const struct settings *settings, struct http_service *service,
     if (door->stop_fd < 0 || !door->visitors)
         err = errinfo_set(info, ERR_NOMEM, "out of memory");
     if (!err)
-        err = tls_context_new(
-            settings->admin_certificate, settings->admin_key, &door->tls, info);
+        err = tls_context_new(settings->admin_certificate, settings->admin_key,
+            settings->admin_ocsp, &door->tls, info);
     if (!err)
         err = bind_door(door, settings->admin_listen, info);
     if (err) {
@@ -591,6 +591,17 @@ void door_free(struct door **door_ref)
 }
 
 /* --- For handlers --------------------------------------------------------- */
+
+struct tls_context *door_tls(struct door *door)
+{
+    struct tls_context *tls;
+
+    CHECK_MAGIC(door, DOOR_MAGIC);
+    pthread_mutex_lock(&door->mutex);
+    tls = tls_context_ref(door->tls);
+    pthread_mutex_unlock(&door->mutex);
+    return tls;
+}
 
 void door_set_tls(struct door *door, struct tls_context *tls)
 {

@@ -42,6 +42,8 @@ enum err door_open(struct door *door, struct errinfo *info) MUSTCHECK;
 void door_close(struct door *door);
 void door_free(struct door **door); /* NULL ok */
 
+/* Of new connections now, referenced. Any thread. */
+struct tls_context *door_tls(struct door *door);
 /* Of new connections from now on; takes tls. Any thread. */
 void door_set_tls(struct door *door, struct tls_context *tls);
 /* Who is at the other end, without the port. Any thread; for tags of

@@ -448,6 +448,11 @@ uint16_t listener_door_port(const struct listener *listener)
     return listener->door ? door_port(listener->door) : 0;
 }
 
+struct tls_context *listener_tls(const struct listener *listener)
+{
+    return listener->door ? door_tls(listener->door) : NULL;
+}
+
 void listener_set_tls(struct listener *listener, struct tls_context *tls)
 {
     if (listener->door)

@@ -27,6 +27,8 @@ void listener_stop(struct listener **listener);
 uint16_t listener_metrics_port(const struct listener *listener);
 /* Of the door to the network; 0: there is none. */
 uint16_t listener_door_port(const struct listener *listener);
+/* What is shown at the door now, referenced; NULL: there is none. */
+struct tls_context *listener_tls(const struct listener *listener);
 /* The door's certificate from now on; takes tls (without a door: frees it). */
 void listener_set_tls(struct listener *listener, struct tls_context *tls);
 

@@ -121,14 +121,19 @@ static struct str log_origin(struct admin_call *call)
     return origin;
 }
 
-static void warn_of_expiry(
-    const char *certificate, const char *key, json_t *warnings)
+static void warn_of_expiry(const char *certificate, const char *key,
+    const char *ocsp, json_t *warnings)
 {
     struct tls_context *tls = NULL;
-    int64_t left;
+    char why[512];
+    int64_t left, until;
 
-    if (tls_context_new(certificate, key, &tls, NULL) != ERR_OK)
+    if (tls_context_new(certificate, key, ocsp, &tls, NULL) != ERR_OK)
         return;
+    tls_context_staple(tls, why, &until);
+    if (why[0])
+        json_array_append_new(
+            warnings, json_sprintf("no OCSP response is stapled: %s", why));
     left = tls_context_expires(tls) - clock_now();
     if (left <= 0)
         json_array_append_new(
@@ -149,12 +154,13 @@ static void warn_of_certificates(struct admin_call *call, json_t *warnings)
     buf_init(&findings, 65536);
     if (settings_load(control_dir(call->control), &settings, &findings) ==
         ERR_OK) {
-        warn_of_expiry(
-            settings->certificate, settings->certificate_key, warnings);
+        warn_of_expiry(settings->certificate, settings->certificate_key,
+            settings->certificate_ocsp, warnings);
         if (settings->admin_listen[0] &&
-            strcmp(settings->admin_certificate, settings->certificate) != 0)
-            warn_of_expiry(
-                settings->admin_certificate, settings->admin_key, warnings);
+            (strcmp(settings->admin_certificate, settings->certificate) != 0 ||
+                strcmp(settings->admin_ocsp, settings->certificate_ocsp) != 0))
+            warn_of_expiry(settings->admin_certificate, settings->admin_key,
+                settings->admin_ocsp, warnings);
     }
     settings_free(&settings);
     buf_fini(&findings);

@@ -118,6 +118,8 @@ static void test_values(void **state)
                              "metrics_listen = \"[::1]:9464\";\n"
                              "admin_listen = \"0.0.0.0:8444\";\n"
                              "admin_key = \"keys/admin.key\";\n"
+                             "certificate_ocsp = \"\";\n"
+                             "admin_ocsp = \"tls/x.ocsp\";\n"
                              "log_level = \"debug\";\n"),
         ERR_OK);
     assert_int_equal(p->settings->listen_count, 1);
@@ -129,6 +131,8 @@ static void test_values(void **state)
     assert_string_equal(p->settings->admin_listen, "0.0.0.0:8444");
     assert_non_null(strstr(p->settings->admin_certificate, "/tls/server.pem"));
     assert_non_null(strstr(p->settings->admin_key, "/keys/admin.key"));
+    assert_string_equal(p->settings->certificate_ocsp, "");
+    assert_non_null(strstr(p->settings->admin_ocsp, "/tls/x.ocsp"));
     assert_true(p->settings->segment_bytes == INT64_C(4294967296));
 }
 
