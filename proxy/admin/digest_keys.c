@@ -1,11 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * proxy/admin/digest_keys.c - the keys of content digests: a new one, and the
- * end of old ones. A digest under a destroyed key says nothing to anybody any
- * more, also not to whoever has the very text. */
+ * proxy/admin/digest_keys.c - the keys of content digests: a new one, by hand
+ * or when its period is over, and the end of old ones. A digest under a
+ * destroyed key says nothing to anybody any more, also not to whoever has the
+ * very text. */
 #include "proxy/admin/retention.h"
 
 #include "lib/clock.h"
+
+#include <sys/stat.h>
 
 #define EXPIRED_MAX 64 /* in one run */
 
@@ -29,29 +32,92 @@ static enum err add_rows(struct admin_call *call, int64_t replaced)
     return err;
 }
 
-enum err handle_digest_key_rotate(struct admin_call *call)
+static enum err rotate(
+    struct admin_call *call, struct str reason, int64_t *replaced)
 {
     char number[24];
+    /* The file first: a key that no row knows is harmless. */
+    enum err err = keyring_rotate_digest(control_keyring(call->control),
+        control_dir(call->control), replaced, &call->info);
+
+    if (err || (err = admin_begin(call)))
+        return err;
+    snprintf(number, sizeof number, "%lld", (long long)*replaced + 1);
+    err = add_rows(call, *replaced);
+    if (!err)
+        err = admin_record(call, "admin.digest_key.rotated", "digest_key",
+            str_from(number), NULL, NULL, NULL, reason);
+    return err ? err : admin_commit(call, CHANGED_SEALING);
+}
+
+enum err handle_digest_key_rotate(struct admin_call *call)
+{
     int64_t replaced = 0;
     enum err err = admin_read_body(call, NULL, 0, NULL);
 
-    /* The file first: a key that no row knows is harmless. */
     if (!err)
-        err = keyring_rotate_digest(control_keyring(call->control),
-            control_dir(call->control), &replaced, &call->info);
-    if (err || (err = admin_begin(call)))
-        return err;
-    snprintf(number, sizeof number, "%lld", (long long)replaced + 1);
-    err = add_rows(call, replaced);
-    if (!err)
-        err = admin_record(call, "admin.digest_key.rotated", "digest_key",
-            str_from(number), NULL, NULL, NULL, STR(""));
-    if (!err)
-        err = admin_commit(call, CHANGED_SEALING);
+        err = rotate(call, STR(""), &replaced);
     return err ? err
                : admin_answer(call, 200,
                      json_pack("{s:I, s:I}", "number", (json_int_t)replaced + 1,
                          "replaced", (json_int_t)replaced));
+}
+
+/* --- When its period is over
+ * ---------------------------------------------------- */
+
+/* Since when the current key is used: since it replaced the one before, or,
+ * the first, since its file was written. */
+static enum err used_since(struct admin_call *call, int64_t *since_us)
+{
+    struct db_statement *s;
+    struct stat status;
+    uint8_t key[32];
+    char name[8];
+    const char *path;
+    int64_t number = 0;
+    enum err err;
+
+    keyring_digest_key(control_keyring(call->control), key, name);
+    crypto_wipe(key, sizeof key);
+    path = arena_printf(
+        call->arena, "%s/keys/digest-%s.key", control_dir(call->control), name);
+    if (!path)
+        return FAIL(call, ERR_NOMEM, "out of memory");
+    if (str_to_i64(str_from(name), &number) != ERR_OK ||
+        stat(path, &status) != 0)
+        return FAIL(call, ERR_IO, "cannot look at %s", path);
+    *since_us = (int64_t)status.st_mtime * SECOND_US;
+    err = db_prepare(call->db,
+        "SELECT replaced FROM digest_key WHERE number = ?1", &s, &call->info);
+    if (err)
+        return err;
+    db_bind_int(s, 1, number - 1);
+    err = db_step(s, &call->info);
+    if (!err)
+        *since_us = db_column_int(s, 0);
+    db_reset(s);
+    return err == ERR_NOTFOUND ? ERR_OK : err;
+}
+
+enum err digest_key_rotate_due(struct admin_call *call, bool *rotated)
+{
+    int64_t days = 0, since_us = 0, replaced;
+    const char *reason;
+    enum err err = admin_setting_int(
+        call, "digest_key_days", DIGEST_KEY_DAYS_DEFAULT, &days);
+
+    *rotated = false;
+    if (err || days == 0)
+        return err;
+    err = used_since(call, &since_us);
+    if (err || clock_now() - since_us < days * DAY_US)
+        return err;
+    reason = arena_printf(call->arena,
+        "it was used for %lld days (digest_key_days)", (long long)days);
+    err = rotate(call, str_from(reason), &replaced);
+    *rotated = !err;
+    return err;
 }
 
 /* --- The end of old ones

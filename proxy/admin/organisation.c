@@ -93,6 +93,17 @@ static enum err check_need_certificate(
     return ERR_OK;
 }
 
+static enum err check_key_days(struct admin_call *call, struct str value)
+{
+    uint64_t days;
+
+    if (str_to_u64(value, &days) == ERR_OK && days <= 3650)
+        return ERR_OK;
+    return FAIL(call, ERR_RANGE,
+        "digest_key_days: \"%.*s\" is no number from 0 (only by hand) to 3650",
+        STR_ARG(value));
+}
+
 static enum err check_zone(struct admin_call *call, struct str value)
 {
     struct clock_zone *zone = NULL;
@@ -156,6 +167,9 @@ static const struct setting_row rows[] = {
         check_zone},
     {"contact", "", "whom a denied caller is told to ask", NULL},
     {"organisation", "", "the organisation's name", NULL},
+    {"digest_key_days", "90",
+        "after so many days content digests get a new key; 0: only by hand",
+        check_key_days},
     {"quota_webhook", "",
         "URL to which warnings of quotas are posted as JSON; empty: none",
         check_webhook},

@@ -213,8 +213,11 @@ enum err retention_run(struct admin_call *call, json_t **out)
     struct sorted_out sorted;
     json_t *disposals = json_array();
     size_t resumed = 0;
+    bool rotated = false;
     enum err err = disposal_resume(call, &resumed);
 
+    if (!err)
+        err = digest_key_rotate_due(call, &rotated);
     if (!err)
         err = sort_out(call, &sorted);
     else
@@ -234,6 +237,7 @@ enum err retention_run(struct admin_call *call, json_t **out)
     *out = json_object();
     admin_set_int(*out, "destroyed", (int64_t)sorted.expired_count);
     admin_set_int(*out, "digestKeys", (int64_t)sorted.digest_keys);
+    admin_set_bool(*out, "digestKeyRotated", rotated);
     admin_set_int(*out, "held", sorted.held);
     admin_set(*out, "holds", sorted.holds);
     admin_set_int(*out, "resumed", (int64_t)resumed);

@@ -100,6 +100,11 @@ enum err disposal_keys(struct admin_call *call, struct str subject,
     struct str class, struct str last, struct disposal_key **out,
     size_t *count) MUSTCHECK;
 
+/* Makes a new digest key where the current one is older than the setting
+ * digest_key_days (0: only by hand). (digest_keys.c) */
+#define DIGEST_KEY_DAYS_DEFAULT 90
+enum err digest_key_rotate_due(
+    struct admin_call *call, bool *rotated) MUSTCHECK;
 /* Destroys digest keys that were replaced longer ago than the longest period;
  * none while a hold stands. *count of them. (digest_keys.c) */
 enum err digest_keys_expire(struct admin_call *call,

@@ -124,6 +124,8 @@ static int run_now(struct cli *cli)
         (long long)json_integer_value(json_object_get(answer, "held")));
     json_object_foreach(json_object_get(answer, "holds"), hold, count) printf(
         "  by the hold %s: %lld\n", hold, (long long)json_integer_value(count));
+    if (json_is_true(json_object_get(answer, "digestKeyRotated")))
+        printf("content digests have a new key: digest_key_days was over\n");
     if (json_array_size(json_object_get(answer, "disposals")) > 0)
         cli_print_table(json_object_get(answer, "disposals"), disposal_columns,
             CLI_COUNT(disposal_columns), NULL);

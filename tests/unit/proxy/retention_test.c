@@ -8,6 +8,9 @@
 #include "lib/clock.h"
 #include "proxy/admin/admin_priv.h"
 
+#include <time.h>
+#include <utime.h>
+
 #define ID STR("01J9ZQ3V7Y8X6W5T4S3R2Q1P0N")
 
 static json_t *ask(struct state *s, const char *method, const char *path,
@@ -466,6 +469,7 @@ static void test_digest_keys(void **context)
     char path[200], name[8];
     uint8_t key[32], next[32];
 
+    done(s, "PUT", "/v1/settings/digest_key_days", "{\"value\":\"0\"}", 200);
     keyring_digest_key(control_keyring(s->control), key, name);
     assert_string_equal(name, "1");
     done(s, "POST", "/v1/retention/digest-key", "", 200);
@@ -505,6 +509,56 @@ static void test_digest_keys(void **context)
     assert_memory_equal(key, next, sizeof key);
 }
 
+static bool digest_key_rotated(struct state *s)
+{
+    json_t *answer = ask(s, "POST", "/v1/retention/run", "", 200);
+    bool rotated = json_is_true(json_object_get(answer, "digestKeyRotated"));
+
+    json_decref(answer);
+    return rotated;
+}
+
+/* The first by the age of its file, later ones by when they took over. */
+static void test_digest_key_period(void **context)
+{
+    struct state *s = *context;
+    struct control_actor actor = {.method = "offline"};
+    struct audit_act act = {.type = STR("admin.test")};
+    struct errinfo info = {0};
+    struct utimbuf old = {0};
+    char path[200], name[8];
+    uint8_t key[32];
+
+    state_refused(s, 400, "PUT", "/v1/settings/digest_key_days",
+        "{\"value\":\"often\"}", "digest_key_days: \"often\" is no number");
+    assert_false(digest_key_rotated(s));
+    snprintf(path, sizeof path, "%s/keys/digest-1.key", s->dir);
+    old.actime = old.modtime = time(NULL) - 91 * 86400;
+    assert_int_equal(utime(path, &old), 0);
+    done(s, "PUT", "/v1/settings/digest_key_days", "{\"value\":\"0\"}", 200);
+    assert_false(digest_key_rotated(s));
+    done(s, "PUT", "/v1/settings/digest_key_days", "{\"value\":\"92\"}", 200);
+    assert_false(digest_key_rotated(s));
+    done(s, "PUT", "/v1/settings/digest_key_days", "{\"value\":\"90\"}", 200);
+    assert_true(digest_key_rotated(s));
+    assert_false(digest_key_rotated(s));
+    keyring_digest_key(control_keyring(s->control), key, name);
+    assert_string_equal(name, "2");
+    assert_int_equal(digests_of_a_text(s), 2);
+    assert_int_equal(recorded(s, "admin.digest_key.rotated"), 1);
+    assert_int_equal(control_begin(s->control, &info), ERR_OK);
+    assert_int_equal(db_execute(control_db(s->control),
+                         "UPDATE digest_key SET replaced = replaced - "
+                         "91 * 86400000000",
+                         &info),
+        ERR_OK);
+    assert_int_equal(control_record(s->control, &actor, &act, &info), ERR_OK);
+    assert_int_equal(control_commit(s->control, 0, &info), ERR_OK);
+    assert_true(digest_key_rotated(s));
+    keyring_digest_key(control_keyring(s->control), key, name);
+    assert_string_equal(name, "3");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -529,6 +583,8 @@ int main(void)
             test_rules_name_classes, state_setup, state_teardown),
         cmocka_unit_test_setup_teardown(
             test_digest_keys, state_setup, state_teardown),
+        cmocka_unit_test_setup_teardown(
+            test_digest_key_period, state_setup, state_teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
