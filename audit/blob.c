@@ -349,6 +349,31 @@ static enum err empty_folder(
     return err;
 }
 
+enum err blob_count_key(const char *state_dir, struct str key_id,
+    uint64_t *files, uint64_t *bytes, struct errinfo *info)
+{
+    char *folder = path_of(state_dir, key_id, STR(""), BLOB_REQUEST);
+    const struct dirent *entry;
+    if (folder == NULL)
+        return errinfo_set(info, ERR_NOMEM, "out of memory");
+    DIR *dir = opendir(folder);
+    enum err err = dir != NULL || errno == ENOENT
+                       ? ERR_OK
+                       : errinfo_errno(info, ERR_IO, "cannot read %s", folder);
+    while (dir != NULL && (entry = readdir(dir)) != NULL) {
+        struct stat status;
+        if (entry->d_name[0] == '.' || fstatat(dirfd(dir), entry->d_name,
+                                           &status, AT_SYMLINK_NOFOLLOW) != 0)
+            continue;
+        ++*files;
+        *bytes += (uint64_t)status.st_size;
+    }
+    if (dir != NULL)
+        closedir(dir);
+    free(folder);
+    return err;
+}
+
 enum err blob_remove_key(const char *state_dir, struct str key_id,
     uint64_t *files, uint64_t *bytes, struct errinfo *info)
 {

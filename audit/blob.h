@@ -62,6 +62,9 @@ enum err blob_check(const char *state_dir, struct str key_id, struct str id,
 /* One file, if it is there: of a request that was not admitted after all. */
 void blob_remove(const char *state_dir, struct str key_id, struct str id,
     enum blob_which which);
+/* What there is under a key; added to the figures. */
+enum err blob_count_key(const char *state_dir, struct str key_id,
+    uint64_t *files, uint64_t *bytes, struct errinfo *info) MUSTCHECK;
 /* Every file of a key, durably; what there was is added to the figures. */
 enum err blob_remove_key(const char *state_dir, struct str key_id,
     uint64_t *files, uint64_t *bytes, struct errinfo *info) MUSTCHECK;

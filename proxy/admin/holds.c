@@ -8,6 +8,7 @@
  * else those keys seal, and says how much that is. */
 #include "proxy/admin/retention.h"
 
+#include "audit/blob.h"
 #include "audit/stats.h"
 #include "lib/clock.h"
 
@@ -244,7 +245,61 @@ static enum err read_one(struct admin_call *call, struct str name, bool named,
     return err;
 }
 
-/* What the hold is about, and what stays readable with it. */
+/* A person's month that a hold keeps readable: what its keys seal. */
+struct reach {
+    struct str text; /* "cal_x 2026-11"; first: sorted by it */
+    struct str subject, month;
+    int64_t keys, about, records;
+    uint64_t files, bytes;
+};
+
+static enum err take_key(struct admin_call *call,
+    const struct disposal_key *key, struct reach *all, size_t *count)
+{
+    const char *text = arena_printf(
+        call->arena, "%.*s %.*s", STR_ARG(key->subject), STR_ARG(key->month));
+    struct reach *one = NULL;
+
+    if (!text)
+        return FAIL(call, ERR_NOMEM, "out of memory");
+    /* (They come by month and person: those of other classes follow.) */
+    if (*count > 0 && str_equal(all[*count - 1].text, str_from(text)))
+        one = &all[*count - 1];
+    else
+        *(one = &all[(*count)++]) = (struct reach){.text = str_from(text),
+            .subject = key->subject,
+            .month = key->month};
+    one->keys++;
+    return blob_count_key(control_dir(call->control), key->id, &one->files,
+        &one->bytes, &call->info);
+}
+
+static struct reach *reach_of(
+    struct reach *all, size_t count, const struct hold_pair *pair)
+{
+    return count > 0
+               ? bsearch(&pair->text, all, count, sizeof *all, compare_texts)
+               : NULL;
+}
+
+static json_t *reach_json(struct admin_call *call, const struct reach *one)
+{
+    json_t *item = json_object();
+
+    admin_set_text(item, "caller", one->subject);
+    admin_set_text(item, "handle", admin_handle_of(call, one->subject));
+    admin_set_text(item, "month", one->month);
+    admin_set_int(item, "keys", one->keys);
+    admin_set_int(item, "records", one->about);
+    admin_set_int(item, "beyond",
+        one->records > one->about ? one->records - one->about : 0);
+    admin_set_int(item, "files", (int64_t)one->files);
+    admin_set_int(item, "bytes", (int64_t)one->bytes);
+    return item;
+}
+
+/* What the hold is about, and what stays readable with it: a key seals a month
+ * of one person, and opens it whole or not at all. */
 static enum err set_reach(
     struct admin_call *call, struct hold *hold, json_t *answer)
 {
@@ -253,43 +308,54 @@ static enum err set_reach(
                         all = {.type = STR("request")};
     struct disposal_key *keys;
     struct hold_pair *pairs = NULL;
-    struct str *pinned;
-    size_t count = 0, pair_count, pinned_count = 0;
-    int64_t records = 0, under = 0, ignored;
+    struct reach *reach;
+    size_t count = 0, pair_count = 0, reached = 0;
+    int64_t records = 0, pinned = 0, beyond = 0, ignored;
+    json_t *items;
     enum err err = fill_team(call, hold);
 
-    if (!err)
-        err = count_records(call, &filter, &pairs, &pair_count, &records);
     if (!err)
         err =
             disposal_keys(call, hold->caller, STR(""), STR(""), &keys, &count);
     if (err)
         return err;
-    pinned = ARENA_ARRAY(call->arena, count + 1, struct str);
-    if (!pinned)
+    reach = ARENA_ARRAY(call->arena, count + 1, struct reach);
+    if (!reach)
         return FAIL(call, ERR_NOMEM, "out of memory");
-    for (size_t i = 0; i < count; i++) {
-        const char *text;
-        if (!holds_pinning(&one, keys[i].subject, keys[i].month))
-            continue;
-        text = arena_printf(call->arena, "%.*s %.*s", STR_ARG(keys[i].subject),
-            STR_ARG(keys[i].month));
-        if (!text)
-            return FAIL(call, ERR_NOMEM, "out of memory");
-        pinned[pinned_count++] = str_from(text);
+    for (size_t i = 0; !err && i < count; i++)
+        if (holds_pinning(&one, keys[i].subject, keys[i].month)) {
+            err = take_key(call, &keys[i], reach, &reached);
+            pinned++;
+        }
+    qsort(reach, reached, sizeof *reach, compare_texts);
+    if (!err)
+        err = count_records(call, &filter, &pairs, &pair_count, &records);
+    for (size_t i = 0; !err && i < pair_count; i++) {
+        struct reach *row = reach_of(reach, reached, &pairs[i]);
+        if (row)
+            row->about = pairs[i].records;
     }
-    qsort(pinned, pinned_count, sizeof *pinned, compare_texts);
     /* Everything that the pinned keys seal, each person and month. */
     all.caller = hold->caller;
-    err = count_records(call, &all, &pairs, &pair_count, &ignored);
-    for (size_t i = 0; !err && i < pair_count; i++)
-        if (is_in(pinned, pinned_count, sizeof *pinned, pairs[i].text))
-            under += pairs[i].records;
+    if (!err)
+        err = count_records(call, &all, &pairs, &pair_count, &ignored);
+    for (size_t i = 0; !err && i < pair_count; i++) {
+        struct reach *row = reach_of(reach, reached, &pairs[i]);
+        if (row)
+            row->records = pairs[i].records;
+    }
     if (err)
         return err;
-    admin_set_int(answer, "keys", (int64_t)pinned_count);
+    items = json_array();
+    for (size_t i = 0; i < reached; i++) {
+        if (reach[i].records > reach[i].about)
+            beyond += reach[i].records - reach[i].about;
+        json_array_append_new(items, reach_json(call, &reach[i]));
+    }
+    admin_set_int(answer, "keys", pinned);
     admin_set_int(answer, "records", records);
-    admin_set_int(answer, "beyond", under > records ? under - records : 0);
+    admin_set_int(answer, "beyond", beyond);
+    admin_set(answer, "reach", items);
     return ERR_OK;
 }
 

@@ -233,6 +233,17 @@ static const struct cli_column hold_record[] = {
     {"others that stay readable with it", "beyond", CELL_COUNT},
 };
 
+static const struct cli_column reach_columns[] = {
+    {"WHO", "handle", CELL_TEXT},
+    {"ID", "caller", CELL_TEXT},
+    {"MONTH", "month", CELL_TEXT},
+    {"KEYS", "keys", CELL_COUNT},
+    {"HELD", "records", CELL_COUNT},
+    {"ALSO READABLE", "beyond", CELL_COUNT},
+    {"KEPT FILES", "files", CELL_COUNT},
+    {"BYTES", "bytes", CELL_COUNT},
+};
+
 static int print_hold(
     struct cli *cli, const char *method, const char *path, json_t *body)
 {
@@ -245,6 +256,11 @@ static int print_hold(
         cli_print_json(answer);
     else
         cli_print_record(answer, hold_record, CLI_COUNT(hold_record));
+    if (!cli->json && json_array_size(json_object_get(answer, "reach")) > 0) {
+        puts("\nwhat its keys seal, and so stays readable:");
+        cli_print_table(json_object_get(answer, "reach"), reach_columns,
+            CLI_COUNT(reach_columns), NULL);
+    }
     json_decref(answer);
     return 0;
 }

@@ -64,6 +64,9 @@ test('under a legal hold erasure is refused, on record', async () => {
   world.cli('audit', 'hold', 'add', 'case-7', '--caller', NAME, '--reason', 'a claim', '--basis', 'GDPR art. 17(3)(e)');
   const hold = world.json('audit', 'hold', 'show', 'case-7');
   assert.deepEqual([hold.keys, hold.records, hold.beyond], [2, 2, 0]); // this month's key and the next one's
+  const month = hold.reach.find((one) => one.records === 2);
+  assert.deepEqual([month.handle, month.caller, month.keys, month.beyond, month.files], [NAME, idOf(NAME), 1, 0, 4]);
+  assert.ok(month.bytes > 0 && hold.reach.length === 2);
   const refused = run('audit', 'subject', 'erase', NAME, '--reason', 'asked for', '--basis', 'GDPR art. 17');
   assert.notEqual(refused.status, 0);
   assert.match(refused.stderr, /legal hold case-7/);
@@ -71,6 +74,14 @@ test('under a legal hold erasure is refused, on record', async () => {
   assert.match(world.cli('audit', 'report', 'retention'), /case-7/);
   await ask(key);
   world.cli('audit', 'hold', 'release', 'case-7', '--reason', 'settled');
+  // Of half a month the whole month stays readable, and it says so.
+  world.cli('audit', 'hold', 'add', 'now-on', '--caller', NAME, '--since', new Date(Date.now() + 1000).toISOString(),
+    '--reason', 'r', '--basis', 'b');
+  const half = world.json('audit', 'hold', 'show', 'now-on');
+  const whole = half.reach.find((one) => one.beyond > 0);
+  assert.deepEqual([half.records, half.beyond, whole.records, whole.beyond, whole.files], [0, 3, 0, 3, 6]);
+  assert.match(world.cli('audit', 'hold', 'show', 'now-on'), /ALSO READABLE[^]*canary-handle-4711/);
+  world.cli('audit', 'hold', 'release', 'now-on', '--reason', 'settled');
   // A hold of a time reaches no further than the months that it is about.
   world.cli('audit', 'hold', 'add', 'long-ago', '--until', '2020-01-01', '--reason', 'r', '--basis', 'b');
   assert.equal(world.json('audit', 'hold', 'show', 'long-ago').keys, 0);
