@@ -449,6 +449,7 @@ enum err witnesses_set(struct witnesses *w, const struct witness_row *rows,
         w->new_count = count;
         w->new_policy = *policy;
         w->fresh = true;
+        w->status.strict = policy->closed && policy->quorum > 0;
         bool none_yet = w->status.witnessed == 0;
         pthread_mutex_unlock(&w->mutex);
         for (size_t i = 0; i < waiting_count; i++)

@@ -79,7 +79,8 @@ struct witnesses_status {
     uint64_t witnessed;   /* entries under a checkpoint with the quorum */
     int64_t witnessed_us; /* when it came about; 0: not since the start */
     bool lost;            /* for longer than the grace */
-    bool closed;
+    bool closed;          /* and requests are refused for it */
+    bool strict;          /* the policy demands a quorum in mode closed */
 };
 void witnesses_status(
     struct witnesses *witnesses, struct witnesses_status *out);

@@ -709,6 +709,7 @@ int server_run(const char *dir)
         .metrics = server_write_metrics,
         .forget = forget_subject,
         .outside = server_outside,
+        .witnessed_only = server_witnessed_only,
         .ready = server_is_ready};
     raise_descriptor_limit();
     s->shared.ledger = quota_ledger_new();

@@ -18,6 +18,15 @@ static void add(struct admin_outside *out, size_t room, size_t *count,
         one->name, sizeof(one->name), "%.*s", (int)sizeof(one->name) - 1, name);
 }
 
+bool server_witnessed_only(void *context)
+{
+    struct server *s = context;
+    struct witnesses_status witnesses = {0};
+    if (s->witnesses != NULL)
+        witnesses_status(s->witnesses, &witnesses);
+    return witnesses.strict;
+}
+
 size_t server_outside(void *context, struct admin_outside *out, size_t room)
 {
     struct server *s = context;

@@ -66,6 +66,7 @@ enum err server_sinks_start(struct server *s, struct errinfo *info) MUSTCHECK;
 enum err server_sinks_load(struct server *s, struct errinfo *info) MUSTCHECK;
 #define ANCHORS_MAX 256
 /* Of struct admin_server. */
+bool server_witnessed_only(void *context);
 size_t server_outside(void *context, struct admin_outside *out, size_t room);
 void server_sinks_write(struct server *s, struct json_writer *w);
 void server_sinks_metrics(struct server *s, struct buf *out);

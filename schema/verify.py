@@ -9,6 +9,12 @@
                                            older checkpoint if one is given
     verify.py KEY checkpoint FILE          a checkpoint alone
 
+A bundle may hold kept content, sealed as it was kept (content/): each file must
+be the one that its entry commits to. For `log`, --content FOLDER says where the
+kept content is (DIR/blobs of the state directory): then none may be missing
+whose key no entry says was destroyed. Of a prefix of `log` that was pruned the
+hashes alone are read, and a later entry must say that it was pruned.
+
 Where the log's key was rotated, key-rotations in FOLDER or beside FILE leads
 from KEY to the one that signs now.
 
@@ -348,7 +354,22 @@ def entry_bytes(line):
     return line[len(start):at]
 
 
-def verify_export(data, key):
+def content_of(entry):
+    """(id, request|answer, key, SHA-256) of the file that an entry commits to."""
+    if b'"content":{"blob":' not in entry:
+        return None
+    value = json.loads(entry)
+    content = value.get('content')
+    if not isinstance(content, dict):
+        return None
+    which = 'answer' if value['type'] == 'request.completed' else 'request'
+    for text in (value['id'], content['key']):
+        if not text.isalnum():
+            raise Bad('"%s" is no name of a kept file' % text[:80])
+    return value['id'], which, content['key'], content['blob']
+
+
+def verify_export(data, key, each=None):
     lines = data.split(b'\n')
     if lines.pop() != b'' or len(lines) < 2:
         raise Bad('the export is cut short: its last line does not end')
@@ -376,6 +397,8 @@ def verify_export(data, key):
         last = index
         if not inclusion_holds(index, size, leaf_hash(entry), hashes_of(rest['proof']), root):
             raise Bad('entry %d is not in the log that was signed' % index)
+        if each:
+            each(entry)
     if header['whole'] and last + 1 != header['to'] and header['from'] < header['to']:
         raise Bad('the entries from %d on are missing' % (last + 1))
     return 'holds: %d entries of the log %s, under a checkpoint of %d entries' % (
@@ -389,14 +412,37 @@ def read(*path):
         return file.read()
 
 
+def verify_kept(path, entry_id, which, digest):
+    if hashlib.sha256(read(path)).hexdigest() != digest:
+        raise Bad('the kept %s of %s is not the file that its entry commits to' % (which, entry_id))
+
+
 def verify_bundle(folder, key):
-    text = verify_export(read(folder, 'entries.jsonl'), key)
+    kept = {}
+
+    def note(entry):
+        found = content_of(entry)
+        if found:
+            kept['%s.%s' % found[:2]] = found
+
+    text = verify_export(read(folder, 'entries.jsonl'), key, note)
+    there = os.path.join(folder, 'content')
+    if os.path.isdir(there):
+        names = sorted(os.listdir(there))
+        for name in names:
+            if name not in kept:
+                raise Bad('no entry commits to content/%s' % name)
+            verify_kept(os.path.join(there, name), kept[name][0], kept[name][1], kept[name][3])
+        text += '; %d kept files are those that they commit to' % len(names)
+        if len(names) < len(kept):
+            text += ', %d are not in it' % (len(kept) - len(names))
     header = json.loads(read(folder, 'entries.jsonl').split(b'\n', 1)[0])
     if read(folder, 'checkpoint').decode() != header['checkpoint']:
         raise Bad("the folder's checkpoint is not that of its entries")
     manifest = json.loads(read(folder, 'manifest.json'))
     for name, digest in manifest['sha256'].items():
-        if os.path.basename(name) != name and not name.startswith('policies/'):
+        if os.path.basename(name) != name and (
+                '..' in name or not name.startswith(('policies/', 'content/'))):
             raise Bad('the manifest names %s' % name)
         if hashlib.sha256(read(folder, name)).hexdigest() != digest:
             raise Bad('%s is not the file that the manifest names' % name)
@@ -416,7 +462,66 @@ def tile_name(n):
     return '/'.join(parts)
 
 
-def verify_log(folder, key, kept, witnesses=()):
+class Content:
+    """The kept files of a log, entry by entry."""
+
+    def __init__(self, folder):
+        self.folder, self.missing, self.destroyed, self.held = folder, [], set(), 0
+
+    def take(self, entry):
+        if b'"type":"audit.keys_destroyed"' in entry:
+            self.destroyed.update(json.loads(entry)['detail']['keys'])
+        found = content_of(entry) if self.folder else None
+        if not found:
+            return
+        path = os.path.join(self.folder, found[2], '%s.%s' % found[:2])
+        if os.path.exists(path):
+            verify_kept(path, found[0], found[1], found[3])
+            self.held += 1
+        else:
+            self.missing.append(found)
+
+    def words(self):
+        if not self.folder:
+            return ''
+        for entry_id, which, key_id, _ in self.missing:
+            if key_id not in self.destroyed:
+                raise Bad('the kept %s of %s is missing, and no entry says that its key %s was destroyed'
+                          % (which, entry_id, key_id))
+        return '; %d kept files are those that they commit to, %d are gone with keys whose destruction is on record' % (
+            self.held, len(self.missing))
+
+
+class Pruned:
+    """Bundles that are missing at the beginning: what does the log say of it?"""
+
+    def __init__(self):
+        self.leaves, self.said = [], None
+
+    def take(self, index, entry):
+        if not self.leaves or b'"type":"audit.prune_begun"' not in entry:
+            return
+        value = json.loads(entry)
+        prefix = value['detail']['prefix'] if value['type'] == 'audit.prune_begun' else None
+        if not prefix or prefix['entries'] > index or -prefix['entries'] // 256 * -256 < len(self.leaves):
+            return
+        # Of a prefix that ends within a bundle the last leaves come from its tile.
+        tree = Tree()
+        for leaf in self.leaves[:prefix['entries']]:
+            tree.push(leaf)
+        if tree.size == prefix['entries'] and tree.root().hex() == prefix['root']:
+            self.said = prefix
+
+    def words(self):
+        if not self.leaves:
+            return ''
+        if not self.said:
+            raise Bad('tile/entries/%s is missing, and no entry says that it was pruned' % tile_name(0))
+        return '; entries 0 to %d were pruned on %s (disposal %s), and their hashes lead to the root' % (
+            self.said['entries'] - 1, self.said['time'][:10], self.said['disposal'])
+
+
+def verify_log(folder, key, kept, witnesses=(), content=None):
     newest = read(folder, 'checkpoint').decode()
     size, root = open_checkpoint(newest, key)
     if ROTATED.get(key[1]):
@@ -430,10 +535,22 @@ def verify_log(folder, key, kept, witnesses=()):
     for before in old:
         if before[0] > size:
             raise Bad('the log was cut: %d entries were signed, it has %d' % (before[0], size))
-    tree = Tree()
+    tree, files, pruned = Tree(), Content(content), Pruned()
     for n in range((size + 255) // 256):
         width = min(256, size - n * 256)
         name = tile_name(n) + ('' if width == 256 else '.p/%d' % width)
+        if width == 256 and len(pruned.leaves) == n * 256 and not os.path.exists(
+                os.path.join(folder, 'tile/entries', name)):
+            hashes = read(folder, 'tile/0', name)
+            if len(hashes) != 8192:
+                raise Bad('tile/0/%s has not 256 hashes' % name)
+            for at in range(0, 8192, 32):
+                for before in old:
+                    if tree.size == before[0] and tree.root() != before[1]:
+                        raise Bad('the first %d entries are not those that were signed before' % before[0])
+                tree.push(hashes[at:at + 32])
+                pruned.leaves.append(hashes[at:at + 32])
+            continue
         bundle, at, leaves = read(folder, 'tile/entries', name), 0, b''
         for _ in range(width):
             length = int.from_bytes(bundle[at:at + 2], 'big')
@@ -443,6 +560,8 @@ def verify_log(folder, key, kept, witnesses=()):
             at += 2 + length
             leaf = leaf_hash(entry)
             leaves += leaf
+            files.take(entry)
+            pruned.take(tree.size, entry)
             for before in old:
                 if tree.size == before[0] and tree.root() != before[1]:
                     raise Bad('the first %d entries are not those that were signed before' % before[0])
@@ -456,7 +575,7 @@ def verify_log(folder, key, kept, witnesses=()):
     for before in old:
         if before[0] == size and before[1] != root:
             raise Bad('two roots were signed over %d entries' % size)
-    return 'whole: %d entries of the log %s%s' % (size, key[0], cosigned)
+    return 'whole: %d entries of the log %s%s%s%s' % (size, key[0], cosigned, pruned.words(), files.words())
 
 
 def verify_checkpoint(text, key, witnesses):
@@ -465,13 +584,17 @@ def verify_checkpoint(text, key, witnesses):
 
 
 def main(args):
-    keys = []
+    keys, content = [], None
+    if '--content' in args[:-1]:
+        at = args.index('--content')
+        content = args[at + 1]
+        del args[at:at + 2]
     while '--witness' in args[:-1]:
         at = args.index('--witness')
         keys.append(args[at + 1])
         del args[at:at + 2]
     if len(args) < 3 or args[1] not in ('proof', 'export', 'bundle', 'log', 'checkpoint') or (
-            keys and args[1] in ('export', 'bundle')):
+            keys and args[1] in ('export', 'bundle')) or (content and args[1] != 'log'):
         print(__doc__, file=sys.stderr)
         return 2
     try:
@@ -488,7 +611,7 @@ def main(args):
         elif args[1] == 'bundle':
             print(verify_bundle(args[2], key))
         else:
-            print(verify_log(args[2], key, args[3] if len(args) > 3 else None, witnesses))
+            print(verify_log(args[2], key, args[3] if len(args) > 3 else None, witnesses, content))
     except (Bad, OSError, ValueError, KeyError, TypeError) as why:
         print('DOES NOT HOLD: %s' % why, file=sys.stderr)
         return 1

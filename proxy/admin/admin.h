@@ -40,6 +40,8 @@ struct admin_server {
     struct jwks *(*issuer_keys)(void *context, const char *name);
     /* Sinks, anchors and, as one, the witnesses of the quorum: up to `room`. */
     size_t (*outside)(void *context, struct admin_outside *out, size_t room);
+    /* Evidence is given only under what the witnesses' quorum has cosigned. */
+    bool (*witnessed_only)(void *context);
     /* true when ready; else the reasons, a JSON array of strings */
     bool (*ready)(void *context, struct buf *reasons);
 };

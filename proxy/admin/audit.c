@@ -11,6 +11,8 @@
 
 #include "audit/indexer.h"
 #include "audit/prove.h"
+#include "audit/witnesses.h"
+#include "lib/file.h"
 #include "lib/json_write.h"
 
 #define INDEX_WAIT_US (5 * SECOND_US)
@@ -420,15 +422,34 @@ const char *audit_log_folder(struct admin_call *call)
     return arena_printf(call->arena, "%s/log", control_dir(call->control));
 }
 
+static enum err take_witnessed(struct admin_call *call, struct buf *note)
+{
+    char *path = file_join(audit_log_folder(call), WITNESSED_FILE);
+    enum err err = path ? file_read(path, note, &call->info)
+                        : FAIL(call, ERR_NOMEM, "out of memory");
+
+    free(path);
+    if (err == ERR_NOTFOUND)
+        err = FAIL(call, ERR_AGAIN,
+            "the witness policy is closed, and the quorum has cosigned no "
+            "checkpoint yet: nothing is proven under another");
+    return err;
+}
+
 enum err audit_take_checkpoint(struct admin_call *call, struct buf *note,
     struct note_key *key, struct checkpoint *out)
 {
+    const struct admin_server *server = call->admin->server;
     struct audit_log *log = control_log(call->control);
     enum err err;
 
     if (!log)
         return FAIL(call, ERR_WRONG_STATE, "the log is not open");
-    err = audit_log_checkpoint(log, note, &call->info);
+    if (server && server->witnessed_only &&
+        server->witnessed_only(server->context))
+        err = take_witnessed(call, note);
+    else
+        err = audit_log_checkpoint(log, note, &call->info);
     if (!err)
         err = audit_key_read(
             control_dir(call->control), STR(""), key, &call->info);

@@ -40,7 +40,9 @@ struct str audit_asked_text(const struct audit_asked *asked, const char *name);
 /* The filters for the event: ids, never handles. */
 json_t *audit_filters_json(const struct audit_asked *asked);
 
-/* A checkpoint over all that is durable now, and the log's key. `note` must
+/* A checkpoint over all that is durable now, and the log's key; where the
+ * witness policy is closed, the newest that the quorum has cosigned, which may
+ * cover less (ERR_AGAIN: there is none yet). `note` must
  * be initialised. */
 enum err audit_take_checkpoint(struct admin_call *call, struct buf *note,
     struct note_key *key, struct checkpoint *out) MUSTCHECK;

@@ -36,7 +36,8 @@ static enum err prove_one(struct admin_call *call, struct audit_reader *reader,
     return err;
 }
 
-/* The checkpoint is taken after the entries were found, so it covers them. */
+/* The checkpoint is taken after the entries were found, so it covers them; but
+ * where only cosigned ones count, that may take a moment. */
 static enum err prove_all(struct admin_call *call, struct audit_reader *reader,
     const uint64_t *places, size_t count)
 {
@@ -48,6 +49,14 @@ static enum err prove_all(struct admin_call *call, struct audit_reader *reader,
 
     buf_init(&note, NOTE_MAX);
     err = audit_take_checkpoint(call, &note, &key, &checkpoint);
+    for (size_t i = 0; !err && i < count; i++)
+        if (places[i] >= checkpoint.size)
+            err = FAIL(call, ERR_AGAIN,
+                "entry %llu is not cosigned yet: the witnesses' quorum has the "
+                "first %llu, and the witness policy is closed; ask again in a "
+                "moment",
+                (unsigned long long)places[i],
+                (unsigned long long)checkpoint.size);
     for (size_t i = 0; !err && i < count; i++)
         err = prove_one(
             call, reader, &key, &checkpoint, buf_str(&note), places[i], proofs);

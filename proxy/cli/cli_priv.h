@@ -216,7 +216,7 @@ int cli_run_backup(struct cli *cli);
 int cli_run_restore(struct cli *cli);
 int cli_run_export(struct cli *cli);
 int cli_run_bundle(struct cli *cli);
-extern const struct cli_option cli_export_options[30], cli_bundle_options[27];
+extern const struct cli_option cli_export_options[30], cli_bundle_options[28];
 /* A bare date means the day of whoever asks: since and until are made exact.
  * False: said. */
 bool cli_exact_times(struct cli *cli, json_t *body);

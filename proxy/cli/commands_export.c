@@ -18,6 +18,7 @@
 #include <unistd.h>
 
 #define FILTER_OPTION(name, value, help) {name, value, CLI_TEXT, name, help},
+#define CONTENT_MOST (64u << 20)
 #define RANGE_OPTIONS                                                          \
     {"from", "INDEX", CLI_TEXT, "from",                                        \
         "without filters: entries of the log from this one on"},               \
@@ -34,7 +35,10 @@ const struct cli_option cli_export_options[] = {
         "csv: an apostrophe before cells that a spreadsheet would calculate"},
 };
 const struct cli_option cli_bundle_options[] = {
-    AUDIT_FILTERS(FILTER_OPTION) RANGE_OPTIONS};
+    AUDIT_FILTERS(FILTER_OPTION) RANGE_OPTIONS,
+    {"content", NULL, CLI_FLAG, NULL,
+        "with the content that was kept of these requests, sealed as it is"},
+};
 
 /* --- CSV (RFC 4180) -------------------------------------------------- */
 
@@ -204,6 +208,7 @@ struct bundle {
     const char *folder;
     json_t *sums;     /* name: SHA-256 */
     json_t *versions; /* policy versions that entries name */
+    json_t *kept;     /* content/NAME: its file below the state directory */
 };
 
 static int put_file(struct bundle *b, const char *name, struct str content)
@@ -224,6 +229,31 @@ static int put_file(struct bundle *b, const char *name, struct str content)
     return 0;
 }
 
+/* What was kept of a request, which an entry commits to. */
+static void note_content(struct bundle *b, struct str entry)
+{
+    static const struct str mark = STR_INIT("\"content\":{\"blob\":");
+    const char *id, *key, *type, *which = "request";
+    char name[128], path[128];
+    json_t *value;
+
+    if (!b->kept || !memmem(entry.ptr, entry.len, mark.ptr, mark.len))
+        return;
+    value = json_loadb(entry.ptr, entry.len, 0, NULL);
+    id = json_string_value(json_object_get(value, "id"));
+    type = json_string_value(json_object_get(value, "type"));
+    key = json_string_value(
+        json_object_get(json_object_get(value, "content"), "key"));
+    if (id && key && type && !strchr(id, '/') && !strchr(key, '/')) {
+        if (strcmp(type, "request.completed") == 0)
+            which = "answer";
+        snprintf(name, sizeof name, "content/%s.%s", id, which);
+        snprintf(path, sizeof path, "blobs/%s/%s.%s", key, id, which);
+        json_object_set_new(b->kept, name, json_string(path));
+    }
+    json_decref(value);
+}
+
 /* Called with each entry: which policy versions decided, or were acted on? */
 static void note_policy(void *context, struct str entry)
 {
@@ -235,6 +265,7 @@ static void note_policy(void *context, struct str entry)
     json_int_t version;
     char key[32];
 
+    note_content(b, entry);
     if (!memmem(entry.ptr, entry.len, mark.ptr, mark.len))
         return;
     value = json_loadb(entry.ptr, entry.len, 0, NULL);
@@ -312,6 +343,8 @@ static const char page[] =
     "| `policies/` | the rules that decided, by version and SHA-256, and in "
     "plain words |\n"
     "| `audit-event.schema.json` | what the members of an entry mean |\n"
+    "| `content/` | where asked for: what was kept of these requests, sealed; "
+    "each file is the\none that its entry commits to (`content.blob`) |\n"
     "| `verify.py` | a verifier in Python's standard library |\n"
     "| `manifest.json` | SHA-256 of the other files |\n"
     "\n"
@@ -370,6 +403,37 @@ static int put_rotations(struct bundle *b)
     return result;
 }
 
+/* Those that are gone with their key are left out. */
+static int put_content(struct bundle *b)
+{
+    char *folder = file_join(b->folder, "content");
+    const char *name;
+    json_t *where;
+    int result = folder ? 0 : cli_say(1, "out of memory");
+
+    if (!result && mkdir(folder, 0777) != 0)
+        result = cli_say(1, "%s: %s", folder, strerror(errno));
+    free(folder);
+    json_object_foreach(b->kept, name, where)
+    {
+        struct errinfo info = {0};
+        struct buf file;
+        char *path = file_join(cli_state_dir(b->cli), json_string_value(where));
+        enum err err = ERR_NOTFOUND;
+
+        buf_init(&file, CONTENT_MOST);
+        if (!result && path && file_exists(path))
+            err = file_read(path, &file, &info);
+        if (!result && !err)
+            result = put_file(b, name, buf_str(&file));
+        else if (!result && err != ERR_NOTFOUND)
+            result = cli_say(1, "%s", info.text);
+        buf_fini(&file);
+        free(path);
+    }
+    return result;
+}
+
 static int put_rest(struct bundle *b, const struct export_done *done)
 {
     const char *version;
@@ -387,6 +451,8 @@ static int put_rest(struct bundle *b, const struct export_done *done)
     buf_fini(&key);
     if (!result)
         result = put_rotations(b);
+    if (!result && b->kept)
+        result = put_content(b);
     if (!result)
         result = put_file(b, "checkpoint", buf_str(&done->note));
     if (!result)
@@ -432,7 +498,8 @@ int cli_run_bundle(struct cli *cli)
     struct bundle b = {.cli = cli,
         .folder = cli->args[0],
         .sums = json_object(),
-        .versions = json_object()};
+        .versions = json_object(),
+        .kept = cli_has(cli, "content") ? json_object() : NULL};
     struct export_done done = {.entry = note_policy, .context = &b};
     json_t *body = cli_body(cli, NULL);
     char *path = file_join(b.folder, "entries.jsonl");
@@ -454,5 +521,6 @@ int cli_run_bundle(struct cli *cli)
     json_decref(body);
     json_decref(b.sums);
     json_decref(b.versions);
+    json_decref(b.kept);
     return result;
 }

@@ -11,6 +11,7 @@ import net from 'node:net';
 import { join } from 'node:path';
 import { createHash } from 'node:crypto';
 import { World, until } from '../e2e/harness.mjs';
+import { verifyLog } from '../e2e/verifier.mjs';
 
 const OLD = 'n0tes-from-l0ng-ago';
 let world, key, saved, first, counter, note;
@@ -55,6 +56,7 @@ async function many(count, pad) {
   return id;
 }
 
+const bundleOf = (entry) => `tile/entries/${String(Math.floor(entry / 256)).padStart(3, '0')}`;
 function putBack() { // with what the anchor had then
   for (const [from, to] of [[saved, world.state], [join(world.dir, 'anchored.saved'), join(world.dir, 'anchored')]]) {
     rmSync(to, { recursive: true, force: true });
@@ -198,6 +200,17 @@ test('what is left serves everything but what went', async () => {
   assert.equal(event.reason, 'their time is over');
   assert.match(verified('--against', note), new RegExp(`entries 0 to ${gone - 1} were pruned`));
   assert.match(verified('--from', String(gone - 100), '--to', String(gone + 100)), /the hashes alone/);
+  // Verifiers that share no code with the program, and what they would miss.
+  const vkey = readFileSync(join(world.state, 'log.vkey'), 'utf8');
+  const log = join(world.state, 'log'), spare = join(world.dir, 'log');
+  const python = (folder, ...args) => spawnSync('python3', [new URL('../../schema/verify.py', import.meta.url).pathname,
+    join(world.state, 'log.vkey'), 'log', folder, ...args], { encoding: 'utf8' });
+  assert.match(python(log, note).stdout, new RegExp(`^whole: .*; entries 0 to ${gone - 1} were pruned on .*${answer.id}`));
+  assert.ok(verifyLog(log, vkey).length > 0);
+  cpSync(log, spare, { recursive: true });
+  rmSync(join(spare, bundleOf(pruned.minimumIndex)));
+  assert.match(python(spare).stderr, /no entry says that it was pruned/);
+  assert.throws(() => verifyLog(spare, vkey), /no entry says/);
   // What went is named as such; what is left is there.
   const index = () => until(() => { const gaps = world.json('audit', 'gaps'); return !gaps.incomplete && gaps; }, 'the index', 60000);
   const gaps = await index();
@@ -216,7 +229,7 @@ test('what is left serves everything but what went', async () => {
   const redecided = rows.length && world.json('audit', 'query', '--type', 'request', '--limit', '1').rows[0].id;
   says(['audit', 'redecide', redecided], /./, 0);
   // Files of the log, by the specification.
-  const bundle = (entry) => `tile/entries/${String(Math.floor(entry / 256)).padStart(3, '0')}`;
+  const bundle = bundleOf;
   assert.equal((await file(bundle(0))).status, 404);
   assert.match((await file(bundle(0))).text, /minimum index/);
   assert.equal((await file(bundle(pruned.minimumIndex - 1))).status, 404);

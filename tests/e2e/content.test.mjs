@@ -222,6 +222,24 @@ test('verification names a file that was altered, swapped or removed', async () 
   const [a, b] = ids.map((id) => blobOf(entriesOf(id)[0], 'request'));
   const kept = [readFileSync(a), readFileSync(b)];
   const faults = () => verify().findings.filter((one) => one.kind !== 'note');
+  // A part of the log, and the verifier without the program, see the same.
+  const { index: at } = world.json('audit', 'show', ids[0]).entries[0];
+  const part = (from, to) => {
+    world.cli('audit', 'checkpoint');
+    const run = spawnSync(process.env.BAILIFF, ['-C', world.state, 'audit', 'verify', '--from', String(from), '--to', String(to), '--json'], { encoding: 'utf8' });
+    return JSON.parse(run.stdout).findings.filter((one) => one.kind !== 'note').map((one) => one.text);
+  };
+  const python = (...args) => spawnSync('python3', [new URL('../../schema/verify.py', import.meta.url).pathname,
+    join(world.state, 'log.vkey'), ...args], { encoding: 'utf8' });
+  const whole = () => python('log', join(world.state, 'log'), '--content', join(world.state, 'blobs'));
+  assert.deepEqual(part(at, at + 1), []);
+  assert.match(whole().stdout, /^whole: .* kept files are those that they commit to/);
+  const folder = join(world.dir, 'evidence');
+  world.cli('audit', 'bundle', folder, '--id', ids[0], '--content');
+  assert.equal(readdirSync(join(folder, 'content')).length, 2);
+  assert.match(python('bundle', folder).stdout, /^holds: 2 entries .*; 2 kept files are those that they commit to/);
+  writeFileSync(join(folder, 'content', `${ids[0]}.request`), kept[1]);
+  assert.match(python('bundle', folder).stderr, /the kept request of .* is not the file that its entry commits to/);
   copyFileSync(a, `${a}.aside`);
   renameSync(b, a);
   renameSync(`${a}.aside`, b);
@@ -232,7 +250,12 @@ test('verification names a file that was altered, swapped or removed', async () 
   writeFileSync(a, altered);
   writeFileSync(b, kept[1]);
   assert.deepEqual(faults().map((one) => [one.kind, one.id]), [['content', ids[0]]]);
+  assert.match(part(at, at + 1).join(), /is not the file that its entry commits to/);
+  assert.deepEqual(part(at - 3, at), []);
+  assert.match(whole().stderr, /is not the file that its entry commits to/);
   rmSync(a);
+  assert.match(part(at, at + 1).join(), /is missing, and no entry says that its key/);
+  assert.match(whole().stderr, /is missing, and no entry says that its key/);
   assert.match(faults()[0].text, /missing/);
   assert.equal(contentOf(ids[0]).request.state, 'missing');
   assert.equal(verify().status, 1);

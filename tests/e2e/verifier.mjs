@@ -93,11 +93,29 @@ export function readCheckpoint(note, vkey) {
   return { origin, size: Number(size), root: base64(hash) };
 }
 
-// The entries, or an error that says what does not hold.
+// Bundles that were pruned: their leaves, if a later entry says so.
+function prunedLeaves(dir, checkpoint) {
+  const leaves = [];
+  for (let n = 0; (n + 1) * 256 <= checkpoint.size && !existsSync(join(dir, 'tile/entries', numbered(n, 256))); n++) {
+    const tile = readFileSync(join(dir, 'tile/0', numbered(n, 256)));
+    for (let at = 0; at < tile.length; at += 32) leaves.push(tile.subarray(at, at + 32));
+  }
+  return leaves;
+}
+function saysPruned(entries, leaves) {
+  return entries.some((bytes) => {
+    if (!bytes.includes('"type":"audit.prune_begun"')) return false;
+    const { prefix } = JSON.parse(bytes).detail;
+    return prefix.entries <= leaves.length && prefix.entries > leaves.length - 256 &&
+      root(leaves.slice(0, prefix.entries)).toString('hex') === prefix.root;
+  });
+}
+
+// The entries (those that are there), or an error that says what does not hold.
 export function verifyLog(dir, vkey) {
   const checkpoint = readCheckpoint(readFileSync(join(dir, 'checkpoint'), 'utf8'), newestKey(dir, vkey));
-  const entries = [];
-  for (let n = 0; n * 256 < checkpoint.size; n++) {
+  const entries = [], gone = prunedLeaves(dir, checkpoint);
+  for (let n = gone.length / 256; n * 256 < checkpoint.size; n++) {
     const bytes = readFileSync(join(dir, 'tile/entries', numbered(n, Math.min(256, checkpoint.size - n * 256))));
     for (let at = 0; at < bytes.length;) {
       const size = bytes.readUInt16BE(at);
@@ -106,8 +124,9 @@ export function verifyLog(dir, vkey) {
       at += 2 + size;
     }
   }
-  if (entries.length !== checkpoint.size) throw new Error(`the bundles hold ${entries.length} entries, not ${checkpoint.size}`);
-  const leaves = entries.map(leaf);
+  if (gone.length + entries.length !== checkpoint.size) throw new Error(`the bundles hold ${entries.length} entries, not ${checkpoint.size}`);
+  if (gone.length > 0 && !saysPruned(entries, gone)) throw new Error('bundles are missing, and no entry says that they were pruned');
+  const leaves = gone.concat(entries.map(leaf));
   if (!root(leaves).equals(checkpoint.root)) throw new Error('the entries do not have the root that is signed');
   for (let level = 0, hashes = leaves; hashes.length > 0; level++) {
     for (let n = 0; n * 256 < hashes.length; n++) {

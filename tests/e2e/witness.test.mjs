@@ -6,7 +6,7 @@ import { test, before, after } from 'node:test';
 import assert from 'node:assert/strict';
 import { execFileSync, spawn, spawnSync } from 'node:child_process';
 import { createHash, createPrivateKey, sign } from 'node:crypto';
-import { cpSync, existsSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
+import { cpSync, existsSync, readFileSync, readdirSync, renameSync, writeFileSync } from 'node:fs';
 import http from 'node:http';
 import { join } from 'node:path';
 import { World, until } from './harness.mjs';
@@ -127,7 +127,27 @@ test('closed: without the quorum nothing is admitted, until it is there again', 
   assert.match(refused.body, /Too few witnesses cosign the record/);
   await w2.start();
   await until(() => !status().closed, 'the quorum', 20000);
-  assert.equal((await world.chat(alice)).status, 200);
+  const answer = await world.chat(alice);
+  assert.equal(answer.status, 200);
+  // Evidence is under what the quorum has cosigned, and under nothing else.
+  const id = answer.headers['x-request-id'], file = join(world.dir, 'all.jsonl'), proof = join(world.dir, 'proofs');
+  await world.record(id);
+  await until(() => attempt('audit', 'prove', id, '--out', proof).code === 0, 'its cosignatures', 20000);
+  for (const name of readdirSync(proof))
+    assert.match(spawnSync('python3', [verifier, join(world.state, 'log.vkey'), 'proof', join(proof, name), '--witness', w1.key, '--witness', w2.key],
+      { encoding: 'utf8' }).stdout, /^holds: .*cosigned by w\.example\/1 .*cosigned by w\.example\/2/);
+  world.cli('audit', 'export', file);
+  assert.match(JSON.parse(readFileSync(file, 'utf8').split('\n')[0]).checkpoint, /^— w\.example\/1 /m);
+  assert.equal(attempt('audit', 'verify', file, '--key', join(world.state, 'log.vkey')).code, 0);
+  await w2.stop();
+  await until(() => status().closed, 'the alarm');
+  world.cli('team', 'add', 'later');
+  const [later] = world.json('audit', 'query', '--type', 'admin.team.added', '--object', 'later').rows;
+  const early = attempt('audit', 'prove', String(later.seq), '--out', join(world.dir, 'early'));
+  assert.equal(early.code, 1);
+  assert.match(early.text, /is not cosigned yet: the witnesses' quorum has the first \d+/);
+  await w2.start();
+  await until(() => !status().closed, 'the quorum', 20000);
   world.cli('witness', 'quorum', '1', '--every-seconds', '1');
   assert.ok(types().includes('quorum_lost') && types().includes('quorum_restored'));
 });
