@@ -222,6 +222,9 @@ static enum err expand_list(struct db *db, const struct keys *keys, size_t at,
     return err == ERR_NOTFOUND ? ERR_OK : err;
 }
 
+/* --- Writing and checking --------------------------------------------------
+ */
+
 /* A list names nobody twice, a request may have several parts of a type. */
 static size_t drop_doubles(uint64_t *keys, size_t count)
 {
@@ -232,8 +235,12 @@ static size_t drop_doubles(uint64_t *keys, size_t count)
     return kept;
 }
 
-static enum err write_sets(struct db *db, uint64_t chunk, struct keys *keys,
-    struct keys *members, struct errinfo *info)
+/* One run of keys: the requests of the chunk that have the value. */
+typedef enum err take_set(struct db *db, uint64_t chunk, const uint64_t *keys,
+    size_t count, struct errinfo *info);
+
+static enum err write_set(struct db *db, uint64_t chunk, const uint64_t *keys,
+    size_t count, struct errinfo *info)
 {
     uint8_t bytes[POSTING_CHUNK / 8];
     struct db_statement *s;
@@ -241,27 +248,82 @@ static enum err write_sets(struct db *db, uint64_t chunk, struct keys *keys,
         "INSERT OR REPLACE INTO posting (field, value, chunk, seqs) "
         "VALUES (?1, ?2, ?3, ?4)",
         &s, info);
-    for (size_t at = 0, end; err == ERR_OK && at < keys->count; at = end) {
-        uint64_t field = keys->items[at] >> FIELD_AT;
-        end = run_end(keys, at);
-        if (field >= LIST_TEAMS) {
-            if (members)
-                err = expand_list(db, keys, at, end, members, info);
-            continue;
-        }
-        db_bind_int(s, 1, (int64_t)field);
-        db_bind_int(s, 2, value_of(keys->items[at]));
-        db_bind_int(s, 3, (int64_t)chunk);
-        db_bind_blob(s, 4, bytes,
-            set_write(keys->items + at,
-                drop_doubles(keys->items + at, end - at), bytes));
-        err = db_run(s, info);
+    if (err != ERR_OK)
+        return err;
+    db_bind_int(s, 1, (int64_t)(keys[0] >> FIELD_AT));
+    db_bind_int(s, 2, value_of(keys[0]));
+    db_bind_int(s, 3, (int64_t)chunk);
+    db_bind_blob(s, 4, bytes, set_write(keys, count, bytes));
+    return db_run(s, info);
+}
+
+/* What table posting and table late have of the value. */
+static enum err read_set(struct db *db, uint64_t chunk, uint64_t key,
+    struct posting_set *set, struct errinfo *info)
+{
+    struct db_statement *s;
+    bool good = true;
+    enum err err = db_prepare(db,
+        "SELECT seqs, NULL FROM posting WHERE field = ?1 AND value = ?2 AND "
+        "chunk = ?3 UNION ALL SELECT NULL, seq FROM late WHERE field = ?1 AND "
+        "value = ?2 AND seq >= ?3 << 12 AND seq < (?3 + 1) << 12",
+        &s, info);
+    _Static_assert(POSTING_SHIFT == 12, "the 12 of the statement");
+    if (err != ERR_OK)
+        return err;
+    db_bind_int(s, 1, (int64_t)(key >> FIELD_AT));
+    db_bind_int(s, 2, value_of(key));
+    db_bind_int(s, 3, (int64_t)chunk);
+    while ((err = db_step(s, info)) == ERR_OK) {
+        uint64_t offset = (uint64_t)db_column_int(s, 1) & OFFSET_MASK;
+        if (db_column_is_null(s, 1))
+            good = posting_read(db_column_blob(s, 0), set) && good;
+        else
+            set->words[offset / 64] |= UINT64_C(1) << offset % 64;
+    }
+    if (err != ERR_NOTFOUND)
+        return err;
+    return good ? ERR_OK
+                : errinfo_set(info, ERR_CORRUPT,
+                      "a set of chunk %llu cannot be read",
+                      (unsigned long long)chunk);
+}
+
+static enum err check_set(struct db *db, uint64_t chunk, const uint64_t *keys,
+    size_t count, struct errinfo *info)
+{
+    struct posting_set set = {0};
+    enum err err = read_set(db, chunk, keys[0], &set, info);
+    for (size_t i = 0; err == ERR_OK && i < count; i++) {
+        uint64_t offset = keys[i] & OFFSET_MASK;
+        if (!(set.words[offset / 64] >> offset % 64 & 1))
+            err = errinfo_set(info, ERR_CORRUPT,
+                "a search would not find the request of entry %llu by all of "
+                "its values (field %d)",
+                (unsigned long long)(chunk << POSTING_SHIFT | offset),
+                (int)(keys[0] >> FIELD_AT));
     }
     return err;
 }
 
-static enum err lay_out_chunk(struct db *db, uint64_t from, uint64_t until,
-    struct keys *keys, struct keys *members, struct errinfo *info)
+static enum err take_sets(struct db *db, uint64_t chunk, struct keys *keys,
+    struct keys *members, take_set *take, struct errinfo *info)
+{
+    enum err err = ERR_OK;
+    for (size_t at = 0, end; err == ERR_OK && at < keys->count; at = end) {
+        end = run_end(keys, at);
+        if (keys->items[at] >> FIELD_AT < LIST_TEAMS)
+            err = take(db, chunk, keys->items + at,
+                drop_doubles(keys->items + at, end - at), info);
+        else if (members)
+            err = expand_list(db, keys, at, end, members, info);
+    }
+    return err;
+}
+
+static enum err each_set(struct db *db, uint64_t from, uint64_t until,
+    struct keys *keys, struct keys *members, take_set *take,
+    struct errinfo *info)
 {
     uint64_t chunk = from >> POSTING_SHIFT;
     keys->count = members->count = 0;
@@ -270,10 +332,20 @@ static enum err lay_out_chunk(struct db *db, uint64_t from, uint64_t until,
         err = read_parts(db, from, until, keys, info);
     keys_sort(keys);
     if (err == ERR_OK)
-        err = write_sets(db, chunk, keys, members, info);
+        err = take_sets(db, chunk, keys, members, take, info);
     keys_sort(members);
     if (err == ERR_OK)
-        err = write_sets(db, chunk, members, NULL, info);
+        err = take_sets(db, chunk, members, NULL, take, info);
+    return err;
+}
+
+enum err posting_check(
+    struct db *db, uint64_t from, uint64_t until, struct errinfo *info)
+{
+    struct keys keys = {0}, members = {0};
+    enum err err = each_set(db, from, until, &keys, &members, check_set, info);
+    keys_fini(&keys);
+    keys_fini(&members);
     return err;
 }
 
@@ -286,7 +358,7 @@ enum err posting_lay_out(
         uint64_t end = ((from >> POSTING_SHIFT) + 1) << POSTING_SHIFT;
         if (end > until)
             end = until;
-        err = lay_out_chunk(db, from, end, &keys, &members, info);
+        err = each_set(db, from, end, &keys, &members, write_set, info);
         from = end;
     }
     keys_fini(&keys);

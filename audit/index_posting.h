@@ -63,5 +63,10 @@ enum err posting_lay_out(struct db *db, uint64_t from, uint64_t until,
  * value. */
 enum err posting_add_late(struct db *db, enum posting_field field,
     int64_t value, uint64_t seq, struct errinfo *info) MUSTCHECK;
+/* Are the sets of [from, until), a part of one chunk that is laid out, those of
+ * its rows, late ones included? ERR_CORRUPT: one lacks a request, which a
+ * search would then not find; info says which. Within a transaction. */
+enum err posting_check(struct db *db, uint64_t from, uint64_t until,
+    struct errinfo *info) MUSTCHECK;
 
 #endif

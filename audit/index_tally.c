@@ -96,8 +96,6 @@ enum err index_tally_end(
     return err;
 }
 
-static enum err sum_block(struct db *db, uint64_t block, struct errinfo *info)
-{
 #define SUMS_OF_BLOCK                                                          \
     "count(*), sum(input), sum(output), sum(bytes_out), sum(cost) "            \
     "FROM request NOT INDEXED "                                                \
@@ -105,27 +103,64 @@ static enum err sum_block(struct db *db, uint64_t block, struct errinfo *info)
 #define SUMS_OF_SUMS                                                           \
     "sum(n), sum(input), sum(output), sum(bytes_out), sum(cost) "              \
     "FROM tally_caller_model WHERE block = ?1 "
-    static const char *const steps[] = {
-        "INSERT INTO tally SELECT ?1, time / 3600000000 * 3600000000, "
-        "permitted, action, route, model, engine, policy_version, stage, code, "
-        "status, outcome, " SUMS_OF_BLOCK
-        "GROUP BY 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12",
-        "INSERT INTO tally_caller_model SELECT ?1, "
-        "time / 86400000000 * 86400000000, permitted, caller, key, teams, "
-        "model, " SUMS_OF_BLOCK "GROUP BY 2, 3, 4, 5, 6, 7",
-        "INSERT INTO tally_caller SELECT block, time, permitted, caller, key, "
-        "teams, " SUMS_OF_SUMS "GROUP BY 2, 3, 4, 5, 6",
-        "INSERT INTO tally_team SELECT block, time, permitted, teams, "
-        "model, " SUMS_OF_SUMS "GROUP BY 2, 3, 4, 5",
-        "INSERT INTO tally_rule SELECT ?1, time / 3600000000 * 3600000000, "
-        "permitted, policies, policy_version, stage, code, quota, "
-        "status, " SUMS_OF_BLOCK "GROUP BY 2, 3, 4, 5, 6, 7, 8, 9",
-        "INSERT INTO tally_block VALUES (?1)",
-    };
+#define SUM_TABLES 5
+static const struct {
+    const char *insert, *difference;
+} sums[SUM_TABLES] = {
+#define SUM(table, select)                                                     \
+    {                                                                          \
+        "INSERT INTO " table " " select,                                       \
+            "SELECT (SELECT count(*) FROM (" select                            \
+            " EXCEPT SELECT * FROM " table                                     \
+            " WHERE block = ?1)) + (SELECT count(*) FROM (SELECT * "           \
+            "FROM " table " WHERE block = ?1 EXCEPT " select "))"              \
+    }
+    SUM("tally",
+        "SELECT ?1, time / 3600000000 * 3600000000, permitted, action, route, "
+        "model, engine, policy_version, stage, code, status, "
+        "outcome, " SUMS_OF_BLOCK
+        "GROUP BY 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12"),
+    SUM("tally_caller_model",
+        "SELECT ?1, time / 86400000000 * 86400000000, permitted, caller, key, "
+        "teams, model, " SUMS_OF_BLOCK "GROUP BY 2, 3, 4, 5, 6, 7"),
+    SUM("tally_caller", "SELECT block, time, permitted, caller, key, "
+                        "teams, " SUMS_OF_SUMS "GROUP BY 2, 3, 4, 5, 6"),
+    SUM("tally_team", "SELECT block, time, permitted, teams, "
+                      "model, " SUMS_OF_SUMS "GROUP BY 2, 3, 4, 5"),
+    SUM("tally_rule",
+        "SELECT ?1, time / 3600000000 * 3600000000, permitted, policies, "
+        "policy_version, stage, code, quota, "
+        "status, " SUMS_OF_BLOCK "GROUP BY 2, 3, 4, 5, 6, 7, 8, 9"),
+};
+
+static enum err sum_block(struct db *db, uint64_t block, struct errinfo *info)
+{
     enum err err = ERR_OK;
-    for (size_t i = 0; i < sizeof(steps) / sizeof(steps[0]) && err == ERR_OK;
-         i++)
-        err = run_for(db, steps[i], block, info);
+    for (size_t i = 0; i < SUM_TABLES && err == ERR_OK; i++)
+        err = run_for(db, sums[i].insert, block, info);
+    return err == ERR_OK
+               ? run_for(db, "INSERT INTO tally_block VALUES (?1)", block, info)
+               : err;
+}
+
+enum err index_tally_check(struct db *db, uint64_t block, struct errinfo *info)
+{
+    bool there;
+    enum err err = has_sums(db, block, &there, info);
+    for (size_t i = 0; there && i < SUM_TABLES && err == ERR_OK; i++) {
+        struct db_statement *s;
+        err = db_prepare(db, sums[i].difference, &s, info);
+        if (err != ERR_OK)
+            return err;
+        db_bind_int(s, 1, (int64_t)block);
+        err = db_step(s, info);
+        if (err == ERR_OK && db_column_int(s, 0) != 0)
+            err = errinfo_set(info, ERR_CORRUPT,
+                "the sums of block %llu are not those of its rows: counts may "
+                "be wrong",
+                (unsigned long long)block);
+        db_reset(s);
+    }
     return err;
 }
 

@@ -31,6 +31,10 @@ enum err index_tally_forget(
 /* The block behind the last one that has sums; `first` where none has. */
 enum err index_tally_end(struct db *db, uint64_t first, uint64_t *out,
     struct errinfo *info) MUSTCHECK;
+/* ERR_CORRUPT: the block has sums, and they are not those of its rows. Within a
+ * transaction. */
+enum err index_tally_check(
+    struct db *db, uint64_t block, struct errinfo *info) MUSTCHECK;
 /* False: a file without the tables. */
 enum err index_tally_is_there(
     struct db *db, bool *out, struct errinfo *info) MUSTCHECK;

@@ -32,6 +32,7 @@ const char *verify_kind_name(enum verify_kind kind)
         [VERIFY_CHECKPOINT] = "checkpoint",
         [VERIFY_TILE] = "tile",
         [VERIFY_CONTENT] = "content",
+        [VERIFY_INDEX] = "index",
     };
     return names[kind];
 }
@@ -151,6 +152,8 @@ static void feed(
         verify_reach_roots(v);
         content_check_entry(v->content, index, entry);
         verify_pruned_entry(v, index, entry);
+        if (v->index)
+            index_check_entry(v->index, index, entry);
     }
     align_add(v->align, &item);
     if (index < v->published && !item.unreadable) {
@@ -334,6 +337,8 @@ static enum err walk(struct verifier *v, struct errinfo *info)
         handle_torn(v);
     align_end(v->align);
     content_check_end(v->content);
+    if (v->index)
+        index_check_end(v->index);
     v->result->entries = v->fed;
     merkle_root(&v->tree, v->hash, &v->result->root);
     return ERR_OK;
@@ -586,9 +591,12 @@ static enum err prepare(struct verifier *v, struct errinfo *info)
     v->hash = crypto_hash_new();
     v->arena = arena_new(1 << 18, 1 << 26);
     v->content = content_check_new(v->options->state_dir, tell_of_content, v);
+    if (v->options->index)
+        v->index = index_check_new(v->options->state_dir, tell_of_content, v);
     if (!v->journal_dir || !v->segments_dir || !v->log_dir ||
-        !v->checkpoint_path || v->align == NULL || v->hash == NULL ||
-        v->arena == NULL || v->content == NULL)
+        (v->options->index && !v->index) || !v->checkpoint_path ||
+        v->align == NULL || v->hash == NULL || v->arena == NULL ||
+        v->content == NULL)
         return errinfo_set(info, ERR_NOMEM, "out of memory");
     buf_init(&v->note, NOTE_MAX);
     buf_init(&v->bundle, BUNDLE_MOST);
@@ -601,6 +609,7 @@ static void verifier_free(struct verifier *v)
     crypto_hash_free(&v->hash);
     align_free(&v->align);
     content_check_free(&v->content);
+    index_check_free(&v->index);
     arena_free(&v->arena);
     if (v->has_state)
         state_fini(&v->state);

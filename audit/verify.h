@@ -7,9 +7,10 @@
  * the Merkle root against the newest signed checkpoint, hash tiles and entry
  * bundles against the entries, the state file, and the checkpoint against an
  * older one that somebody else kept; and the files of kept content
- * (audit/blob.h) against the entries that commit to them. The tiles hold the
- * hash of each entry: where the journal departs from them the single entry that
- * was altered, removed, put in or moved is named.
+ * (audit/blob.h) against the entries that commit to them; and, asked for, the
+ * index against the entries that it was made of (audit/verify_index.h). The
+ * tiles hold the hash of each entry: where the journal departs from them the
+ * single entry that was altered, removed, put in or moved is named.
  *
  * Of a prefix that was pruned (pruned.h) the hashes are laid beside the signed
  * root, and a signed entry must say that it was pruned.
@@ -33,8 +34,9 @@ enum verify_kind {
     VERIFY_CHAIN,      /* a frame does not continue the one before */
     VERIFY_CHECKPOINT, /* bad signature, or another root than was signed */
     VERIFY_TILE,       /* a tile or bundle that does not fit the entries */
-    VERIFY_CONTENT     /* a kept file that its entry does not commit to, or
+    VERIFY_CONTENT,    /* a kept file that its entry does not commit to, or
                           that is missing without a record of its erasure */
+    VERIFY_INDEX       /* the index, asked for, says something else */
 };
 const char *verify_kind_name(enum verify_kind kind); /* "altered" ... */
 
@@ -53,6 +55,7 @@ struct verify_options {
     const char *state_dir;
     struct str key;     /* verifier key; empty: DIR/log.vkey is taken */
     struct str against; /* text of an older checkpoint, or empty */
+    bool index;         /* compare the index with the entries, too */
     void (*finding)(void *context, const struct verify_finding *finding);
     /* Now and then; total is an estimate. May be NULL. */
     void (*progress)(void *context, uint64_t entries, uint64_t total);

@@ -11,6 +11,7 @@
 #include "audit/tiles.h"
 #include "audit/verify_align.h"
 #include "audit/verify_content.h"
+#include "audit/verify_index.h"
 
 #define BUNDLE_MOST (TILE_WIDTH * (65535 + 2))
 #define PARTED_MOST 200 /* told one by one; the rest is counted */
@@ -70,6 +71,7 @@ struct verifier {
     struct arena *arena;
     struct content_check *content;
     struct verify_pruned pruned;
+    struct index_check *index; /* NULL: not asked for */
 };
 
 /* What was pruned: by its hash tiles alone, or where those are not whole by

@@ -381,9 +381,13 @@ enum err handle_audit_sample(struct admin_call *call)
 /* --- The index anew --------------------------------------------------------
  */
 
-/* Which files of the index are not whole, and how many there are. */
+#define REBUILD_NONE (-1)
+#define REBUILD_ALL (-2)
+
+/* Which files of the index are not whole, and how many there are. `rebuild`: an
+ * entry whose file is to be built anew. */
 static enum err index_standing(
-    struct admin_call *call, size_t *files, size_t *waiting, bool rebuild)
+    struct admin_call *call, size_t *files, size_t *waiting, int64_t rebuild)
 {
     struct audit_log *log = control_log(call->control);
     struct indexer *indexer = log ? audit_log_indexer(log) : NULL;
@@ -406,7 +410,10 @@ static enum err index_standing(
         uint64_t due =
             i + 1 < list.count ? list.firsts[i + 1] : indexer_position(indexer);
         index_file_name(name, list.firsts[i]);
-        if (rebuild)
+        bool has_entry =
+            rebuild >= (int64_t)list.firsts[i] &&
+            (i + 1 == list.count || rebuild < (int64_t)list.firsts[i + 1]);
+        if (rebuild == REBUILD_ALL || has_entry)
             indexer_rebuild(indexer, list.firsts[i]);
         if (db_open_readonly(arena_printf(call->arena, "%s/%s", dir, name),
                 DB_INDEX, &db, NULL) != ERR_OK ||
@@ -437,18 +444,36 @@ static enum err answer_standing(
 enum err handle_audit_index(struct admin_call *call)
 {
     size_t files, waiting;
-    enum err err = index_standing(call, &files, &waiting, false);
+    enum err err = index_standing(call, &files, &waiting, REBUILD_NONE);
 
     return err ? err : answer_standing(call, files, waiting);
 }
 
 enum err handle_audit_reindex(struct admin_call *call)
 {
+    static const struct admin_field fields[] = {
+        {"entry", FIELD_INT, false, 0, 0, INT64_MAX, NULL},
+    };
+    struct audit_log *log = control_log(call->control);
+    int64_t entry = REBUILD_ALL;
     size_t files, waiting;
-    enum err err =
-        admin_event(call, "audit.reindexed", "log", STR(""), NULL, STR(""));
+    json_t *detail;
+    enum err err = admin_read_query(call, fields, FIELD_COUNT(fields), &entry);
 
+    if (!err && entry >= 0 && log &&
+        (uint64_t)entry >= journal_size(audit_log_journal(log)))
+        err = FAIL(call, ERR_INVALID, "entry: the log has %llu entries",
+            (unsigned long long)journal_size(audit_log_journal(log)));
+    if (!err) {
+        detail = json_object();
+        if (entry >= 0)
+            admin_set_int(detail, "entry", entry);
+        err = admin_event(
+            call, "audit.reindexed", "log", STR(""), detail, STR(""));
+    }
     if (!err)
-        err = index_standing(call, &files, &waiting, true);
-    return err ? err : answer_standing(call, files, files);
+        err = index_standing(call, &files, &waiting, entry);
+    return err ? err
+               : answer_standing(
+                     call, files, entry == REBUILD_ALL ? files : waiting + 1);
 }

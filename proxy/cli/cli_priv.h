@@ -168,7 +168,7 @@ json_t *cli_get(const json_t *object, const char *path); /* borrowed */
 const struct clock_zone *cli_zone(void);
 
 /* --- Commands in files of their own ---------------------------------- */
-extern const struct cli_option cli_verify_options[7];
+extern const struct cli_option cli_verify_options[8];
 int cli_run_verify(struct cli *cli);
 /* The note that --OPTION names (a checkpoint, an anchor's file or folder) and
  * --key; empty where not given. False: said. */

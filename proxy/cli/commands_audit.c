@@ -393,6 +393,9 @@ static int run_tail(struct cli *cli)
 }
 
 #define OPTIONS(table) table, CLI_COUNT(table)
+static const struct cli_option reindex_options[] = {
+    {"entry", "INDEX", CLI_TEXT, "entry", "only the file that has this entry"},
+};
 static const struct cli_command commands[] = {
     {"audit", "query", "", 0, 0, "Search the record, newest first",
         "Requests, acts of administrators, failed logins. Filters are all to "
@@ -522,8 +525,9 @@ static const struct cli_command commands[] = {
         NULL, 0, cli_run_find_text, NULL, false, false},
     {"audit", "reindex", "", 0, 0, "Build the index anew from the log",
         "The log is never touched; queries say that they may be incomplete "
-        "meanwhile.",
-        NULL, 0, cli_run_reindex, NULL, false, false},
+        "meanwhile.\n`bailiff audit verify --index` says whether, and where, "
+        "it is needed.",
+        OPTIONS(reindex_options), cli_run_reindex, NULL, false, false},
     {"audit", "checkpoint", "", 0, 0,
         "The newest signed checkpoint; keep it somewhere else", NULL, NULL, 0,
         run_checkpoint, NULL, false, false},

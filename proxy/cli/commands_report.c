@@ -297,8 +297,15 @@ int cli_run_reindex(struct cli *cli)
     bool terminal = isatty(STDERR_FILENO);
     json_t *answer = NULL;
     json_int_t files = 0, waiting = 0;
+    json_t *query = cli_body(cli, NULL);
     int result =
-        cli_call(cli, "POST", "/v1/audit/index/rebuild", NULL, &answer, NULL);
+        query ? cli_call(cli, "POST",
+                    cli_with_query(cli, "/v1/audit/index/rebuild", query), NULL,
+                    &answer, NULL)
+              : 2;
+    bool one = cli_value(cli, "entry") != NULL;
+
+    json_decref(query);
 
     while (result == 0) {
         files = json_integer_value(json_object_get(answer, "files"));
@@ -317,6 +324,9 @@ int cli_run_reindex(struct cli *cli)
         fputs("\r\x1b[K", stderr);
     if (result == 0 && cli->json)
         cli_print_json(answer);
+    else if (result == 0 && one)
+        printf(
+            "the file of entry %s was built anew\n", cli_value(cli, "entry"));
     else if (result == 0)
         printf("the index was built anew: %lld entries in %lld files\n",
             (long long)json_integer_value(json_object_get(answer, "indexed")),

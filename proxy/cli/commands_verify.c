@@ -27,6 +27,8 @@ const struct cli_option cli_verify_options[] = {
         "only: does this checkpoint go together with --against?"},
     {"from", "INDEX", CLI_TEXT, NULL, "only the entries from this one on"},
     {"to", "INDEX", CLI_TEXT, NULL, "only the entries before this one"},
+    {"index", NULL, CLI_FLAG, NULL,
+        "compare the index, too: every row with its entry"},
     {"entry", "FILE", CLI_TEXT, NULL,
         "the entry that a proof file is to be about"},
 };
@@ -219,7 +221,8 @@ static int verify_directory(struct cli *cli)
     struct verify_options options = {.state_dir = cli_state_dir(cli),
         .finding = on_finding,
         .progress = on_progress,
-        .context = &v};
+        .context = &v,
+        .index = cli_has(cli, "index")};
     struct verify_result result = {0};
     struct errinfo info = {0};
     struct buf notes, key;
@@ -230,6 +233,9 @@ static int verify_directory(struct cli *cli)
     buf_init(&key, 65536);
     if (!options.state_dir || !read_range(cli, &from, &to))
         code = 2;
+    else if (options.index && to > 0)
+        code = cli_usage(cli, "--index compares all of it; leave out --from "
+                              "and --to");
     else if (cli_read_note(cli, "against", &notes, &options.against) &&
              cli_read_key(cli, &key, &options.key)) {
         enum err err = look(&options, from, to, &result, &info);

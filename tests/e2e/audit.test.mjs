@@ -46,6 +46,18 @@ test('a query finds by who, what and how it ended', () => {
   assert.match(world.cli('audit', 'query', '--model', 'huge'), /nothing on record matches: nothing that was searched names the model "huge"/);
 });
 
+test('the index is compared with the log, and one file of it made anew', async () => {
+  await world.record(answered);
+  // Beside a running server; its newest entries may not be signed yet.
+  const report = world.json('audit', 'verify', '--index');
+  assert.deepEqual(report.findings.filter((one) => one.kind === 'index'), []);
+  assert.equal(report.faults, 0);
+  assert.match(world.cli('audit', 'reindex', '--entry', '0'), /the file of entry 0 was built anew/);
+  assert.deepEqual(world.json('audit', 'query', '--caller', 'alice', '--type', 'request').rows.map((row) => row.id), [answered]);
+  assert.match(attempt(['audit', 'reindex', '--entry', '999999999']).text, /the log has \d+ entries/);
+  assert.match(attempt(['audit', 'verify', '--index', '--from', '0', '--to', '5']).text, /leave out --from/);
+});
+
 test('a page after a page is the whole, in both orders', () => {
   for (const order of ['newest', 'oldest']) {
     const whole = world.json('audit', 'query', '--type', 'admin', '--order', order, '--limit', '1000').rows.map((row) => row.seq);
