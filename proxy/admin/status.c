@@ -187,6 +187,56 @@ static enum err warn_of_emergencies(struct admin_call *call, json_t *warnings)
     return err == ERR_NOTFOUND ? ERR_OK : err;
 }
 
+/* Administrators whose last pinned certificate ends. */
+static enum err warn_of_pinned(struct admin_call *call, json_t *warnings)
+{
+    struct db_statement *s;
+    int64_t now = clock_now();
+    enum err err = db_prepare(call->db,
+        "SELECT administrator.id, max(not_after) AS last FROM "
+        "administrator_certificate JOIN administrator ON administrator.id = "
+        "administrator AND disabled = 0 GROUP BY administrator.id "
+        "HAVING last < ?1 ORDER BY last",
+        &s, &call->info);
+
+    if (!err)
+        db_bind_int(s, 1, now + CERTIFICATE_WARN_US);
+    while (!err && (err = db_step(s, &call->info)) == ERR_OK) {
+        struct str name = admin_handle_of(call, admin_column(call, s, 0));
+        int64_t left = db_column_int(s, 1) - now;
+        json_array_append_new(warnings,
+            left > 0
+                ? json_sprintf("the last pinned certificate of %.*s "
+                               "expires in %lld days (bailiff admin "
+                               "certificate)",
+                      STR_ARG(name), (long long)(left / DAY_US))
+                : json_sprintf("the pinned certificates of %.*s have expired",
+                      STR_ARG(name)));
+    }
+    return err == ERR_NOTFOUND ? ERR_OK : err;
+}
+
+/* Approvals that nobody could give any more. */
+static enum err warn_of_factors(struct admin_call *call, json_t *warnings)
+{
+    int64_t have = 0, needed = 1;
+    bool on = false;
+    enum err err = admin_approvals_need_certificate(call, &on);
+
+    if (err || !on)
+        return err;
+    err = admin_approvals_needed(call, &needed);
+    if (!err)
+        err = admin_count_certified(call, STR(""), &have);
+    if (!err && have < needed + 1)
+        json_array_append_new(warnings,
+            json_sprintf("approvals_need_certificate: an approval takes %lld "
+                         "other person(s), and only %lld administrator(s) who "
+                         "may approve have a certificate in force",
+                (long long)needed, (long long)have));
+    return err;
+}
+
 enum err handle_status(struct admin_call *call)
 {
     const struct admin_server *server = call->admin->server;
@@ -213,6 +263,10 @@ enum err handle_status(struct admin_call *call)
             "require_approvals is 0: one administrator alone can change what "
             "is allowed (bailiff policy require-approvals N)");
     err = warn_of_emergencies(call, warnings);
+    if (!err)
+        err = warn_of_factors(call, warnings);
+    if (!err)
+        err = warn_of_pinned(call, warnings);
     if (err) {
         json_decref(answer);
         json_decref(warnings);

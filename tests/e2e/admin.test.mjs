@@ -14,6 +14,7 @@ import { join } from 'node:path';
 import Ajv from 'ajv/dist/2020.js';
 import { parse } from 'yaml';
 import { World, until } from './harness.mjs';
+import { Authority } from './pki.mjs';
 
 const source = readFileSync(new URL('../../schema/openapi.yaml', import.meta.url), 'utf8');
 const api = parse(source);
@@ -251,6 +252,13 @@ test('settings, status and administrators', async () => {
   }
   await call('addAdministrator', { body: { name: 'mapped', role: 'auditor', uid: 4242, token: false }, status: 201 });
   await call('listAdministrators');
+  const one = new Authority(world.dir, 'staff').issue(), administrator = { administrator: 'a-auditor' };
+  const { fingerprint } = await call('pinAdministratorCertificate', { params: administrator, body: { certificate: one.pem, label: 'l', reason: 'x' }, status: 201 });
+  assert.equal((await call('listAdministratorCertificates', { params: administrator })).items[0].fingerprint, fingerprint);
+  assert.equal((await call('changeAdministrator', { params: administrator, body: { certificateAlone: true } })).certificateAlone, true);
+  assert.equal((await call('changeAdministrator', { params: administrator, body: { certificateAlone: false } })).role, 'auditor');
+  await call('unpinAdministratorCertificate', { params: { ...administrator, fingerprint } });
+  await call('unpinAdministratorCertificate', { params: { ...administrator, fingerprint }, status: 404 });
   await call('disableAdministrator', { params: { administrator: 'mapped' }, body: { reason: 'x' } });
   await call('getDescription');
 });

@@ -258,15 +258,22 @@ test('one person neither takes it back nor brings a certificate in', () => {
   assert.ok(!world.json('admin', 'certificates', 'carl').items.length);
   const off = waits('ada', null, 'setting', 'set', 'approvals_need_certificate', 'false');
   assert.match(off.rule, /taken back only by the rule itself/);
+  const warned = () => world.json('status').warnings.filter((one) => /certificate/.test(one));
+  assert.ok(warned().some((one) => /last pinned certificate of ben expires in 9 days/.test(one)), `${warned()}`);
+  assert.ok(!warned().some((one) => /approvals_need_certificate/.test(one)));
+  // Who has just been locked out is told so, too.
+  const own = pinnedBy(certificates.ada);
+  must('ada', null, 'admin', 'no-certificate', 'ada', own);
+  assert.ok(warned().some((one) => /takes 1 other person.*only 1 administrator/.test(one)), `${warned()}`);
   refused(/the certificate is missing/, 'ben', null, 'proposal', 'approve', off.id);
   must('ben', ben, 'proposal', 'approve', off.id);
   assert.equal(world.json('setting', 'list').items.find((one) => one.key === 'approvals_need_certificate').value, 'false');
 });
 
 test('TLS 1.2 shows it as well, and openssl does', () => {
-  const { ada } = certificates;
+  const { ben } = certificates;
   const out = execFileSync('openssl', ['s_client', '-connect', `127.0.0.1:${port}`, '-tls1_2', '-quiet', '-CAfile', join(world.state, 'tls/ca.pem'),
-    '-verify_return_error', '-cert', file('own.pem', ada.cert), '-key', file('own.key', ada.key)], { encoding: 'utf8', stdio: ['pipe', 'pipe', 'ignore'],
-    input: `GET /v1/teams HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer ${tokens.ada}\r\n\r\n` });
+    '-verify_return_error', '-cert', file('own.pem', ben.cert), '-key', file('own.key', ben.key)], { encoding: 'utf8', stdio: ['pipe', 'pipe', 'ignore'],
+    input: `GET /v1/teams HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer ${tokens.ben}\r\n\r\n` });
   assert.match(out, /^HTTP\/1\.1 200 /);
 });
