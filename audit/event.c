@@ -1,53 +1,55 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * audit/event.c - one parse, then a merge of sorted members with sorted names.
+ * audit/event.c - members are split once, then merged with sorted names.
  *
  * Entries are canonical JSON, so the members of an object come in order and
  * are found without searching. An entry whose members are out of order was not
  * written by this program: what is then missed counts as missing. */
 #include "audit/event.h"
 
-#include "lib/json.h"
+#include "lib/clock.h"
+#include "lib/json_canonical.h"
 
 #define LISTED_MAX 512 /* teams or rules of one entry */
+#define MEMBERS_MAX 64 /* of one object that is read */
 
 struct reading {
-    const struct json *json;
     struct arena *arena;
     bool bad;       /* a member has the wrong type */
     bool no_memory; /* of the arena */
+    size_t count;   /* of the entry's own members */
+    struct json_member members[MEMBERS_MAX];
+    struct json_member inner[MEMBERS_MAX]; /* of the object that is read */
 };
 
 /* --- Members ----------------------------------------------------------------
  */
 
-/* at[i] becomes the value of names[i] (sorted), or JSON_NONE. */
-static void find_members(struct reading *r, uint32_t object,
-    const struct str *names, size_t count, uint32_t *at)
+/* at[i] becomes the value of names[i] (sorted) in the entry itself; ptr NULL
+ * where it is absent. */
+static void find_own(const struct reading *r, const struct str *names,
+    size_t count, struct str *at)
 {
-    for (size_t i = 0; i < count; i++)
-        at[i] = JSON_NONE;
-    if (object == JSON_NONE || json_type(r->json, object) != JSON_OBJECT)
-        return;
-    size_t next = 0;
-    for (JSON_EACH_MEMBER(r->json, object, key)) {
-        struct str name = json_raw(r->json, key);
-        int order = -1;
-        while (next < count && (order = str_compare(names[next], name)) < 0)
-            next++;
-        if (next == count)
-            return;
-        if (order == 0)
-            at[next++] = key + 1;
-    }
+    json_canonical_find(r->members, r->count, names, at, count);
 }
 
-static struct str text_at(struct reading *r, uint32_t at)
+/* The same of an object, which may be absent too. */
+static void find_members(struct reading *r, struct str object,
+    const struct str *names, size_t count, struct str *at)
+{
+    size_t found = 0;
+    if (object.ptr != NULL &&
+        json_canonical_object(object, r->inner, MEMBERS_MAX, &found) != ERR_OK)
+        r->bad = true;
+    json_canonical_find(r->inner, found, names, at, count);
+}
+
+static struct str text_at(struct reading *r, struct str value)
 {
     struct str text = STR("");
-    if (at == JSON_NONE)
+    if (value.ptr == NULL)
         return text;
-    enum err err = json_text(r->json, at, r->arena, &text);
+    enum err err = json_canonical_text(r->arena, value, &text);
     if (err == ERR_NOMEM)
         r->no_memory = true;
     else if (err != ERR_OK)
@@ -55,48 +57,48 @@ static struct str text_at(struct reading *r, uint32_t at)
     return err == ERR_OK ? text : STR("");
 }
 
-static int64_t number_at(struct reading *r, uint32_t at, int64_t missing)
+static int64_t number_at(struct reading *r, struct str value, int64_t missing)
 {
-    int64_t value = missing;
-    if (at != JSON_NONE && json_int64(r->json, at, &value) != ERR_OK)
+    int64_t number = missing;
+    if (value.ptr != NULL && json_canonical_int(value, &number) != ERR_OK)
         r->bad = true;
-    return value;
+    return number;
 }
 
-static bool flag_at(struct reading *r, uint32_t at)
+static bool flag_at(struct reading *r, struct str value)
 {
-    if (at == JSON_NONE)
+    if (value.ptr == NULL)
         return false;
-    enum json_type type = json_type(r->json, at);
-    if (type != JSON_TRUE && type != JSON_FALSE)
+    bool yes = str_equal(value, STR("true"));
+    if (!yes && !str_equal(value, STR("false")))
         r->bad = true;
-    return type == JSON_TRUE;
+    return yes;
 }
 
-static int64_t time_at(struct reading *r, uint32_t at)
+static int64_t time_at(struct reading *r, struct str value)
 {
     int64_t time_us = 0;
-    if (at != JSON_NONE && clock_parse(text_at(r, at), &time_us) != ERR_OK)
+    if (value.ptr != NULL && clock_parse(text_at(r, value), &time_us) != ERR_OK)
         r->bad = true;
     return time_us;
 }
 
-static struct str span_at(struct reading *r, uint32_t at)
+static struct str span_at(struct str value)
 {
-    return at == JSON_NONE ? STR("") : json_span(r->json, at);
+    return value.ptr == NULL ? STR("") : value;
 }
 
 /* Adds the strings of the array to items, each once. */
 static size_t add_texts(
-    struct reading *r, uint32_t array, struct str *items, size_t count)
+    struct reading *r, struct str array, struct str *items, size_t count)
 {
-    if (array == JSON_NONE)
-        return count;
-    if (json_type(r->json, array) != JSON_ARRAY) {
-        r->bad = true;
-        return count;
-    }
-    for (JSON_EACH_ELEMENT(r->json, array, item)) {
+    size_t place = 0;
+    struct str item;
+    enum err err = ERR_OK;
+    while (array.ptr != NULL && err == ERR_OK) {
+        err = json_canonical_element(array, &place, &item);
+        if (err != ERR_OK)
+            break;
         struct str text = text_at(r, item);
         size_t i = 0;
         while (i < count && !str_equal(items[i], text))
@@ -104,6 +106,8 @@ static size_t add_texts(
         if (i == count && count < LISTED_MAX)
             items[count++] = text;
     }
+    if (err == ERR_SYNTAX)
+        r->bad = true;
     return count;
 }
 
@@ -126,11 +130,11 @@ static struct audit_event_list keep_list(
 
 #define NAMES(...)                                                             \
     static const struct str names[] = {__VA_ARGS__};                           \
-    uint32_t at[sizeof(names) / sizeof(names[0])];                             \
+    struct str at[sizeof(names) / sizeof(names[0])];                           \
     enum { NAME_COUNT = sizeof(names) / sizeof(names[0]) }
 
 static void read_sealed(
-    struct reading *r, uint32_t object, struct audit_event *out)
+    struct reading *r, struct str object, struct audit_event *out)
 {
     NAMES(STR_INIT("box"), STR_INIT("key"));
     find_members(r, object, names, NAME_COUNT, at);
@@ -139,7 +143,7 @@ static void read_sealed(
 }
 
 static void read_content(
-    struct reading *r, uint32_t object, struct audit_event *out)
+    struct reading *r, struct str object, struct audit_event *out)
 {
     NAMES(STR_INIT("blob"), STR_INIT("bytes"), STR_INIT("commitment"),
         STR_INIT("key"));
@@ -154,17 +158,18 @@ static void read_content(
  */
 
 static void read_candidates(
-    struct reading *r, uint32_t array, struct audit_event *out)
+    struct reading *r, struct str array, struct audit_event *out)
 {
     NAMES(STR_INIT("engine"), STR_INIT("errors"), STR_INIT("permitted"),
         STR_INIT("policies"), STR_INIT("upstream"));
     struct str rules[LISTED_MAX];
-    size_t count = 0;
-    if (array == JSON_NONE || json_type(r->json, array) != JSON_ARRAY) {
-        r->bad = true;
-        return;
-    }
-    for (JSON_EACH_ELEMENT(r->json, array, item)) {
+    struct str item;
+    size_t count = 0, place = 0;
+    enum err err = ERR_SYNTAX;
+    while (array.ptr != NULL) {
+        err = json_canonical_element(array, &place, &item);
+        if (err != ERR_OK)
+            break;
         find_members(r, item, names, NAME_COUNT, at);
         bool permitted = flag_at(r, at[2]);
         out->candidate_count++;
@@ -177,11 +182,14 @@ static void read_candidates(
             count = add_texts(r, at[1], rules, count);
         }
     }
+    if (err != ERR_NOTFOUND)
+        r->bad = true;
     out->policies = keep_list(r, rules, count);
 }
 
-static void read_small_objects(struct reading *r, uint32_t auth, uint32_t input,
-    uint32_t model, uint32_t policy, struct audit_event *out)
+static void read_small_objects(struct reading *r, struct str auth,
+    struct str input, struct str model, struct str policy,
+    struct audit_event *out)
 {
     static const struct str auth_names[] = {
         STR_INIT("key"), STR_INIT("method")};
@@ -191,7 +199,7 @@ static void read_small_objects(struct reading *r, uint32_t auth, uint32_t input,
         STR_INIT("asked"), STR_INIT("name")};
     static const struct str policy_names[] = {
         STR_INIT("hash"), STR_INIT("version")};
-    uint32_t at[2];
+    struct str at[2];
     find_members(r, auth, auth_names, 2, at);
     out->key = text_at(r, at[0]);
     out->method = text_at(r, at[1]);
@@ -207,7 +215,7 @@ static void read_small_objects(struct reading *r, uint32_t auth, uint32_t input,
 }
 
 static void read_denied(
-    struct reading *r, uint32_t object, struct audit_event *out)
+    struct reading *r, struct str object, struct audit_event *out)
 {
     NAMES(STR_INIT("code"), STR_INIT("message"), STR_INIT("quota"),
         STR_INIT("stage"), STR_INIT("status"));
@@ -250,7 +258,7 @@ static void read_request(struct reading *r, struct audit_event *out)
         STR_INIT("route"), STR_INIT("sealed"), STR_INIT("stream"),
         STR_INIT("teams"));
     struct str teams[LISTED_MAX];
-    find_members(r, 0, names, NAME_COUNT, at);
+    find_own(r, names, NAME_COUNT, at);
     out->action = text_at(r, at[ACTION]);
     out->caller = text_at(r, at[CALLER]);
     out->cap = number_at(r, at[CAP], -1);
@@ -266,11 +274,11 @@ static void read_request(struct reading *r, struct audit_event *out)
     read_denied(r, at[DENIED], out);
     read_sealed(r, at[SEALED], out);
     out->teams = keep_list(r, teams, add_texts(r, at[TEAMS], teams, 0));
-    out->teams_json = span_at(r, at[TEAMS]);
+    out->teams_json = span_at(at[TEAMS]);
     if (out->kind == AUDIT_MEASURED)
         out->engine = text_at(r, at[ENGINE]);
-    if (at[CALLER] == JSON_NONE || at[TEAMS] == JSON_NONE ||
-        (out->kind == AUDIT_DENIED && at[DENIED] == JSON_NONE))
+    if (at[CALLER].ptr == NULL || at[TEAMS].ptr == NULL ||
+        (out->kind == AUDIT_DENIED && at[DENIED].ptr == NULL))
         r->bad = true;
 }
 
@@ -278,7 +286,7 @@ static void read_attempt(struct reading *r, struct audit_event *out)
 {
     NAMES(STR_INIT("engine"), STR_INIT("error"), STR_INIT("number"),
         STR_INIT("status"), STR_INIT("upstream"));
-    find_members(r, 0, names, NAME_COUNT, at);
+    find_own(r, names, NAME_COUNT, at);
     out->engine = text_at(r, at[0]);
     out->error = text_at(r, at[1]);
     out->number = number_at(r, at[2], 0);
@@ -287,7 +295,7 @@ static void read_attempt(struct reading *r, struct audit_event *out)
 }
 
 static void read_usage(
-    struct reading *r, uint32_t object, struct audit_event *out)
+    struct reading *r, struct str object, struct audit_event *out)
 {
     NAMES(STR_INIT("cached"), STR_INIT("cost"), STR_INIT("input"),
         STR_INIT("output"), STR_INIT("reasoning"), STR_INIT("source"));
@@ -301,7 +309,7 @@ static void read_usage(
 }
 
 static void read_latency(
-    struct reading *r, uint32_t object, struct audit_event *out)
+    struct reading *r, struct str object, struct audit_event *out)
 {
     NAMES(STR_INIT("durable"), STR_INIT("firstByte"), STR_INIT("total"));
     find_members(r, object, names, NAME_COUNT, at);
@@ -316,7 +324,7 @@ static void read_completed(struct reading *r, struct audit_event *out)
         STR_INIT("contentLost"), STR_INIT("engine"), STR_INIT("latency"),
         STR_INIT("outcome"), STR_INIT("reason"), STR_INIT("status"),
         STR_INIT("upstream"), STR_INIT("usage"));
-    find_members(r, 0, names, NAME_COUNT, at);
+    find_own(r, names, NAME_COUNT, at);
     out->attempts = number_at(r, at[0], 0);
     out->bytes_out = number_at(r, at[1], 0);
     read_content(r, at[2], out);
@@ -335,7 +343,7 @@ static void read_completed(struct reading *r, struct audit_event *out)
 static void read_withdrawn(struct reading *r, struct audit_event *out)
 {
     NAMES(STR_INIT("reason"));
-    find_members(r, 0, names, NAME_COUNT, at);
+    find_own(r, names, NAME_COUNT, at);
     out->reason = text_at(r, at[0]);
     out->outcome = STR("withdrawn");
 }
@@ -347,7 +355,7 @@ static void read_auth_failed(struct reading *r, struct audit_event *out)
 {
     NAMES(STR_INIT("count"), STR_INIT("first"), STR_INIT("key"),
         STR_INIT("reason"), STR_INIT("route"), STR_INIT("sealed"));
-    find_members(r, 0, names, NAME_COUNT, at);
+    find_own(r, names, NAME_COUNT, at);
     out->count = number_at(r, at[0], 1);
     out->first_us = time_at(r, at[1]);
     out->key = text_at(r, at[2]);
@@ -362,24 +370,24 @@ static void read_act(struct reading *r, struct audit_event *out)
         STR_INIT("detail"), STR_INIT("object"), STR_INIT("outbox"),
         STR_INIT("reason"), STR_INIT("sealed"));
     static const struct str actor_names[] = {
-        STR_INIT("id"), STR_INIT("method"), STR_INIT("certificate")};
+        STR_INIT("certificate"), STR_INIT("id"), STR_INIT("method")};
     static const struct str object_names[] = {STR_INIT("id"), STR_INIT("kind")};
-    uint32_t in[3];
-    find_members(r, 0, names, NAME_COUNT, at);
+    struct str in[3];
+    find_own(r, names, NAME_COUNT, at);
     find_members(r, at[0], actor_names, 3, in);
-    out->actor = text_at(r, in[0]);
-    out->actor_method = text_at(r, in[1]);
-    out->actor_certificate = text_at(r, in[2]);
-    out->after = span_at(r, at[1]);
-    out->before = span_at(r, at[2]);
-    out->detail = span_at(r, at[3]);
+    out->actor_certificate = text_at(r, in[0]);
+    out->actor = text_at(r, in[1]);
+    out->actor_method = text_at(r, in[2]);
+    out->after = span_at(at[1]);
+    out->before = span_at(at[2]);
+    out->detail = span_at(at[3]);
     find_members(r, at[4], object_names, 2, in);
     out->object = text_at(r, in[0]);
     out->object_kind = text_at(r, in[1]);
     out->outbox = number_at(r, at[5], 0);
     out->reason = text_at(r, at[6]);
     read_sealed(r, at[7], out);
-    if (at[0] == JSON_NONE)
+    if (at[0].ptr == NULL)
         r->bad = true;
 }
 
@@ -401,12 +409,7 @@ enum err audit_event_parse(struct arena *arena, struct str entry,
     struct audit_event *out, struct errinfo *info)
 {
     NAMES(STR_INIT("id"), STR_INIT("time"), STR_INIT("type"), STR_INIT("v"));
-    static const struct str opaque[] = {
-        STR_INIT("context"), STR_INIT("quotas")};
-    static const struct json_limits limits = {
-        .opaque = opaque, .opaque_count = sizeof(opaque) / sizeof(opaque[0])};
-    struct json json;
-    struct json_error error = {0};
+    struct reading r = {.arena = arena};
     *out = (struct audit_event){.kind = AUDIT_ACT,
         .cap = -1,
         .input = -1,
@@ -417,20 +420,20 @@ enum err audit_event_parse(struct arena *arena, struct str entry,
         .durable_us = -1,
         .first_byte_us = -1,
         .total_us = -1};
-    enum err err = json_parse(arena, entry, &limits, &json, &error);
-    if (err != ERR_OK)
-        return errinfo_set(info, err == ERR_NOMEM ? ERR_NOMEM : ERR_SYNTAX,
-            "the entry is no JSON: %s at byte %zu",
-            error.reason ? error.reason : "out of memory", error.offset);
-    struct reading r = {.json = &json, .arena = arena};
-    find_members(&r, 0, names, NAME_COUNT, at);
+    if (json_canonical_object(entry, r.members, MEMBERS_MAX, &r.count) !=
+        ERR_OK)
+        return errinfo_set(info, ERR_SYNTAX,
+            "the entry is no canonical JSON object (RFC 8785), or has more "
+            "than %d members",
+            MEMBERS_MAX);
+    find_own(&r, names, NAME_COUNT, at);
     if (number_at(&r, at[3], 0) != 1)
         return errinfo_set(info, ERR_SYNTAX,
             "the entry's format (\"v\") is not 1: a newer Bailiff wrote it");
     out->id = text_at(&r, at[0]);
     out->time_us = time_at(&r, at[1]);
     out->type = text_at(&r, at[2]);
-    if (out->id.len == 0 || at[1] == JSON_NONE || out->type.len == 0)
+    if (out->id.len == 0 || at[1].ptr == NULL || out->type.len == 0)
         r.bad = true;
     size_t i = 0, count = sizeof(types) / sizeof(types[0]);
     while (i < count && !str_equal(types[i].type, out->type))

@@ -22,6 +22,7 @@
 /* Without a wake-up. Who asks the index wakes it; until then the fewer the
  * transactions, the fewer pages are written twice. */
 #define POLL_US (500 * 1000)
+#define ENTRIES_BESIDE 1024      /* taken where others want the processor */
 #define RETRY_US (3 * SECOND_US) /* after a failure */
 #define REBUILDS_MAX 64          /* asked for and not yet begun */
 
@@ -32,6 +33,7 @@ struct indexer {
     pthread_t thread;
     bool started;
     _Atomic uint64_t position;
+    _Atomic uint64_t wanted; /* somebody waits until it is there */
     _Atomic bool stop, failed, woken, reopen;
 
     pthread_mutex_t mutex;   /* what follows; leaf lock */
@@ -84,21 +86,45 @@ static void take_rebuilds(struct indexer *indexer, struct index_run *run)
         index_run_rebuild(run, asked[i]);
 }
 
+/* Did others run for more than a third of the time in which it could have? */
+static bool is_contended(struct thread_times before)
+{
+    struct thread_times now = thread_times();
+    int64_t ran_ns = now.ran_ns - before.ran_ns;
+    return now.waited_ns - before.waited_ns > ran_ns / 2;
+}
+
+/* Of `size` durable entries, those that are to be in the index after the next
+ * step. `contended`: was the last one. */
+static uint64_t next_limit(
+    struct indexer *indexer, uint64_t position, uint64_t size, bool contended)
+{
+    bool can_wait = contended && position >= atomic_load(&indexer->wanted) &&
+                    size > position + ENTRIES_BESIDE &&
+                    size - position <= indexer->options.may_wait;
+    return can_wait ? position + ENTRIES_BESIDE : size;
+}
+
 /* Follows until told to stop or to look anew, or until something fails. */
 static enum err follow(
     struct indexer *indexer, struct index_run *run, struct errinfo *info)
 {
+    bool contended = true; /* a start is no time to press */
     while (!atomic_load(&indexer->stop) &&
            !atomic_exchange(&indexer->reopen, false)) {
+        struct thread_times before = thread_times();
+        uint64_t size = indexer->options.size(indexer->options.context);
+        uint64_t limit =
+            next_limit(indexer, index_run_position(run), size, contended);
         bool more = false;
         take_rebuilds(indexer, run);
-        enum err err = index_run_step(
-            run, indexer->options.size(indexer->options.context), &more, info);
+        enum err err = index_run_step(run, limit, &more, info);
         if (err != ERR_OK)
             return err;
         atomic_store(&indexer->position, index_run_position(run));
         tell_progress(indexer, NULL);
-        if (!more)
+        contended = is_contended(before);
+        if (!more && (limit == size || contended))
             pause_for(indexer, POLL_US);
     }
     return ERR_OK;
@@ -108,7 +134,6 @@ static void *indexer_thread(void *context)
 {
     struct indexer *indexer = context;
     CHECK_MAGIC(indexer, INDEXER_MAGIC);
-    thread_be_nice();
     while (!atomic_load(&indexer->stop)) {
         struct errinfo why = {0};
         struct index_run *run = NULL;
@@ -223,6 +248,10 @@ enum err indexer_wait(
     enum err err = ERR_OK;
     if (indexer_position(indexer) >= position)
         return ERR_OK;
+    uint64_t wanted = atomic_load(&indexer->wanted);
+    while (wanted < position &&
+           !atomic_compare_exchange_weak(&indexer->wanted, &wanted, position))
+        ;
     indexer_wake(indexer);
     pthread_mutex_lock(&indexer->mutex);
     while (indexer_position(indexer) < position && err == ERR_OK) {

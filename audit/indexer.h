@@ -7,8 +7,14 @@
  * transaction as the rows. The index is derived: a file that is damaged, or
  * was being written when the machine lost power, is set aside and built anew
  * from the journal, and whatever happens to it never stops the log. Nothing
- * here is on any request's way; the thread runs at low priority. Readers
- * (audit/query.h) use connections of their own. */
+ * here is on any request's way. Readers (audit/query.h) use connections of
+ * their own.
+ *
+ * Requests come first: while others want the processor that the thread runs on,
+ * it takes a few entries now and then and lets the rest wait, at most
+ * `may_wait` of them. Then it takes its fair share of the processor, so that
+ * its lag stays there; and at once when somebody waits for what it has not
+ * got. */
 #ifndef AUDIT_INDEXER_H
 #define AUDIT_INDEXER_H
 
@@ -23,7 +29,8 @@ struct indexer_options {
      * thread, and on that of indexer_wait. */
     uint64_t (*size)(void *context);
     void *context;
-    uint64_t range; /* entries per file; 0: 4,194,304 */
+    uint64_t range;    /* entries per file; 0: 4,194,304 */
+    uint64_t may_wait; /* entries, for the sake of requests; 0: none */
 };
 
 /* Makes DIR/index where it is missing, and starts the thread. It returns at

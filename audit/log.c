@@ -422,8 +422,10 @@ static uint64_t durable_size(void *context)
 /* Whatever becomes of the index never stops the log. */
 static void start_indexer(struct audit_log *log)
 {
-    struct indexer_options options = {
-        .state_dir = log->state_dir, .size = durable_size, .context = log};
+    struct indexer_options options = {.state_dir = log->state_dir,
+        .size = durable_size,
+        .context = log,
+        .may_wait = AUDIT_INDEX_MAY_WAIT};
     struct errinfo info = {0};
     if (indexer_start(&options, &log->indexer, &info) != ERR_OK)
         log_error("index_not_started", "reason=\"%s\"", info.text);

@@ -8,13 +8,13 @@
 #include "lib/clock.h"
 #include "lib/crypto.h"
 #include "lib/encode.h"
-#include "lib/json.h"
+#include "lib/json_canonical.h"
 
 #include <inttypes.h>
 #include <stdlib.h>
 
-#define ARENA_CHUNK (256u << 10)
-#define ARENA_MOST (64u << 20)
+#define MEMBERS_MAX 64        /* of an entry */
+#define FIGURE_MEMBERS_MAX 16 /* of an element of "quotas" */
 
 /* --- A table of things that begin with their id, NUL-terminated ----------
  *
@@ -134,9 +134,17 @@ static void table_fini(struct table *table)
 /* --- The fold -------------------------------------------------------------
  */
 
+/* Members of one entry of "quotas". */
+struct figure {
+    struct str bucket;
+    bool rate, now, settlement;
+    int64_t window_us, arrival_us, step, reserved, settled;
+};
+
 struct replay {
     struct table buckets, open;
-    struct arena *arena;
+    struct figure *figures; /* of the entry that is read */
+    size_t figure_room;
     int64_t last_time_us;
     int64_t outbox;
     bool has_control_digest;
@@ -150,9 +158,6 @@ struct replay *replay_new(void)
         return NULL;
     replay->buckets.item_size = sizeof(struct audit_bucket);
     replay->open.item_size = sizeof(struct audit_open_admission);
-    replay->arena = arena_new(ARENA_CHUNK, ARENA_MOST);
-    if (replay->arena == NULL)
-        replay_free(&replay);
     return replay;
 }
 
@@ -164,87 +169,62 @@ void replay_free(struct replay **pointer)
         return;
     table_fini(&replay->buckets);
     table_fini(&replay->open);
-    arena_free(&replay->arena);
+    free(replay->figures);
     free(replay);
 }
 
-/* Members of one entry of "quotas". */
-struct figure {
-    struct str bucket;
-    bool rate, now, settlement;
-    int64_t window_us, arrival_us, step, reserved, settled;
-};
-
 /* A string that needs no unescaping. */
-static bool get_string(const struct json *json, uint32_t at, struct str *out)
+static bool get_string(struct str value, struct str *out)
 {
-    if (at == JSON_NONE || json_type(json, at) != JSON_STRING ||
-        (json->tokens[at].flags & JSON_ESCAPED))
+    if (value.len < 2 || value.ptr[0] != '"' ||
+        memchr(value.ptr, '\\', value.len) != NULL)
         return false;
-    *out = json_raw(json, at);
+    *out = str_make(value.ptr + 1, value.len - 2);
     return true;
 }
 
-static bool get_int(const struct json *json, uint32_t at, int64_t *out)
+static bool get_int(struct str value, int64_t *out)
 {
-    return at != JSON_NONE && json_int64(json, at, out) == ERR_OK;
+    return json_canonical_int(value, out) == ERR_OK;
 }
 
-static bool get_instant(const struct json *json, uint32_t at, int64_t *out)
+static bool get_instant(struct str value, int64_t *out)
 {
     struct str text;
-    return get_string(json, at, &text) && clock_parse(text, out) == ERR_OK;
+    return get_string(value, &text) && clock_parse(text, out) == ERR_OK;
 }
 
-/* Values of the members of `object` with these names, in one pass; those that
- * are absent are JSON_NONE. */
-static void find_members(const struct json *json, uint32_t object,
-    const struct str *names, size_t count, uint32_t *at)
-{
-    for (size_t i = 0; i < count; i++)
-        at[i] = JSON_NONE;
-    for (JSON_EACH_MEMBER(json, object, key)) {
-        struct str name = json_raw(json, key);
-        for (size_t i = 0; i < count; i++) {
-            if (names[i].len != name.len || names[i].ptr[0] != name.ptr[0] ||
-                !str_equal(names[i], name))
-                continue;
-            at[i] = key + 1;
-            break;
-        }
-    }
-}
-
-static bool read_figure(const struct json *json, uint32_t object,
-    bool settlement, struct figure *out)
+static bool read_figure(struct str object, bool settlement, struct figure *out)
 {
     enum { ARRIVAL, BUCKET, RESERVED, SETTLED, STEP, WINDOW, NAME_COUNT };
     static const struct str names[NAME_COUNT] = {STR_INIT("arrival"),
         STR_INIT("bucket"), STR_INIT("reserved"), STR_INIT("settled"),
         STR_INIT("step"), STR_INIT("window")};
-    uint32_t at[NAME_COUNT];
-    struct str window;
+    struct json_member members[FIGURE_MEMBERS_MAX];
+    struct str at[NAME_COUNT], window;
+    size_t count;
     *out = (struct figure){.settlement = settlement};
-    if (json_type(json, object) != JSON_OBJECT)
+    if (json_canonical_object(object, members, FIGURE_MEMBERS_MAX, &count) !=
+        ERR_OK)
         return false;
-    find_members(json, object, names, NAME_COUNT, at);
-    if (!get_string(json, at[BUCKET], &out->bucket) || out->bucket.len == 0 ||
+    json_canonical_find(members, count, names, at, NAME_COUNT);
+    if (!get_string(at[BUCKET], &out->bucket) || out->bucket.len == 0 ||
         out->bucket.len >= sizeof(((struct audit_bucket *)NULL)->id) ||
-        !get_string(json, at[WINDOW], &window))
+        !get_string(at[WINDOW], &window))
         return false;
     out->now = str_equal(window, STR("now"));
     if (out->now)
         return true;
     if (str_equal(window, STR("minute"))) {
         out->rate = true;
-        return get_instant(json, at[ARRIVAL], &out->arrival_us) &&
-               get_int(json, at[STEP], &out->step);
+        return get_instant(at[ARRIVAL], &out->arrival_us) &&
+               get_int(at[STEP], &out->step);
     }
     if (!str_equal(window, STR("lifetime")) &&
         clock_parse(window, &out->window_us) != ERR_OK)
         return false;
-    return get_int(json, at[RESERVED], &out->reserved) &&
-           (!settlement || get_int(json, at[SETTLED], &out->settled));
+    return get_int(at[RESERVED], &out->reserved) &&
+           (!settlement || get_int(at[SETTLED], &out->settled));
 }
 
 static bool apply_figure(struct replay *replay, const struct figure *figure)
@@ -281,24 +261,40 @@ static bool apply_figure(struct replay *replay, const struct figure *figure)
     return true;
 }
 
-/* All of them, or none. */
-static enum err apply_quotas(struct replay *replay, const struct json *json,
-    uint32_t list, bool settlement)
+static struct figure *next_figure(struct replay *replay, size_t count)
 {
-    if (list == JSON_NONE)
+    if (count == replay->figure_room) {
+        size_t room = count ? count * 2 : 16;
+        void *figures =
+            reallocarray(replay->figures, room, sizeof(*replay->figures));
+        if (figures == NULL)
+            return NULL;
+        replay->figures = figures;
+        replay->figure_room = room;
+    }
+    return &replay->figures[count];
+}
+
+/* All of them, or none. */
+static enum err apply_quotas(
+    struct replay *replay, struct str list, bool settlement)
+{
+    size_t count = 0, place = 0;
+    struct str item;
+    enum err err;
+    if (list.ptr == NULL)
         return ERR_OK;
-    if (json_type(json, list) != JSON_ARRAY)
-        return ERR_SYNTAX;
-    struct figure *figures =
-        ARENA_ARRAY(replay->arena, json->tokens[list].count + 1, struct figure);
-    size_t count = 0;
-    if (figures == NULL)
-        return ERR_NOMEM;
-    for (JSON_EACH_ELEMENT(json, list, item))
-        if (!read_figure(json, item, settlement, &figures[count++]))
+    while ((err = json_canonical_element(list, &place, &item)) == ERR_OK) {
+        struct figure *figure = next_figure(replay, count++);
+        if (figure == NULL)
+            return ERR_NOMEM;
+        if (!read_figure(item, settlement, figure))
             return ERR_SYNTAX;
+    }
+    if (err != ERR_NOTFOUND)
+        return err;
     for (size_t i = 0; i < count; i++)
-        if (!apply_figure(replay, &figures[i]))
+        if (!apply_figure(replay, &replay->figures[i]))
             return ERR_NOMEM;
     return ERR_OK;
 }
@@ -308,26 +304,17 @@ enum { DIGEST, ID, OUTBOX, QUOTAS, TIME, TYPE, MEMBER_COUNT };
 static const struct str member_names[MEMBER_COUNT] = {STR_INIT("controlDigest"),
     STR_INIT("id"), STR_INIT("outbox"), STR_INIT("quotas"), STR_INIT("time"),
     STR_INIT("type")};
-/* All other objects and lists of an entry: passed over. */
-static const struct str passed_over[] = {STR_INIT("context"),
-    STR_INIT("candidates"), STR_INIT("sealed"), STR_INIT("input"),
-    STR_INIT("usage"), STR_INIT("latency"), STR_INIT("auth"), STR_INIT("model"),
-    STR_INIT("policy"), STR_INIT("teams"), STR_INIT("groupTeams"),
-    STR_INIT("answer"), STR_INIT("denied"), STR_INIT("stripped"),
-    STR_INIT("actor"), STR_INIT("after"), STR_INIT("before"),
-    STR_INIT("detail"), STR_INIT("object")};
-
-static enum err apply_request(struct replay *replay, const struct json *json,
-    const uint32_t *at, struct str type)
+static enum err apply_request(
+    struct replay *replay, const struct str *at, struct str type)
 {
     bool admitted = str_equal(type, STR("request.admitted"));
     if (!admitted && !str_equal(type, STR("request.completed")) &&
         !str_equal(type, STR("request.withdrawn")))
         return ERR_OK; /* denied, measured, attempt: nothing was taken */
     struct str id;
-    if (!get_string(json, at[ID], &id) || id.len != ULID_LENGTH)
+    if (!get_string(at[ID], &id) || id.len != ULID_LENGTH)
         return ERR_SYNTAX;
-    enum err err = apply_quotas(replay, json, at[QUOTAS], !admitted);
+    enum err err = apply_quotas(replay, at[QUOTAS], !admitted);
     if (err != ERR_OK)
         return err;
     if (!admitted)
@@ -337,14 +324,13 @@ static enum err apply_request(struct replay *replay, const struct json *json,
     return ERR_OK;
 }
 
-static enum err apply_act(
-    struct replay *replay, const struct json *json, const uint32_t *at)
+static enum err apply_act(struct replay *replay, const struct str *at)
 {
     struct str hex;
     uint8_t digest[SHA256_SIZE];
     size_t size;
     int64_t outbox;
-    bool has_digest = get_string(json, at[DIGEST], &hex);
+    bool has_digest = get_string(at[DIGEST], &hex);
     if (has_digest &&
         (hex_decode(hex, digest, sizeof(digest), &size) != ERR_OK ||
             size != sizeof(digest)))
@@ -353,7 +339,7 @@ static enum err apply_act(
         memcpy(replay->control_digest, digest, sizeof(digest));
         replay->has_control_digest = true;
     }
-    if (get_int(json, at[OUTBOX], &outbox) && outbox > replay->outbox)
+    if (get_int(at[OUTBOX], &outbox) && outbox > replay->outbox)
         replay->outbox = outbox;
     return ERR_OK;
 }
@@ -361,34 +347,29 @@ static enum err apply_act(
 enum err replay_entry(struct replay *replay, uint64_t index, struct str entry,
     struct errinfo *info)
 {
-    static const struct json_limits limits = {.opaque = passed_over,
-        .opaque_count = sizeof(passed_over) / sizeof(passed_over[0])};
-    struct json json;
-    struct json_error error = {.reason = "a member is missing or wrong"};
-    struct str type;
-    int64_t time_us;
-    uint32_t at[MEMBER_COUNT];
-    arena_reset(replay->arena);
-    enum err err = json_parse(replay->arena, entry, &limits, &json, &error);
-    if (err == ERR_NOMEM)
-        return errinfo_set(info, err, "out of memory");
-    if (err == ERR_OK && json_type(&json, 0) != JSON_OBJECT)
+    struct json_member members[MEMBERS_MAX];
+    const char *reason = "a member is missing or wrong";
+    struct str type, at[MEMBER_COUNT];
+    size_t count;
+    int64_t time_us = 0;
+    enum err err = json_canonical_object(entry, members, MEMBERS_MAX, &count);
+    if (err != ERR_OK) {
         err = ERR_SYNTAX;
-    if (err == ERR_OK) {
-        find_members(&json, 0, member_names, MEMBER_COUNT, at);
-        if (!get_string(&json, at[TYPE], &type) ||
-            !get_instant(&json, at[TIME], &time_us))
+        reason = "no canonical JSON object";
+    } else {
+        json_canonical_find(members, count, member_names, at, MEMBER_COUNT);
+        if (!get_string(at[TYPE], &type) || !get_instant(at[TIME], &time_us))
             err = ERR_SYNTAX;
+        else
+            err = str_starts(type, STR("request."))
+                      ? apply_request(replay, at, type)
+                      : apply_act(replay, at);
     }
-    if (err == ERR_OK)
-        err = str_starts(type, STR("request."))
-                  ? apply_request(replay, &json, at, type)
-                  : apply_act(replay, &json, at);
     if (err == ERR_NOMEM)
         return errinfo_set(info, err, "out of memory");
     if (err != ERR_OK)
         return errinfo_set(info, ERR_SYNTAX,
-            "entry %" PRIu64 " cannot be read: %s", index, error.reason);
+            "entry %" PRIu64 " cannot be read: %s", index, reason);
     if (time_us > replay->last_time_us)
         replay->last_time_us = time_us;
     return ERR_OK;

@@ -186,8 +186,48 @@ static bool take_offset(struct str *text, int64_t *seconds)
     return true;
 }
 
+/* Digits at `text`, as a number; sets high bits of *bad where one is none. */
+static inline int digits_at(const char *text, size_t width, unsigned *bad)
+{
+    unsigned value = 0;
+    for (size_t i = 0; i < width; i++) {
+        unsigned digit = (unsigned)(unsigned char)text[i] - '0';
+        *bad |= digit > 9;
+        value = value * 10 + digit;
+    }
+    return (int)value;
+}
+
+/* The form that clock_format writes, which most texts have. False: another,
+ * or out of range. */
+static bool parse_own_form(struct str text, int64_t *time_us)
+{
+    const char *t = text.ptr;
+    unsigned bad = 0;
+    if (text.len != CLOCK_TEXT_LENGTH || t[4] != '-' || t[7] != '-' ||
+        t[10] != 'T' || t[13] != ':' || t[16] != ':' || t[19] != '.' ||
+        t[26] != 'Z')
+        return false;
+    int year = digits_at(t, 4, &bad), month = digits_at(t + 5, 2, &bad);
+    int day = digits_at(t + 8, 2, &bad), hour = digits_at(t + 11, 2, &bad);
+    int minute = digits_at(t + 14, 2, &bad),
+        second = digits_at(t + 17, 2, &bad);
+    int fraction = digits_at(t + 20, 6, &bad);
+    if (bad || month < 1 || month > 12 || day < 1 || day > 31 ||
+        day > days_in_month(year, month) || hour > 23 || minute > 59 ||
+        second > 59)
+        return false;
+    *time_us = (clock_days_from_civil(year, month, day) * 86400 + hour * 3600 +
+                   minute * 60 + second) *
+                   SECOND_US +
+               fraction;
+    return true;
+}
+
 enum err clock_parse(struct str text, int64_t *time_us)
 {
+    if (parse_own_form(text, time_us))
+        return ERR_OK;
     int year, month, day, hour = 0, minute = 0, second = 0;
     int64_t fraction = 0, offset = 0;
     if (!take_digits(&text, 4, &year) || !take_char(&text, '-') ||

@@ -34,8 +34,6 @@ struct reader {
     uint32_t open; /* innermost open container, or JSON_NONE */
     uint32_t depth;
     uint32_t max_depth;
-    const struct str *opaque;
-    size_t opaque_count;
     struct arena *arena;
     struct json_error *error;
 };
@@ -497,114 +495,6 @@ static enum err read_key(struct reader *r)
     return ERR_OK;
 }
 
-/* Where a text that is passed over stands. */
-struct passing {
-    uint32_t depth;
-    bool quoted, escaped; /* in a string; behind a backslash there */
-};
-
-/* Behind the bracket that ends it, or NULL where [p, end) does not. */
-static const char *pass_bytes(
-    struct passing *at, const char *p, const char *end)
-{
-    for (; p < end; p++) {
-        if (at->quoted) {
-            if (at->escaped)
-                at->escaped = false;
-            else if (*p == '\\')
-                at->escaped = true;
-            else
-                at->quoted = *p != '"';
-        } else if (*p == '"') {
-            at->quoted = true;
-        } else if (*p == '{' || *p == '[') {
-            at->depth++;
-        } else if ((*p == '}' || *p == ']') && --at->depth == 0) {
-            return p + 1;
-        }
-    }
-    return NULL;
-}
-
-#ifdef __SSE2__
-/* How many of sixteen bits are set, without an instruction for it. */
-static inline unsigned count_bits(unsigned x)
-{
-    x -= (x >> 1) & 0x5555;
-    x = (x & 0x3333) + ((x >> 2) & 0x3333);
-    x = (x + (x >> 4)) & 0x0f0f;
-    return (x + (x >> 8)) & 0x1f;
-}
-
-/* Sixteen bytes at once; false: they hold a backslash or may hold the end. */
-static inline bool pass_block(struct passing *at, const char *p)
-{
-    const __m128i v = _mm_loadu_si128((const __m128i *)(const void *)p);
-    /* '[' and ']' become '{' and '}' by this bit. */
-    const __m128i w = _mm_or_si128(v, _mm_set1_epi8(0x20));
-    unsigned slashes =
-        (unsigned)_mm_movemask_epi8(_mm_cmpeq_epi8(v, _mm_set1_epi8('\\')));
-    if (slashes != 0 || at->escaped)
-        return false;
-    /* Each quote turns over all that follows: 1 where a string is. */
-    unsigned inside =
-        (unsigned)_mm_movemask_epi8(_mm_cmpeq_epi8(v, _mm_set1_epi8('"')));
-    inside ^= inside << 1;
-    inside ^= inside << 2;
-    inside ^= inside << 4;
-    inside ^= inside << 8;
-    inside = (at->quoted ? ~inside : inside) & 0xffff;
-    unsigned opens =
-        (unsigned)_mm_movemask_epi8(_mm_cmpeq_epi8(w, _mm_set1_epi8('{'))) &
-        ~inside;
-    unsigned closes =
-        (unsigned)_mm_movemask_epi8(_mm_cmpeq_epi8(w, _mm_set1_epi8('}'))) &
-        ~inside;
-    unsigned closed = count_bits(closes);
-    if (closed >= at->depth)
-        return false;
-    at->depth += count_bits(opens) - closed;
-    at->quoted = inside >> 15;
-    return true;
-}
-#endif
-
-/* Over an object or array to behind its bracket; one token for all of it. */
-static enum err pass_over(struct reader *r)
-{
-    struct passing at = {0};
-    enum json_type type = *r->p == '{' ? JSON_OBJECT : JSON_ARRAY;
-    const char *start = r->p, *p = start, *found = NULL;
-
-#ifdef __SSE2__
-    while (found == NULL && r->end - p >= 16) {
-        if (!pass_block(&at, p))
-            found = pass_bytes(&at, p, p + 16);
-        p += 16;
-    }
-#endif
-    if (found == NULL)
-        found = pass_bytes(&at, p, r->end);
-    r->p = found != NULL ? found : r->end;
-    return found != NULL ? push(r, type, 0, start, r->p) : ends_early(r);
-}
-
-/* The value that comes belongs to a key that is to be passed over. */
-static inline bool is_opaque(const struct reader *r)
-{
-    if (r->opaque_count == 0 || r->open != 0 || r->depth != 1 ||
-        r->p == r->end || (*r->p != '{' && *r->p != '['))
-        return false;
-    const struct json_token *key = &r->tokens[r->count - 1];
-    struct str name = str_make(r->base + key->start, key->end - key->start);
-    if (key->type != JSON_STRING)
-        return false;
-    for (size_t i = 0; i < r->opaque_count; i++)
-        if (str_equal(name, r->opaque[i]))
-            return true;
-    return false;
-}
-
 /* A value's first byte is at p. *opened: a container was opened and is not
  * empty, so that its first element comes next. */
 static enum err read_value(struct reader *r, bool *opened)
@@ -686,7 +576,7 @@ static enum err read_document(struct reader *r)
                 return err;
         }
         opened = false;
-        err = is_opaque(r) ? pass_over(r) : read_value(r, &opened);
+        err = read_value(r, &opened);
         if (err)
             return err;
         if (opened)
@@ -711,8 +601,6 @@ enum err json_parse(struct arena *arena, struct str text,
         .max_tokens =
             limits && limits->max_tokens ? limits->max_tokens : TOKENS_DEFAULT,
         .open = JSON_NONE,
-        .opaque = limits ? limits->opaque : NULL,
-        .opaque_count = limits ? limits->opaque_count : 0,
         .arena = arena,
         .error = error};
     r.p = r.base;

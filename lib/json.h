@@ -48,11 +48,6 @@ struct json {
 struct json_limits {
     uint32_t max_depth;  /* 0: 256 */
     uint32_t max_tokens; /* 0: 4 million */
-    /* For texts that we wrote ourselves: objects and arrays under these keys
-     * of the document's own object are passed over by their brackets and
-     * quotes, and stand on the tape without members. */
-    const struct str *opaque;
-    size_t opaque_count;
 };
 
 struct json_error {

@@ -10,10 +10,11 @@
 #define LIB_THREAD_H
 
 #include <sched.h>
+#include <stdint.h>
 
-/* Of the publisher and the indexer: requests come first. A thread of this
- * niceness still gets a tenth of a processor that everybody wants, so what it
- * does falls behind and does not stop. */
+/* Of the publisher: requests come first. A thread of this niceness still gets a
+ * tenth of a processor that everybody wants, so what it does falls behind and
+ * does not stop. It cannot be taken back without privileges. */
 #define THREAD_NICENESS 10
 
 /* Who is due runs now; costs a fraction of a microsecond when nobody is. */
@@ -31,7 +32,21 @@ static inline void thread_give_way_after(unsigned *count, unsigned pieces)
     thread_give_way();
 }
 
+/* How long the calling thread has run so far, and how long it could have run
+ * and others did, in nanoseconds (the scheduler's own account, proc(5)
+ * schedstat); both 0 where the kernel keeps none. About 3 us. */
+struct thread_times {
+    int64_t ran_ns, waited_ns;
+};
+struct thread_times thread_times(void);
+
 /* The calling thread only. */
 void thread_be_nice(void);
+/* The calling thread is due soon after it wakes, in return for short turns of
+ * about a tenth of a millisecond: what waits for a request need not wait for
+ * the slice of a thread that has time (sched(7), sched_setattr(2): the slice of
+ * SCHED_OTHER, from Linux 6.12 on; where the kernel knows no such wish nothing
+ * changes). It takes no more of the processor than before. */
+void thread_be_prompt(void);
 
 #endif

@@ -122,13 +122,10 @@ static void read_members(struct reading *r, struct replayed_question *out)
 enum err replayed_question_read(struct arena *arena, struct str entry,
     struct replayed_question *out, struct errinfo *info)
 {
-    static const struct str opaque[] = {STR_INIT("context")};
-    static const struct json_limits limits = {
-        .opaque = opaque, .opaque_count = 1};
     struct json json;
     struct reading r = {&json, arena, false};
     struct str type;
-    enum err err = json_parse(arena, entry, &limits, &json, NULL);
+    enum err err = json_parse(arena, entry, NULL, &json, NULL);
 
     memset(out, 0, sizeof *out);
     if (err)

@@ -7,6 +7,8 @@
 #include "audit/index_file.h"
 
 #include <dirent.h>
+#include <pthread.h>
+#include <stdatomic.h>
 #include <sys/stat.h>
 
 #define RANGE 512
@@ -436,6 +438,53 @@ static void readers_do_not_stop_the_log(void **state)
     audit_log_stop(&log);
 }
 
+static void *be_busy(void *context)
+{
+    const _Atomic bool *stop = context;
+    while (!atomic_load(stop))
+        ;
+    return NULL;
+}
+
+/* While others want the processor it may wait, up to its bound and not beyond;
+ * for who asks it does not wait. */
+static void its_lag_is_bounded_beside_others(void **state)
+{
+    enum { BUSY = 4, MAY_WAIT = 1000 };
+    struct fixture *fixture = *state;
+    struct audit_log *log = fixture_open_ok(fixture);
+    fixture_start(log);
+    struct journal *journal = audit_log_journal(log);
+    struct indexer_options options = {.state_dir = fixture->dir,
+        .size = traffic_size,
+        .context = journal,
+        .may_wait = MAY_WAIT};
+    struct indexer *indexer;
+    assert_int_equal(indexer_start(&options, &indexer, NULL), ERR_OK);
+    _Atomic bool stop = false;
+    pthread_t busy[BUSY];
+    for (size_t i = 0; i < BUSY; i++)
+        assert_int_equal(pthread_create(&busy[i], NULL, be_busy, &stop), 0);
+    struct traffic t;
+    traffic_begin(&t, journal);
+    traffic_requests(&t, 1000, 0); /* two entries each */
+    int64_t end = clock_monotonic() + 60 * SECOND_US;
+    uint64_t lag;
+    do {
+        usleep(20000);
+        lag = journal_size(journal) - indexer_position(indexer);
+    } while (lag > MAY_WAIT && clock_monotonic() < end);
+    assert_true(lag <= MAY_WAIT);
+    traffic_indexed(indexer, journal);
+    atomic_store(&stop, true);
+    for (size_t i = 0; i < BUSY; i++)
+        pthread_join(busy[i], NULL);
+    traffic_end(&t);
+    indexer_stop(&indexer);
+    assert_int_equal(count(fixture, "SELECT count(*) FROM request"), 1000);
+    audit_log_stop(&log);
+}
+
 int main(void)
 {
 #define TEST(name)                                                             \
@@ -449,6 +498,7 @@ int main(void)
         TEST(an_index_ahead_of_the_log_is_set_aside),
         TEST(entries_it_cannot_read_are_rows_too),
         TEST(readers_do_not_stop_the_log),
+        TEST(its_lag_is_bounded_beside_others),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

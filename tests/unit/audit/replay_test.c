@@ -223,10 +223,7 @@ static void test_acts(void **state)
 static void test_unreadable(void **state)
 {
     static const char *const bad[] = {
-        "",
-        "{}",
-        "[]",
-        "{\"type\":\"x\"}",
+        "", "{}", "[]", "{\"type\":\"x\"}",
         "{\"time\":\"2026-11-23T08:15:30.123456Z\",\"type\":7}",
         "{\"id\":\"short\",\"quotas\":[],\"time\":\"2026-11-23T08:15:30."
         "123456Z\","
@@ -235,8 +232,10 @@ static void test_unreadable(void **state)
         "\"reserved\":1,\"window\":\"lifetime\"},{\"bucket\":\"q\"}],"
         "\"time\":\"2026-11-23T08:15:30.123456Z\",\"type\":\"request."
         "admitted\"}",
+        "{\"controlDigest\":\"12\",\"time\":\"2026-11-23T08:15:30."
+        "123456Z\",\"type\":\"admin.x\"}",
         "{\"time\":\"2026-11-23T08:15:30.123456Z\",\"type\":\"admin.x\","
-        "\"controlDigest\":\"12\"}",
+        "\"outbox\":12}", /* out of order */
     };
     struct replay *replay = *state;
     for (size_t i = 0; i < sizeof(bad) / sizeof(*bad); i++) {
