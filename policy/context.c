@@ -80,6 +80,7 @@ enum record_id {
     X(TIME, TIME_WEEKDAY, "weekday")                                           \
     X(WHOLE, WHOLE_AUTH, "auth")                                               \
     X(WHOLE, WHOLE_CERTIFICATE, "certificate")                                 \
+    X(WHOLE, WHOLE_CLAIMS, "claims")                                           \
     X(WHOLE, WHOLE_END_USER, "endUser")                                        \
     X(WHOLE, WHOLE_INPUT, "input")                                             \
     X(WHOLE, WHOLE_PARAMS, "params")                                           \
@@ -119,6 +120,14 @@ struct policy_context {
     struct arena *groups;
     struct arena *dns, *end_user_groups;
     struct cedar_uid end_user;
+    /* context.claims, by name as it is written; its fields as Cedar sorts. */
+    struct str claim_name[POLICY_CLAIMS_MAX];
+    struct cedar_value claim[POLICY_CLAIMS_MAX];
+    struct cedar_field claim_field[POLICY_CLAIMS_MAX];
+    struct cedar_record claims;
+    size_t claim_count;
+    bool has_claims;
+    struct arena *claim_sets;
     struct cedar_value no_tools;
     struct arena *fixed;    /* no_tools */
     struct arena *recorded; /* what policy_context_read took from a record */
@@ -163,8 +172,10 @@ struct policy_context *policy_context_new(void)
         512, 8 * DNS_MAX * sizeof(struct cedar_value) + DNS_BYTES_MAX);
     c->end_user_groups = arena_new(
         1024, 8 * GROUPS_MAX * sizeof(struct cedar_value) + GROUPS_BYTES_MAX);
-    if (c->arena == NULL || c->groups == NULL || c->dns == NULL ||
-        c->end_user_groups == NULL || c->fixed == NULL ||
+    c->claim_sets = arena_new(
+        1024, 8 * GROUPS_MAX * sizeof(struct cedar_value) + GROUPS_BYTES_MAX);
+    if (c->arena == NULL || c->groups == NULL || c->claim_sets == NULL ||
+        c->dns == NULL || c->end_user_groups == NULL || c->fixed == NULL ||
         cedar_set_make(c->fixed, NULL, 0, &c->no_tools) != ERR_OK)
         policy_context_free(&c);
     return c;
@@ -176,6 +187,7 @@ void policy_context_free(struct policy_context **context)
         return;
     arena_free(&(*context)->arena);
     arena_free(&(*context)->groups);
+    arena_free(&(*context)->claim_sets);
     arena_free(&(*context)->dns);
     arena_free(&(*context)->end_user_groups);
     arena_free(&(*context)->fixed);
@@ -331,6 +343,71 @@ static enum err fill_groups(
                      GROUPS_MAX, GROUPS_BYTES_MAX, &c->value[AUTH_GROUPS]);
 }
 
+/* Bytes of the claim in the record. */
+static size_t claim_length(const struct policy_claim *claim)
+{
+    size_t bytes = claim->name.len + 3 + 24;
+    if (claim->kind == POLICY_CLAIM_STRING)
+        bytes += json_length(claim->text);
+    for (size_t i = 0; i < claim->item_count; i++)
+        bytes += json_length(claim->items[i]) + 3;
+    return bytes;
+}
+
+static enum err claim_value(struct policy_context *c,
+    const struct policy_claim *claim, struct cedar_value *out)
+{
+    struct cedar_value items[GROUPS_MAX];
+    switch (claim->kind) {
+    case POLICY_CLAIM_STRING:
+        *out = cedar_string(claim->text);
+        return ERR_OK;
+    case POLICY_CLAIM_LONG:
+        *out = cedar_long(claim->number);
+        return ERR_OK;
+    case POLICY_CLAIM_BOOL:
+        *out = cedar_bool(claim->number != 0);
+        return ERR_OK;
+    case POLICY_CLAIM_SET:
+        break;
+    }
+    if (claim->item_count > GROUPS_MAX)
+        return ERR_LIMIT;
+    for (size_t i = 0; i < claim->item_count; i++)
+        items[i] = cedar_string(claim->items[i]);
+    return cedar_set_make(c->claim_sets, items, claim->item_count, out);
+}
+
+/* Claims and groups share what the record has room for. */
+static enum err fill_claims(
+    struct policy_context *c, const struct policy_question *q)
+{
+    size_t bytes = 0, items = 0;
+    c->claim_count = 0;
+    c->has_claims = q->has_claims;
+    if (!q->has_claims)
+        return ERR_OK;
+    if (q->claim_count > POLICY_CLAIMS_MAX)
+        return ERR_LIMIT;
+    for (size_t i = 0; i < q->group_count; i++)
+        bytes += json_length(q->groups[i]) + 3;
+    for (size_t i = 0; i < q->claim_count; i++) {
+        bytes += claim_length(&q->claims[i]);
+        items += q->claims[i].item_count;
+    }
+    if (bytes > GROUPS_BYTES_MAX || items > GROUPS_MAX)
+        return ERR_LIMIT;
+    arena_reset(c->claim_sets);
+    for (size_t i = 0; i < q->claim_count; i++) {
+        c->claim_name[i] = q->claims[i].name;
+        enum err err = claim_value(c, &q->claims[i], &c->claim[i]);
+        if (err != ERR_OK)
+            return err;
+    }
+    c->claim_count = q->claim_count;
+    return ERR_OK;
+}
+
 static enum err fill_certificate(
     struct policy_context *c, const struct policy_certificate *certificate)
 {
@@ -383,7 +460,17 @@ static void close_records(struct policy_context *c)
         c->value[parts[i].whole] =
             cedar_record_value(&c->record[parts[i].record]);
     }
-    c->value[WHOLE_CERTIFICATE] = c->value[WHOLE_END_USER] = cedar_none();
+    c->value[WHOLE_CERTIFICATE] = c->value[WHOLE_END_USER] =
+        c->value[WHOLE_CLAIMS] = cedar_none();
+    if (c->has_claims) {
+        for (size_t i = 0; i < c->claim_count; i++)
+            c->claim_field[i] = (struct cedar_field){
+                cedar_key_make(c->claim_name[i]), c->claim[i]};
+        /* Names are a table's key: none is there twice. */
+        MUST(cedar_record_init(&c->claims, c->claim_field, c->claim_count) ==
+             ERR_OK);
+        c->value[WHOLE_CLAIMS] = cedar_record_value(&c->claims);
+    }
     if (c->value[CERTIFICATE_FINGERPRINT].kind != CEDAR_NONE) {
         close_record(c, CERTIFICATE);
         c->value[WHOLE_CERTIFICATE] =
@@ -422,6 +509,8 @@ enum err policy_context_fill(
     enum err err = fill_tools(c, q);
     if (err == ERR_OK)
         err = fill_groups(c, q);
+    if (err == ERR_OK)
+        err = fill_claims(c, q);
     if (err == ERR_OK)
         err = fill_certificate(c, &q->certificate);
     if (err == ERR_OK)
@@ -575,9 +664,21 @@ static void write_record_key(struct json_writer *w, enum record_id record)
     json_write_object(w);
 }
 
+static void write_claims(struct policy_context *c, struct json_writer *w)
+{
+    json_write_key(w, STR("claims"));
+    json_write_object(w);
+    for (size_t i = 0; i < c->claim_count; i++) {
+        json_write_key(w, c->claim_name[i]);
+        write_value(w, c->claim[i], c->now_us);
+    }
+    json_write_object_end(w);
+}
+
 void policy_context_write(struct policy_context *c, struct buf *out)
 {
     struct json_writer w;
+    bool claims = c->has_claims;   /* still to be written */
     enum record_id open = RECORDS; /* none */
     json_write_init(&w, out);
     json_write_object(&w);
@@ -589,6 +690,10 @@ void policy_context_write(struct policy_context *c, struct buf *out)
             continue;
         if (record != open && open != RECORDS)
             json_write_object_end(&w);
+        if (claims && record > CERTIFICATE) {
+            write_claims(c, &w);
+            claims = false;
+        }
         if (record != open)
             write_record_key(&w, record);
         open = record;
@@ -735,6 +840,36 @@ static enum err read_member(const struct reading *r, enum record_id record,
         STR_ARG(json_raw(r->json, key)));
 }
 
+/* As they were written: by name. Which types rules may expect of them is for
+ * those who compile rules. */
+static enum err read_claims(
+    const struct reading *r, uint32_t object, struct errinfo *info)
+{
+    struct policy_context *c = r->context;
+    struct str last = STR("");
+    c->has_claims = true;
+    for (JSON_EACH_MEMBER(r->json, object, key)) {
+        size_t at = c->claim_count;
+        enum err err = at < POLICY_CLAIMS_MAX ? ERR_OK : ERR_SYNTAX;
+        if (err == ERR_OK)
+            err = json_text(r->json, key, r->arena, &c->claim_name[at]);
+        if (err == ERR_OK)
+            err = read_value(r, key + 1, &c->claim[at]);
+        if (err == ERR_OK && at > 0 &&
+            str_compare(last, c->claim_name[at]) >= 0)
+            err = ERR_SYNTAX;
+        if (err != ERR_OK)
+            return err == ERR_NOMEM
+                       ? err
+                       : errinfo_set(info, ERR_SYNTAX,
+                             "the recorded context's claims are not as this "
+                             "Bailiff writes them");
+        last = c->claim_name[at];
+        c->claim_count++;
+    }
+    return ERR_OK;
+}
+
 static enum err read_records(const struct reading *r, struct errinfo *info)
 {
     static const struct {
@@ -756,6 +891,13 @@ static enum err read_records(const struct reading *r, struct errinfo *info)
                 return err;
         }
     }
+    uint32_t claims = json_find(r->json, 0, STR("claims"));
+    if (claims != JSON_NONE && json_type(r->json, claims) == JSON_OBJECT) {
+        enum err err = read_claims(r, claims, info);
+        if (err != ERR_OK)
+            return err;
+        found++;
+    }
     if (found == 0 || found != r->json->tokens[0].count)
         return errinfo_set(info, ERR_SYNTAX,
             "the recorded context is not one that this Bailiff writes");
@@ -773,6 +915,8 @@ enum err policy_context_read(struct policy_context *c, struct str text,
         return errinfo_set(info, ERR_NOMEM, "out of memory");
     arena_reset(c->recorded);
     memset(c->value, 0, sizeof(c->value));
+    c->claim_count = 0;
+    c->has_claims = false;
     for (int m = 0; m < MEMBER_COUNT; m++)
         c->value[m] = cedar_none();
     struct reading r = {c, &json, c->recorded};

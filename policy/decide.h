@@ -15,6 +15,7 @@
 #include "lib/clock.h"
 #include "lib/err.h"
 #include "lib/str.h"
+#include "policy/claims.h"
 
 /* --- The compiled policy set of one version ------------------------------ */
 struct policy_set;
@@ -96,6 +97,10 @@ struct policy_question {
     struct str client;        /* of a token: client_id or azp, may be empty */
     const struct str *groups; /* of a token */
     size_t group_count;
+    /* context.claims; by name. none: absent */
+    const struct policy_claim *claims;
+    size_t claim_count;
+    bool has_claims; /* the issuer has some that are mapped */
     /* Teams that the principal is in for this request alone, beside its own;
      * with all that they are in. A name that is no team is left out. */
     const struct str *teams;

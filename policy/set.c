@@ -7,6 +7,7 @@
 #include "policy/policy_priv.h"
 
 #include "policy/cedar/validate.h"
+#include "policy/claims.h"
 #include "policy/vocabulary.h"
 
 #include "lib/must.h"
@@ -15,9 +16,6 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
-
-extern const char schema_bailiff_cedarschema[];
-extern const size_t schema_bailiff_cedarschema_length;
 
 void policy_finding(
     struct policy_findings *findings, size_t offset, const char *format, ...)
@@ -260,9 +258,11 @@ static enum err check_types(const struct policy_set *set, struct str text,
 {
     struct cedar_diagnostics diagnostics = {0};
     struct cedar_schema *schema = NULL;
-    enum err err = cedar_schema_parse_text(
-        str_make(schema_bailiff_cedarschema, schema_bailiff_cedarschema_length),
-        NULL, &schema);
+    struct buf ours;
+    buf_init(&ours, 1 << 20);
+    enum err err = policy_schema_write(&ours);
+    if (err == ERR_OK)
+        err = cedar_schema_parse_text(buf_str(&ours), NULL, &schema);
     MUST(err == ERR_OK || err == ERR_NOMEM); /* it is ours */
     if (err == ERR_OK)
         err = cedar_validate(set->all, schema, text, &diagnostics);
@@ -270,6 +270,7 @@ static enum err check_types(const struct policy_set *set, struct str text,
         take_diagnostics(findings, &diagnostics);
     cedar_diagnostics_fini(&diagnostics);
     cedar_schema_free(&schema);
+    buf_fini(&ours);
     return err;
 }
 

@@ -11,6 +11,7 @@
 #include "lib/json.h"
 #include "lib/log.h"
 #include "lib/must.h"
+#include "policy/claims.h"
 #include "proxy/backup_copies.h"
 
 #include <errno.h>
@@ -70,6 +71,39 @@ out:
         control->lock_fd = -1;
     }
     free(path);
+    return err;
+}
+
+/* --- Claims ---------------------------------------------------------- */
+
+enum err control_declare_claims(struct control *control, struct errinfo *info)
+{
+    struct policy_claim_type types[POLICY_CLAIM_TYPES_MAX];
+    struct arena *arena = arena_new(4096, 65536);
+    struct db_statement *s;
+    size_t count = 0;
+    enum err err = arena ? db_prepare(control->db,
+                               "SELECT name, type FROM claim_attribute "
+                               "ORDER BY name",
+                               &s, info)
+                         : ERR_NOMEM;
+
+    while (!err && (err = db_step(s, info)) == ERR_OK) {
+        struct str name = arena_copy(arena, db_column_text(s, 0));
+        if (count == POLICY_CLAIM_TYPES_MAX || !name.ptr ||
+            !policy_claim_kind_find(db_column_text(s, 1), &types[count].kind)) {
+            db_reset(s);
+            err = errinfo_set(info, ERR_LIMIT,
+                "the attributes of claims cannot be read: more than %d, or "
+                "out of memory",
+                POLICY_CLAIM_TYPES_MAX);
+            break;
+        }
+        types[count++].name = name;
+    }
+    if (err == ERR_NOTFOUND)
+        err = policy_claims_declare(types, count, info);
+    arena_free(&arena);
     return err;
 }
 
@@ -403,6 +437,9 @@ enum err control_open(const struct control_options *options,
         err = migrate(control, info);
     if (!err && !control->readonly && !control->adopting)
         err = control_sweep_persons(control, info);
+    /* (One that is older and only looked at has none.) */
+    if (!err && db_older(control->db) == 0)
+        err = control_declare_claims(control, info);
 out:
     if (err) {
         if (info && !info->text[0])

@@ -18,6 +18,7 @@
 #include "lib/encode.h"
 #include "lib/log.h"
 #include "lib/must.h"
+#include "proxy/snapshot.h"
 
 #include <stdio.h>
 
@@ -280,7 +281,10 @@ enum err control_commit(
             "the change stands in the database, but is neither on record nor "
             "in force yet");
         err = ERR_WRONG_STATE;
-    } else if (control->changed && what != 0) {
+    } else if (what & CHANGED_ISSUERS) {
+        err = control_declare_claims(control, info);
+    }
+    if (!err && control->changed && what != 0) {
         err = control->changed(control->changed_context, what, info);
         if (err) {
             errinfo_prefix(info, err,

@@ -50,6 +50,9 @@ struct control {
     size_t event_count;
 };
 
+/* Tells those who compile rules which attributes of claims there are. */
+enum err control_declare_claims(
+    struct control *control, struct errinfo *info) MUSTCHECK;
 /* What the control digest leaves out. */
 extern const char *const control_digest_except[];
 

@@ -153,6 +153,9 @@ static enum err ask(struct exchange *x, const char *action)
         question.client = x->token->client;
         question.groups = x->token->groups;
         question.group_count = x->token->group_count;
+        question.claims = x->token->claims;
+        question.claim_count = x->token->claim_count;
+        question.has_claims = x->token->issuer->claim_count > 0;
     }
     if (x->joined != NULL) {
         question.teams = x->joined->added;

@@ -183,6 +183,23 @@ static enum stage_result join_teams(
             : "The teams that the token's groups stand for are not there.");
 }
 
+/* Rules would be asked about something else than the issuer said. The caller
+ * is known: the denial is on record, with the claim. */
+static enum stage_result check_claims(struct exchange *x)
+{
+    const struct snapshot_claim *wrong = x->token->wrong_claim;
+
+    if (wrong == NULL)
+        return STAGE_PASS;
+    exchange_deny(x, "identify", 403, "permission_error", "invalid_claim",
+        "The token's claim \"%.*s\" is not of the type %s that is set for it "
+        "(context.claims.%.*s), so that rules cannot be asked about it.",
+        STR_ARG(wrong->claim), policy_claim_kind_words(wrong->kind),
+        STR_ARG(wrong->name));
+    x->verdict.never_retry = true;
+    return STAGE_DENY;
+}
+
 /* A token stands for a key without an id, a quota or a revocation of its own:
  * the rest of the exchange need not tell them apart. */
 static enum stage_result identify_token(struct exchange *x, struct str token)
@@ -213,7 +230,7 @@ static enum stage_result identify_token(struct exchange *x, struct str token)
         x->key = key;
         x->caller = key->caller;
         x->token = &answer->identity;
-        return STAGE_PASS;
+        return check_claims(x);
     case TOKEN_NEWCOMER:
         if (x->newcomer != NULL) /* made, and not there: gone again by now */
             return exchange_deny(x, "identify", 503, "api_error",

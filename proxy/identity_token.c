@@ -3,6 +3,7 @@
  * proxy/identity_token.c - from a token to a caller. */
 #include "proxy/identity_token.h"
 
+#include "lib/json_write.h"
 #include "proxy/jwt/jwt.h"
 #include "proxy/name.h"
 
@@ -51,11 +52,18 @@ bool identity_is_token(struct str credential)
 
 static size_t size_of(const struct token_identity *identity)
 {
-    size_t size = identity->group_count * sizeof(struct str) +
+    size_t size = identity->claim_count * sizeof(struct policy_claim) +
+                  identity->group_count * sizeof(struct str) +
                   identity->subject.len + identity->client.len;
 
     for (size_t i = 0; i < identity->group_count; i++)
         size += identity->groups[i].len;
+    for (size_t i = 0; i < identity->claim_count; i++) {
+        const struct policy_claim *claim = &identity->claims[i];
+        size += claim->text.len + claim->item_count * sizeof(struct str);
+        for (size_t k = 0; k < claim->item_count; k++)
+            size += claim->items[k].len;
+    }
     return size;
 }
 
@@ -69,14 +77,34 @@ static struct str put(char **at, struct str text)
     return copy;
 }
 
-/* All texts into a block of size_of bytes, aligned for struct str. */
+/* Their names stay where they are: in the snapshot, as the issuer does. */
+static void pack_claims(const struct token_identity *from,
+    struct policy_claim *claims, struct str *items, char **at)
+{
+    for (size_t i = 0; i < from->claim_count; i++) {
+        claims[i] = from->claims[i];
+        claims[i].text = put(at, from->claims[i].text);
+        claims[i].items = items;
+        for (size_t k = 0; k < claims[i].item_count; k++)
+            *items++ = put(at, from->claims[i].items[k]);
+    }
+}
+
+/* All texts into a block of size_of bytes, aligned for pointers. */
 static void pack(
     const struct token_identity *from, char *block, struct token_identity *to)
 {
-    struct str *groups = (struct str *)(void *)block;
-    char *at = block + from->group_count * sizeof(struct str);
+    struct policy_claim *claims = (struct policy_claim *)(void *)block;
+    struct str *groups = (struct str *)(void *)(claims + from->claim_count);
+    struct str *items = groups + from->group_count;
+    size_t item_count = 0;
 
+    for (size_t i = 0; i < from->claim_count; i++)
+        item_count += from->claims[i].item_count;
+    char *at = (char *)(items + item_count);
     *to = *from;
+    pack_claims(from, claims, items, &at);
+    to->claims = claims;
     for (size_t i = 0; i < from->group_count; i++)
         groups[i] = put(&at, from->groups[i]);
     to->groups = groups;
@@ -255,6 +283,88 @@ static bool read_groups(const struct jwt *jwt, struct str name,
     return bytes <= IDENTITY_TEXT_MAX;
 }
 
+static bool read_items(const struct jwt *jwt, uint32_t array,
+    struct arena *arena, struct policy_claim *out)
+{
+    size_t count = jwt->payload.tokens[array].count;
+    struct str *items = ARENA_ARRAY(arena, count + 1, struct str);
+
+    if (!items || count > IDENTITY_GROUPS_MAX)
+        return false;
+    for (JSON_EACH_ELEMENT(&jwt->payload, array, item))
+        if (json_text(&jwt->payload, item, arena, &items[out->item_count++]) !=
+            ERR_OK)
+            return false;
+    out->items = items;
+    return true;
+}
+
+/* False: it is not of its type. Nothing is converted: "7" is no number, and a
+ * text no set of one. */
+static bool read_claim(const struct jwt *jwt, uint32_t at, struct arena *arena,
+    struct policy_claim *out)
+{
+    enum json_type type = json_type(&jwt->payload, at);
+
+    switch (out->kind) {
+    case POLICY_CLAIM_STRING:
+        return json_text(&jwt->payload, at, arena, &out->text) == ERR_OK;
+    case POLICY_CLAIM_LONG:
+        return type == JSON_NUMBER &&
+               json_int64(&jwt->payload, at, &out->number) == ERR_OK &&
+               out->number <= JSON_INTEGER_MAX &&
+               out->number >= -JSON_INTEGER_MAX;
+    case POLICY_CLAIM_BOOL:
+        out->number = type == JSON_TRUE;
+        return type == JSON_TRUE || type == JSON_FALSE;
+    case POLICY_CLAIM_SET:
+        return type == JSON_ARRAY && read_items(jwt, at, arena, out);
+    }
+    return false;
+}
+
+static size_t claim_size(const struct policy_claim *claim)
+{
+    size_t size = claim->name.len + claim->text.len;
+
+    for (size_t i = 0; i < claim->item_count; i++)
+        size += claim->items[i].len;
+    return size;
+}
+
+/* What rules see of the token. False: out of memory, or more than can be put
+ * on record. */
+static bool read_claims(const struct jwt *jwt,
+    const struct snapshot_issuer *issuer, struct arena *arena,
+    struct token_identity *out)
+{
+    struct policy_claim *claims =
+        ARENA_ARRAY(arena, issuer->claim_count + 1, struct policy_claim);
+    size_t bytes = out->client.len;
+
+    if (!claims)
+        return false;
+    for (size_t i = 0; i < out->group_count; i++)
+        bytes += out->groups[i].len;
+    out->claims = claims;
+    for (size_t i = 0; i < issuer->claim_count; i++) {
+        const struct snapshot_claim *wanted = &issuer->claims[i];
+        uint32_t at = find_claim(jwt, wanted->claim);
+        struct policy_claim *one = &claims[out->claim_count];
+        if (at == JSON_NONE)
+            continue;
+        *one =
+            (struct policy_claim){.name = wanted->name, .kind = wanted->kind};
+        if (!read_claim(jwt, at, arena, one)) {
+            out->wrong_claim = wanted;
+            continue;
+        }
+        bytes += claim_size(one);
+        out->claim_count++;
+    }
+    return bytes <= IDENTITY_TEXT_MAX;
+}
+
 /* --- Judging ------------------------------------------------------------- */
 
 static enum token_result refuse(struct token_answer *answer,
@@ -355,6 +465,14 @@ static enum token_result map(const struct jwt *jwt,
         !read_groups(jwt, issuer->groups_claim, q->arena, who))
         return refuse(answer, TOKEN_OVERLARGE, "groups_invalid",
             "The token's groups are no texts, or too many.");
+    if (!q->for_end_user && !read_claims(jwt, issuer, q->arena, who))
+        return refuse(answer, TOKEN_OVERLARGE, "claims_invalid",
+            "The token's claims and groups are more than can be put on "
+            "record.");
+    if (newcomer && who->wrong_claim)
+        return refuse(answer, TOKEN_CLAIMS, "claims_invalid",
+            "A claim that rules are asked about is not of the type that is "
+            "set for it, and no caller is made for such a token.");
     answer->handle = newcomer ? handle : STR("");
     return newcomer ? TOKEN_NEWCOMER : TOKEN_ACCEPTED;
 }

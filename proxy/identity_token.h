@@ -15,7 +15,7 @@
 #include "proxy/snapshot.h"
 
 #define IDENTITY_GROUPS_MAX 64
-#define IDENTITY_TEXT_MAX 2048 /* bytes of all groups and the client's id */
+#define IDENTITY_TEXT_MAX 2048 /* bytes of groups, claims, client */
 
 /* Who a token says its bearer is. Texts live in the request's arena. */
 struct token_identity {
@@ -26,6 +26,11 @@ struct token_identity {
     bool by_client;     /* the caller is that of the client */
     const struct str *groups;
     size_t group_count;
+    const struct policy_claim *claims; /* by name; those that are there */
+    size_t claim_count;
+    /* A claim that is there and not of its type: its bearer is known, and is
+     * not served. NULL: none. */
+    const struct snapshot_claim *wrong_claim;
     int64_t expires_us;
     /* By "cnf" (RFC 8705): good with that client certificate only. */
     bool bound;

@@ -147,7 +147,12 @@ struct snapshot_issuer {
         struct str client, caller;
     } const *clients;
     size_t client_count;
-    bool clients_only; /* no others */
+    bool clients_only;      /* no others */
+    struct snapshot_claim { /* what rules see of its tokens; by name */
+        struct str name, claim;
+        enum policy_claim_kind kind;
+    } const *claims;
+    size_t claim_count;
     bool just_in_time; /* a token may make its caller (proxy/newcomers.h) */
     struct snapshot_group { /* a group of its tokens that is a team here */
         struct str group, team;

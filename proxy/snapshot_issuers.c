@@ -132,6 +132,39 @@ static enum err read_clients(const struct snapshot_sources *sources,
     return err == ERR_NOTFOUND ? ERR_OK : err;
 }
 
+static enum err read_claims(const struct snapshot_sources *sources,
+    struct arena *arena, struct snapshot_issuer *issuer, struct errinfo *info)
+{
+    struct snapshot_claim *list =
+        ARENA_ARRAY(arena, POLICY_CLAIMS_MAX, struct snapshot_claim);
+    struct db_statement *s;
+    enum err err = db_prepare(sources->control,
+        "SELECT attribute, claim, type FROM issuer_claim JOIN claim_attribute "
+        "ON name = attribute WHERE issuer = ?1 ORDER BY attribute",
+        &s, info);
+
+    if (err)
+        return err;
+    db_bind_text(s, 1, str_from(issuer->name));
+    while ((err = db_step(s, info)) == ERR_OK) {
+        struct snapshot_claim one = {
+            .name = arena_copy(arena, db_column_text(s, 0)),
+            .claim = arena_copy(arena, db_column_text(s, 1))};
+        if (!list || !one.name.ptr || !one.claim.ptr ||
+            issuer->claim_count == POLICY_CLAIMS_MAX ||
+            !policy_claim_kind_find(db_column_text(s, 2), &one.kind)) {
+            db_reset(s);
+            return errinfo_set(info, ERR_LIMIT,
+                "issuer %s has more than %d claims that are mapped, or no "
+                "memory is left",
+                issuer->name, POLICY_CLAIMS_MAX);
+        }
+        list[issuer->claim_count++] = one;
+    }
+    issuer->claims = list;
+    return err == ERR_NOTFOUND ? ERR_OK : err;
+}
+
 const struct snapshot_client *snapshot_find_client(
     const struct snapshot_issuer *issuer, struct str client)
 {
@@ -222,6 +255,8 @@ enum err snapshot_load_issuers(const struct snapshot_sources *sources,
             err = read_groups(sources, p->part.arena, &p->issuers[i], info);
         if (!err)
             err = read_clients(sources, p->part.arena, &p->issuers[i], info);
+        if (!err)
+            err = read_claims(sources, p->part.arena, &p->issuers[i], info);
     }
     if (err) {
         snapshot_part_unref(&p->part);

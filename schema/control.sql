@@ -111,6 +111,21 @@ CREATE TABLE issuer_client (
     PRIMARY KEY (issuer, client)
 ) STRICT, WITHOUT ROWID;
 
+-- What rules may ask of a token's claims: context.claims.NAME. Stays when the
+-- issuer goes, because rules may name it.
+CREATE TABLE claim_attribute (
+    name TEXT PRIMARY KEY,
+    type TEXT NOT NULL CHECK (type IN ('string', 'long', 'bool', 'set'))
+) STRICT, WITHOUT ROWID;
+
+-- Which claim of an issuer's tokens it is.
+CREATE TABLE issuer_claim (
+    issuer    TEXT NOT NULL REFERENCES issuer (name) ON DELETE CASCADE,
+    attribute TEXT NOT NULL REFERENCES claim_attribute (name),
+    claim     TEXT NOT NULL,     -- a.b: b within a
+    PRIMARY KEY (issuer, attribute)
+) STRICT, WITHOUT ROWID;
+
 -- Issuers whose tokens may say for whom a gateway asks. Without a row a token
 -- is a caller's credential and nothing else.
 CREATE TABLE issuer_end_user (

@@ -83,6 +83,29 @@ static enum err add_clients(
     return err == ERR_NOTFOUND ? ERR_OK : err;
 }
 
+static enum err add_claims(
+    struct admin_call *call, struct str name, json_t *issuer)
+{
+    struct db_statement *s;
+    json_t *list = json_array();
+    enum err err = db_prepare(call->db,
+        "SELECT claim, attribute, type FROM issuer_claim JOIN claim_attribute "
+        "ON name = attribute WHERE issuer = ?1 ORDER BY attribute",
+        &s, &call->info);
+
+    if (!err)
+        db_bind_text(s, 1, name);
+    while (!err && (err = db_step(s, &call->info)) == ERR_OK) {
+        json_t *one = json_object();
+        admin_set_text(one, "claim", db_column_text(s, 0));
+        admin_set_text(one, "attribute", db_column_text(s, 1));
+        admin_set_text(one, "type", db_column_text(s, 2));
+        json_array_append_new(list, one);
+    }
+    admin_set(issuer, "claims", list);
+    return err == ERR_NOTFOUND ? ERR_OK : err;
+}
+
 /* What stands in tables of its own. */
 static enum err add_lists(
     struct admin_call *call, struct str name, json_t *issuer)
@@ -91,7 +114,9 @@ static enum err add_lists(
 
     if (!err)
         err = add_groups(call, name, issuer);
-    return err ? err : add_clients(call, name, issuer);
+    if (!err)
+        err = add_clients(call, name, issuer);
+    return err ? err : add_claims(call, name, issuer);
 }
 
 static json_t *issuer_json(struct db_statement *s)

@@ -282,6 +282,42 @@ static void read_chain(struct redecision *r, const json_t *context)
         r, json_object_get(end_user, "groups"), &q->end_user.group_count);
 }
 
+/* The types are those that the values have: what was of another never came
+ * this far. */
+static void read_claims(struct redecision *r, const json_t *claims)
+{
+    struct policy_question *q = &r->question;
+    struct policy_claim *list = ARENA_ARRAY(
+        r->call->arena, json_object_size(claims) + 1, struct policy_claim);
+    const char *name;
+    json_t *value;
+    size_t count = 0;
+
+    q->has_claims = json_is_object(claims);
+    if (!list)
+        return;
+    json_object_foreach((json_t *)(uintptr_t)claims, name, value)
+    {
+        struct policy_claim *one = &list[count++];
+        *one = (struct policy_claim){.name = str_from(name)};
+        if (json_is_string(value)) {
+            one->kind = POLICY_CLAIM_STRING;
+            one->text =
+                str_make(json_string_value(value), json_string_length(value));
+        } else if (json_is_array(value)) {
+            one->kind = POLICY_CLAIM_SET;
+            one->items = names_in(r, value, &one->item_count);
+        } else {
+            one->kind =
+                json_is_boolean(value) ? POLICY_CLAIM_BOOL : POLICY_CLAIM_LONG;
+            one->number = json_is_boolean(value) ? json_is_true(value)
+                                                 : json_integer_value(value);
+        }
+    }
+    q->claims = list;
+    q->claim_count = count;
+}
+
 static void read_context(struct redecision *r, const json_t *context)
 {
     struct policy_question *q = &r->question;
@@ -298,6 +334,7 @@ static void read_context(struct redecision *r, const json_t *context)
     q->teams =
         names_in(r, json_object_get(r->entry, "groupTeams"), &q->team_count);
     read_chain(r, context);
+    read_claims(r, json_object_get(context, "claims"));
     q->route = redecide_text(request, "route");
     q->dialect = redecide_text(request, "dialect");
     q->stream = json_is_true(json_object_get(request, "stream"));

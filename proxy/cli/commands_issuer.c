@@ -25,6 +25,7 @@ static const struct cli_column issuer_record[] = {
     {"made so far", "justInTimeCallers", CELL_COUNT},
     {"known clients only", "clientsOnly", CELL_YES},
     {"clients", "clients", CELL_TEXT},
+    {"claims for rules", "claims", CELL_TEXT},
 };
 #define JUST_IN_TIME_OPTIONS                                                   \
     {"team", "TEAM", CLI_TEXT, "justInTimeTeam",                               \
@@ -104,6 +105,15 @@ static const struct cli_rest issuer_unmap_group = {.method = "DELETE",
     .path = "/v1/issuers/{0}/groups/{1}",
     .done = "groups of the issuer {name} that stand for teams: {groups}"};
 
+static const char *const issuer_claim_fields[] = {
+    NULL, "claim", "attribute", "type"};
+static const struct cli_rest issuer_map_claim = {.method = "POST",
+    .path = "/v1/issuers/{0}/claims",
+    .fields = issuer_claim_fields,
+    .done = "claims of the issuer {name} that rules see: {claims}"};
+static const struct cli_rest issuer_unmap_claim = {.method = "DELETE",
+    .path = "/v1/issuers/{0}/claims/{1}",
+    .done = "claims of the issuer {name} that rules see: {claims}"};
 static const char *const issuer_client_fields[] = {NULL, "client"};
 static const struct cli_option issuer_client_options[] = {
     {"caller", "HANDLE", CLI_TEXT, "caller",
@@ -210,6 +220,26 @@ static const struct cli_command commands[] = {
             "comes with such a\ntoken is in the team, and in those above it, "
             "for that request: rules and the\nteams' quotas count them in.",
         .rest = &issuer_map_group},
+    {.noun = "issuer",
+        .verb = "map-claim",
+        .arguments = "ISSUER CLAIM NAME TYPE",
+        .least = 4,
+        .most = 4,
+        .summary = "Let rules ask about a claim of an issuer's tokens",
+        .details =
+            "As context.claims.NAME; CLAIM is as in the token (a.b: b within "
+            "a), TYPE string,\nlong, bool or set (of strings). The schema of "
+            "the rules knows it from then on. A\ntoken whose claim is of "
+            "another type is not served; one without the claim is, and\n"
+            "rules ask `context.claims has NAME`.",
+        .rest = &issuer_map_claim},
+    {.noun = "issuer",
+        .verb = "unmap-claim",
+        .arguments = "ISSUER NAME",
+        .least = 2,
+        .most = 2,
+        .summary = "Let rules see a claim no more",
+        .rest = &issuer_unmap_claim},
     {.noun = "issuer",
         .verb = "map-client",
         .arguments = "ISSUER CLIENT",

@@ -362,6 +362,14 @@ test('issuers', async () => {
   const one = { params: { issuer: 'corp', client: 'the app/1' } };
   assert.deepEqual((await call('unmapIssuerClient', one)).clients, []);
   await call('unmapIssuerClient', { ...one, status: 404 });
+  const claim = { params: { issuer: 'corp' }, body: { claim: 'org.department', attribute: 'department', type: 'string' } };
+  assert.deepEqual((await call('mapIssuerClaim', { ...claim, status: 201 })).claims, [claim.body]);
+  await call('mapIssuerClaim', { ...claim, status: 409 });
+  await call('mapIssuerClaim', { ...claim, body: { ...claim.body, attribute: 'a b' }, status: 400 });
+  await call('mapIssuerClaim', { ...claim, body: { ...claim.body, attribute: 'x', type: 'number' }, status: 400 });
+  const attribute = { params: { issuer: 'corp', attribute: 'department' } };
+  assert.deepEqual((await call('unmapIssuerClaim', attribute)).claims, []);
+  await call('unmapIssuerClaim', { ...attribute, status: 404 });
   await call('removeIssuer', { params: { issuer: 'corp' } });
 });
 

@@ -957,6 +957,155 @@ static void test_obligations_of_two_sets(void **state)
     policy_set_free(&b);
 }
 
+/* --- Claims of tokens ------------------------------------------------------
+ */
+
+static void declare_claims(void)
+{
+    static const struct policy_claim_type types[] = {
+        {STR_INIT("cleared"), POLICY_CLAIM_BOOL},
+        {STR_INIT("department"), POLICY_CLAIM_STRING},
+        {STR_INIT("level"), POLICY_CLAIM_LONG},
+        {STR_INIT("projects"), POLICY_CLAIM_SET}};
+    struct errinfo info = {0};
+    assert_int_equal(policy_claims_declare(types, 4, &info), ERR_OK);
+}
+
+/* What the checker says of `condition`; NULL: it accepts it. */
+static const char *finding_of(const char *condition)
+{
+    static char text[4096];
+    struct policy_set *set = NULL;
+    struct errinfo info = {0};
+    struct buf rules, findings;
+    buf_init(&rules, 4096);
+    buf_init(&findings, 1u << 16);
+    buf_printf(&rules,
+        "@id(\"c\") @title(\"t\") permit(principal, action in "
+        "Action::\"infer\", resource) when { %s };",
+        condition);
+    enum err err =
+        policy_set_compile(buf_str(&rules), "r.cedar", &set, &findings, &info);
+    snprintf(text, sizeof(text), "%s", buf_cstr(&findings));
+    policy_set_free(&set);
+    buf_fini(&rules);
+    buf_fini(&findings);
+    return err == ERR_OK ? NULL : text;
+}
+
+#define HAS(name) "context has claims && context.claims has " name " && "
+
+static void test_claims_are_typed(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *condition;
+        bool good;
+    } cases[] = {
+        {HAS("department") "context.claims.department == \"r\"", true},
+        {HAS("department") "context.claims.department like \"r*\"", true},
+        {HAS("level") "context.claims.level >= 3", true},
+        {HAS("cleared") "context.claims.cleared", true},
+        {HAS("projects") "context.claims.projects.contains(\"x\")", true},
+        {"context.claims.department == \"r\"", false},
+        {"context has claims && context.claims.department == \"r\"", false},
+        {HAS("level") "context.claims.level == \"3\"", false},
+        {HAS("level") "context.claims.level.contains(3)", false},
+        {HAS("department") "context.claims.department > 3", false},
+        {HAS("projects") "context.claims.projects.contains(7)", false},
+        {HAS("cleared") "context.claims.cleared == \"yes\"", false},
+        {HAS("salary") "context.claims.salary > 3", false},
+    };
+    declare_claims();
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        const char *finding = finding_of(cases[i].condition);
+        if ((finding == NULL) != cases[i].good)
+            fail_msg("%s: %s", cases[i].condition,
+                finding ? finding : "was accepted");
+    }
+    /* Nothing is known any more. */
+    struct errinfo info = {0};
+    assert_int_equal(policy_claims_declare(NULL, 0, &info), ERR_OK);
+    assert_non_null(finding_of(cases[0].condition));
+    static const char *const bad[] = {
+        "", "a b", "1a", "if", "a.b", "x\"", "a,b", "like"};
+    for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
+        struct policy_claim_type type = {str_from(bad[i]), POLICY_CLAIM_STRING};
+        assert_int_equal(policy_claims_declare(&type, 1, &info), ERR_INVALID);
+    }
+}
+
+static void test_claims_decide(void **state)
+{
+    (void)state;
+    static const char rules[] =
+        RULE("d", "permit(principal, action, resource) when { " HAS(
+                      "department") "context.claims.department == \"res\\\"x\" "
+                                    "&& context.claims has level && "
+                                    "context.claims.level == -7 };") RULE("p",
+            "forbid(principal, action, resource) when { " HAS(
+                "projects") "context.claims.projects.contains(\"secret\")"
+                            " };")
+            RULE("c", "forbid(principal, action, resource) when { " HAS(
+                          "cleared") "!context.claims.cleared };");
+    static const struct str open[] = {STR_INIT("a"), STR_INIT("b")},
+                            closed[] = {STR_INIT("secret"), STR_INIT("a")};
+    struct policy_claim claims[] = {
+        {.name = STR("cleared"), .kind = POLICY_CLAIM_BOOL, .number = 1},
+        {.name = STR("department"),
+            .kind = POLICY_CLAIM_STRING,
+            .text = STR("res\"x")},
+        {.name = STR("level"), .kind = POLICY_CLAIM_LONG, .number = -7},
+        {.name = STR("projects"),
+            .kind = POLICY_CLAIM_SET,
+            .items = open,
+            .item_count = 2}};
+    declare_claims();
+    struct policy_set *set = compile(rules);
+    struct policy_question q = question_of("cal_i");
+    assert_false(decide(set, &q, "small", "here").permitted);
+    q.issuer = STR("idp");
+    q.has_claims = true;
+    assert_false(decide(set, &q, "small", "here").permitted);
+    q.claims = claims;
+    q.claim_count = 4;
+    assert_true(decide(set, &q, "small", "here").permitted);
+    /* The record holds them, and the same comes out of it. */
+    struct buf json;
+    struct errinfo info = {0};
+    buf_init(&json, 1u << 16);
+    policy_decide_context(workspace, &json);
+    assert_non_null(strstr(buf_cstr(&json),
+        "\"claims\":{\"cleared\":true,\"department\":\"res\\\"x\","
+        "\"level\":-7,\"projects\":[\"a\",\"b\"]},\"input\""));
+    struct policy_recorded recorded = {.caller = q.caller,
+        .action = q.action,
+        .context = buf_str(&json),
+        .address = q.address};
+    assert_int_equal(
+        policy_decide_recorded(workspace, set, entities, &recorded, &info),
+        ERR_OK);
+    struct policy_target target = {
+        .model = STR("small"), .engine = STR("here"), .upstream = STR("up-1")};
+    struct policy_decision again;
+    policy_decide(workspace, &target, &again);
+    assert_true(again.permitted);
+    buf_fini(&json);
+    claims[3].items = closed;
+    assert_false(decide(set, &q, "small", "here").permitted);
+    claims[3].items = open;
+    claims[0].number = 0;
+    assert_false(decide(set, &q, "small", "here").permitted);
+    claims[0].number = 1;
+    claims[2].number = 7;
+    assert_false(decide(set, &q, "small", "here").permitted);
+    q.claim_count = POLICY_CLAIMS_MAX + 1;
+    assert_int_equal(
+        policy_decide_begin(workspace, set, entities, &q), ERR_LIMIT);
+    policy_set_free(&set);
+    assert_int_equal(policy_claims_declare(NULL, 0, &info), ERR_OK);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -978,6 +1127,8 @@ int main(void)
         cmocka_unit_test(test_context_when_given),
         cmocka_unit_test(test_too_many_tools),
         cmocka_unit_test(test_context_json),
+        cmocka_unit_test(test_claims_are_typed),
+        cmocka_unit_test(test_claims_decide),
         cmocka_unit_test(test_schema_matches),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
