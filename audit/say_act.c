@@ -136,6 +136,10 @@ static void say_actor(struct buf *out, const struct audit_event *e,
         say_name(out, names, e->actor, unnamed(e->actor_method));
     if (e->actor.len > 0 && str_equal(e->actor_method, STR("offline")))
         buf_append_str(out, STR(", without the server,"));
+    if (e->actor_certificate.len > 0)
+        buf_append_str(out, str_equal(e->actor_method, STR("certificate"))
+                                ? STR(", by a client certificate alone,")
+                                : STR(", with a client certificate,"));
 }
 
 static void say_object(struct buf *out, const struct audit_event *e,

@@ -332,6 +332,10 @@ enum err certificate_read_client(struct str pem, struct arena *arena,
     if (!err && out->is_authority)
         err = errinfo_set(info, ERR_INVALID,
             "it is an authority's; pin the one that it issued to the client");
+    /* (0 is what could not be read, and would be: ever since 1970.) */
+    if (!err && (out->not_before_us == 0 || out->not_after_us == 0))
+        err =
+            errinfo_set(info, ERR_INVALID, "it does not say when it is valid");
     if (!err)
         err = check_client(x509, info);
     OPENSSL_free(der);

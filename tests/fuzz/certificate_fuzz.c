@@ -2,7 +2,8 @@
  *
  * tests/fuzz/certificate_fuzz.c - a first line as a pattern, the rest as a
  * certificate in DER. No bytes may crash the reader; what it gives is within
- * its bounds and plain; and what a pattern captures is a piece of the value. */
+ * its bounds and plain; and what a pattern captures is a piece of the value.
+ * The rest as PEM, too: what is good for a client is no authority's. */
 #include "proxy/certificate.h"
 
 #include "lib/crypto.h"
@@ -69,6 +70,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         MUST(info.text[0] != '\0');
     }
     match(pattern, der);
+    if (certificate_read_client(der, arena, &facts, &info) == ERR_OK)
+        MUST(!facts.is_authority && facts.not_before_us != 0 &&
+             facts.not_after_us != 0);
     arena_free(&arena);
     return 0;
 }

@@ -280,6 +280,21 @@ static void test_acts(void **state)
                  .detail = STR("{\"approval\":\"none required\"}")},
         "olga, without the server, put policy version 8 into force (approval "
         "none required).");
+    act_says((struct audit_act){.type = STR("policy.approved"),
+                 .actor = STR("adm_1"),
+                 .actor_method = STR("token"),
+                 .actor_certificate = STR("5f70"),
+                 .object_kind = STR("policy"),
+                 .object = STR("8")},
+        "olga, with a client certificate, approved policy version 8.");
+    act_says((struct audit_act){.type = STR("admin.certificate.pinned"),
+                 .actor = STR("adm_1"),
+                 .actor_method = STR("certificate"),
+                 .actor_certificate = STR("5f70"),
+                 .object_kind = STR("administrator"),
+                 .object = STR("adm_1")},
+        "olga, by a client certificate alone, pinned a certificate of the "
+        "administrator olga.");
     act_says((struct audit_act){.type = STR("engine.down"),
                  .actor = STR("system"),
                  .actor_method = STR("system"),
