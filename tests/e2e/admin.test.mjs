@@ -494,6 +494,11 @@ test('retention, holds, and what persons may ask for', async () => {
   await call('setRetentionClass', { params: { class: 'default' }, body: { days: 99 }, status: 409 });
   assert.equal((await call('rotateDigestKey')).number, 2);
   assert.equal((await call('runRetention')).destroyed, 0);
+  // (That it prunes, too: tests/durability/prune.test.mjs, with a log that is old enough.)
+  const plan = await call('planPruning', { query: { before: '1d' } });
+  assert.deepEqual([plan.allowed, plan.would, plan.pruned], [false, null, null]);
+  assert.ok(plan.limits.some((one) => one.kind === 'period'));
+  await call('pruneLog', { body: { before: '1d', reason: 'r', basis: 'b' }, status: 409 });
   const hold = { name: 'case-1', caller: 'eve', team: 'lab', since: '2020-01-01', until: '2099-01-01', reason: 'r', basis: 'b' };
   await call('addHold', { body: hold, status: 201 });
   await call('addHold', { body: hold, status: 409 });
