@@ -244,6 +244,7 @@ test('what is left serves everything but what went', async () => {
   // The index anew; the state anew; the tiles anew.
   world.cli('audit', 'reindex');
   await index();
+  verified('--index');
   // A sink from the start begins with what is there.
   let got = '';
   const receiver = http.createServer((request, reply) => {

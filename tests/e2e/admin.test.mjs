@@ -494,7 +494,6 @@ test('retention, holds, and what persons may ask for', async () => {
   await call('setRetentionClass', { params: { class: 'default' }, body: { days: 99 }, status: 409 });
   assert.equal((await call('rotateDigestKey')).number, 2);
   assert.equal((await call('runRetention')).destroyed, 0);
-  // (That it prunes, too: tests/durability/prune.test.mjs, with a log that is old enough.)
   const plan = await call('planPruning', { query: { before: '1d' } });
   assert.deepEqual([plan.allowed, plan.would, plan.pruned], [false, null, null]);
   assert.ok(plan.limits.some((one) => one.kind === 'period'));
@@ -528,7 +527,8 @@ test('every change that may wait says so', () => {
 });
 
 test('every operation of the document was called, and did what it is for', () => {
-  assert.deepEqual([...operations.keys()].filter((id) => !called.has(id)), []);
+  const elsewhere = ['pruneLog']; // which takes a log of some age: tests/durability/prune.test.mjs
+  assert.deepEqual([...operations.keys()].filter((id) => !called.has(id) && !elsewhere.includes(id)), []);
 });
 
 // The program names the members that it knows; so does the document.
