@@ -124,8 +124,9 @@ static void record(struct audit_log *log, const struct pruned *pruned,
 static void take_checkpoint(
     struct audit_log *log, const struct note_key *key, struct checkpoint *out)
 {
-    static struct buf note;
+    static struct buf note; /* the checkpoint borrows from it */
     struct errinfo info = {0};
+    buf_fini(&note);
     buf_init(&note, NOTE_MAX);
     assert_int_equal(audit_log_checkpoint(log, &note, &info), ERR_OK);
     assert_int_equal(checkpoint_open(buf_str(&note), key, out, &info), ERR_OK);
