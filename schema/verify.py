@@ -470,7 +470,9 @@ class Content:
 
     def take(self, entry):
         if b'"type":"audit.keys_destroyed"' in entry:
-            self.destroyed.update(json.loads(entry)['detail']['keys'])
+            value = json.loads(entry)
+            if value['type'] == 'audit.keys_destroyed':  # (and no search for it)
+                self.destroyed.update(value['detail']['keys'])
         found = content_of(entry) if self.folder else None
         if not found:
             return

@@ -105,8 +105,8 @@ function prunedLeaves(dir, checkpoint) {
 function saysPruned(entries, leaves) {
   return entries.some((bytes) => {
     if (!bytes.includes('"type":"audit.prune_begun"')) return false;
-    const { prefix } = JSON.parse(bytes).detail;
-    return prefix.entries <= leaves.length && prefix.entries > leaves.length - 256 &&
+    const { type, detail: { prefix } = {} } = JSON.parse(bytes);
+    return type === 'audit.prune_begun' && prefix.entries <= leaves.length && prefix.entries > leaves.length - 256 &&
       root(leaves.slice(0, prefix.entries)).toString('hex') === prefix.root;
   });
 }
