@@ -74,6 +74,7 @@ static const struct phrase phrases[] = {
     {"audit.key_rotated", "rotated the key that signs the log"},
     {"audit.log_read", "read files of the log"},
     {"audit.sampled", "drew a random sample of the log"},
+    {"audit.content_sought", "looked for words in kept content"},
     {"audit.text_sought", "asked whether a text had been sent or answered"},
     {"audit.shown", "looked at the record #"},
     {"audit.counted", "had the log's requests counted"},

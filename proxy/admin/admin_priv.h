@@ -405,7 +405,7 @@ admin_handler handle_audit_query, handle_audit_show, handle_audit_checkpoint,
     handle_audit_policy, handle_audit_stats, handle_audit_sample,
     handle_audit_prune, handle_audit_prune_plan, handle_audit_gaps,
     handle_audit_access, handle_audit_index, handle_audit_reindex,
-    handle_audit_find, handle_audit_content;
+    handle_audit_find, handle_audit_find_content, handle_audit_content;
 admin_handler handle_audit_redecide, handle_audit_state;
 admin_handler handle_backup_begin, handle_backup_end;
 admin_handler handle_witness_list, handle_witness_add, handle_witness_remove,

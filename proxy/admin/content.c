@@ -112,14 +112,18 @@ static void put_content(json_t *part, struct str content)
     buf_fini(&coded);
 }
 
-static enum err read_and_open(struct opening *o,
-    const struct audit_event *event, enum blob_which which,
-    const struct seal_key *key, json_t **out)
+static enum blob_which which_of(const struct audit_event *event)
 {
-    struct admin_call *call = o->call;
+    return event->kind == AUDIT_COMPLETED ? BLOB_ANSWER : BLOB_REQUEST;
+}
+
+/* ERR_NOTFOUND: the file is missing; ERR_CORRUPT: it was altered. */
+static enum err read_blob(struct opening *o, const struct audit_event *event,
+    const struct seal_key *key, struct buf *content, struct errinfo *info)
+{
     struct blob_commitment expected = {.bytes = event->content_bytes};
-    struct errinfo info = {0};
-    struct buf file, content;
+    enum blob_which which = which_of(event);
+    struct buf file;
     enum err err;
 
     snprintf(expected.blob, sizeof expected.blob, "%.*s",
@@ -127,12 +131,25 @@ static enum err read_and_open(struct opening *o,
     snprintf(expected.commitment, sizeof expected.commitment, "%.*s",
         STR_ARG(event->content_commitment));
     buf_init(&file, ADMIN_ANSWER_MAX);
-    buf_init(&content, ADMIN_ANSWER_MAX);
-    err = blob_read(control_dir(call->control), event->content_key, event->id,
-        which, &file, &info);
+    err = blob_read(control_dir(o->call->control), event->content_key,
+        event->id, which, &file, info);
     if (!err)
         err = blob_open(o->aead, key, event->id, which, buf_str(&file),
-            &expected, &content, &info);
+            &expected, content, info);
+    buf_fini(&file);
+    return err;
+}
+
+static enum err read_and_open(struct opening *o,
+    const struct audit_event *event, const struct seal_key *key, json_t **out)
+{
+    struct admin_call *call = o->call;
+    struct errinfo info = {0};
+    struct buf content;
+    enum err err;
+
+    buf_init(&content, ADMIN_ANSWER_MAX);
+    err = read_blob(o, event, key, &content, &info);
     if (err == ERR_NOTFOUND || err == ERR_CORRUPT) {
         *out = state_of(err == ERR_NOTFOUND ? "missing" : "altered");
         admin_set_text(*out, "why", str_from(info.text));
@@ -146,12 +163,29 @@ static enum err read_and_open(struct opening *o,
     if (content.ptr)
         crypto_wipe(content.ptr, content.cap);
     buf_fini(&content);
-    buf_fini(&file);
     return err;
 }
 
-static enum err open_content(struct opening *o, const struct audit_event *event,
-    enum blob_which which, json_t **out)
+enum err content_open(struct admin_call *call, struct crypto_aead *aead,
+    const struct audit_event *event, struct buf *out, const char **state)
+{
+    struct opening o = {.call = call, .aead = aead};
+    struct errinfo info = {0};
+    struct seal_key key;
+    enum err err = find_key(&o, event->content_key, &key, state);
+
+    if (!err && !*state)
+        err = read_blob(&o, event, &key, out, &info);
+    crypto_wipe(&key, sizeof key);
+    if (err == ERR_NOTFOUND || err == ERR_CORRUPT) {
+        *state = err == ERR_NOTFOUND ? "missing" : "altered";
+        return ERR_OK;
+    }
+    return err ? FAIL(call, err, "%s", info.text) : ERR_OK;
+}
+
+static enum err open_content(
+    struct opening *o, const struct audit_event *event, json_t **out)
 {
     const char *state;
     struct seal_key key;
@@ -162,7 +196,7 @@ static enum err open_content(struct opening *o, const struct audit_event *event,
     if (!err && state)
         *out = state_of(state);
     else if (!err)
-        err = read_and_open(o, event, which, &key, out);
+        err = read_and_open(o, event, &key, out);
     crypto_wipe(&key, sizeof key);
     if (!err && o->only_states)
         admin_set_int(*out, "bytes", event->content_bytes);
@@ -183,11 +217,9 @@ static enum err take_entry(struct opening *o, const struct audit_event *event)
             admin_set(o->record, "personal", part);
     }
     if (!err && event->content_key.len > 0) {
-        enum blob_which which =
-            event->kind == AUDIT_COMPLETED ? BLOB_ANSWER : BLOB_REQUEST;
-        err = open_content(o, event, which, &part);
+        err = open_content(o, event, &part);
         if (!err)
-            admin_set(o->record, blob_which_name(which), part);
+            admin_set(o->record, blob_which_name(which_of(event)), part);
     }
     if (!err && event->content_lost.len > 0) {
         part = state_of("lost");

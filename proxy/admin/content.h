@@ -19,5 +19,11 @@ enum err content_of_record(struct admin_call *call, struct audit_reader *reader,
 enum err content_states(struct admin_call *call, struct audit_reader *reader,
     uint64_t size, const uint64_t *places, size_t count,
     json_t **out) MUSTCHECK;
+/* Appends the kept content that the entry (request.admitted or .completed)
+ * commits to. *state: NULL, or why it cannot be opened (erased, keyLost,
+ * missing, altered). The caller wipes `out`. */
+enum err content_open(struct admin_call *call, struct crypto_aead *aead,
+    const struct audit_event *event, struct buf *out,
+    const char **state) MUSTCHECK;
 
 #endif

@@ -153,6 +153,8 @@ const struct admin_operation admin_operations[] = {
         handle_audit_access},
     {"POST", "/v1/audit/find", "findText", OPERATION_UNLOCKED,
         handle_audit_find},
+    {"POST", "/v1/audit/content/find", "findContent", OPERATION_UNLOCKED,
+        handle_audit_find_content},
     {"GET", "/v1/audit/index", "getIndex", OPERATION_UNLOCKED,
         handle_audit_index},
     {"POST", "/v1/audit/index/rebuild", "rebuildIndex", OPERATION_UNLOCKED,

@@ -191,6 +191,7 @@ int cli_run_sample(struct cli *cli);
 int cli_run_access(struct cli *cli);
 int cli_run_report(struct cli *cli);
 int cli_run_find_text(struct cli *cli);
+int cli_run_find_content(struct cli *cli);
 int cli_run_reindex(struct cli *cli);
 int cli_run_content(struct cli *cli);
 /* What of a record can be opened, or not any more; a line where there is

@@ -523,6 +523,17 @@ static const struct cli_command commands[] = {
         "there was. The\ntext itself goes nowhere and is not put on record. "
         "\"-\" is standard input.",
         NULL, 0, cli_run_find_text, NULL, false, false},
+    {"audit", "find-content", "TERM...", 1, 8,
+        "Which kept requests and answers have these words?",
+        "Opens what a rule with @record(\"full\") kept, newest first: all "
+        "terms "
+        "are to stand in\nthe request, or in the answer (ASCII case is "
+        "ignored; "
+        "a term with spaces is looked\nfor as it is). Filters narrow what is "
+        "opened; --limit is how many are wanted (50).\nEvery page is on "
+        "record, "
+        "with a keyed digest of the terms and the ids that are shown.",
+        OPTIONS(query_options), cli_run_find_content, NULL, false, false},
     {"audit", "reindex", "", 0, 0, "Build the index anew from the log",
         "The log is never touched; queries say that they may be incomplete "
         "meanwhile.\n`bailiff audit verify --index` says whether, and where, "

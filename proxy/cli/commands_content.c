@@ -10,6 +10,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 const struct cli_option cli_content_options[1] = {
     {"out", "FOLDER", CLI_TEXT, NULL,
@@ -172,5 +173,136 @@ int cli_run_content(struct cli *cli)
         print_part(answer, "answer");
     }
     json_decref(answer);
+    return result;
+}
+
+/* --- Words in it -----------------------------------------------------------
+ */
+
+static void print_match(const json_t *one)
+{
+    const char *name = json_string_value(json_object_get(one, "callerName"));
+    struct buf time;
+
+    buf_init(&time, 256);
+    cli_format_time(
+        &time, json_string_value(json_object_get(one, "time")), false);
+    printf("%s  %s  %s  %s of %s\n    ", buf_cstr(&time),
+        json_string_value(json_object_get(one, "id")),
+        name ? name : json_string_value(json_object_get(one, "caller")),
+        json_string_value(json_object_get(one, "which")),
+        json_string_value(json_object_get(one, "model")));
+    cli_print_safe(stdout, json_string_value(json_object_get(one, "context")));
+    putchar('\n');
+    fflush(stdout);
+    buf_fini(&time);
+}
+
+struct found {
+    json_t *items;
+    json_int_t opened, without, erased, unreadable;
+};
+
+static void add_up(struct cli *cli, struct found *f, const json_t *answer)
+{
+    const json_t *items = json_object_get(answer, "items");
+
+    for (size_t i = 0; i < json_array_size(items); i++) {
+        json_t *one = json_array_get(items, i);
+        json_array_append(f->items, one);
+        if (!cli->json)
+            print_match(one);
+    }
+    f->opened += json_integer_value(json_object_get(answer, "opened"));
+    f->without += json_integer_value(json_object_get(answer, "without"));
+    f->erased += json_integer_value(json_object_get(answer, "erased"));
+    f->unreadable += json_integer_value(json_object_get(answer, "unreadable"));
+}
+
+static void say_found(const struct found *f)
+{
+    if (json_array_size(f->items) == 0)
+        puts("nothing that is kept has these words");
+    printf("%lld requests and answers opened; of %lld requests nothing was "
+           "kept; %lld are erased\n",
+        (long long)f->opened, (long long)f->without, (long long)f->erased);
+    if (f->unreadable > 0)
+        cli_say(0,
+            "%lld could not be opened: their key or file is missing or "
+            "was altered (see `bailiff audit verify`)",
+            (long long)f->unreadable);
+}
+
+/* Page after page until enough was found; each is on record by itself. */
+static int seek_pages(struct cli *cli, json_t *query, const json_t *terms,
+    size_t wanted, struct found *f, json_t **last)
+{
+    bool terminal = isatty(STDERR_FILENO), more = true;
+    int result = 0;
+
+    while (result == 0 && more && json_array_size(f->items) < wanted) {
+        json_decref(*last);
+        *last = NULL;
+        json_object_set_new(query, "limit",
+            json_sprintf("%zu", wanted - json_array_size(f->items) < 200
+                                    ? wanted - json_array_size(f->items)
+                                    : 200));
+        result = cli_call(cli, "POST",
+            cli_with_query(cli, "/v1/audit/content/find", query),
+            json_pack("{s:O}", "terms", terms), last, NULL);
+        if (result)
+            break;
+        add_up(cli, f, *last);
+        more = json_is_true(json_object_get(*last, "more"));
+        if (more)
+            json_object_set_new(query, "after",
+                json_sprintf("%lld", (long long)json_integer_value(
+                                         json_object_get(*last, "next"))));
+        if (terminal && more)
+            fprintf(stderr, "\r%lld opened, as far as entry %lld\x1b[K",
+                (long long)f->opened,
+                (long long)json_integer_value(json_object_get(*last, "next")));
+    }
+    if (terminal)
+        fputs("\r\x1b[K", stderr);
+    return result;
+}
+
+int cli_run_find_content(struct cli *cli)
+{
+    struct found f = {.items = json_array()};
+    json_t *query = cli_body(cli, NULL), *terms = json_array(), *last = NULL;
+    const char *limit = cli_value(cli, "limit");
+    int64_t wanted = 50;
+    int result = 2;
+
+    for (int i = 0; i < cli->arg_count; i++)
+        json_array_append_new(terms, json_string(cli->args[i]));
+    if (query && cli_exact_times(cli, query) &&
+        (!limit || cli_number("limit", limit, &wanted))) {
+        if (wanted < 1)
+            cli_usage(cli, "--limit: at least 1");
+        else
+            result = seek_pages(cli, query, terms, (size_t)wanted, &f, &last);
+    }
+    if (result == 0 && cli->json) {
+        json_object_set(last, "items", f.items);
+        json_object_set_new(last, "opened", json_integer(f.opened));
+        json_object_set_new(last, "without", json_integer(f.without));
+        json_object_set_new(last, "erased", json_integer(f.erased));
+        json_object_set_new(last, "unreadable", json_integer(f.unreadable));
+        cli_print_json(last);
+    } else if (result == 0) {
+        say_found(&f);
+    }
+    if (result == 0 && json_is_true(json_object_get(last, "more")))
+        cli_say(0, "there is more: go on with --after %lld",
+            (long long)json_integer_value(json_object_get(last, "next")));
+    if (result == 0)
+        cli_say_index_behind(last);
+    json_decref(last);
+    json_decref(f.items);
+    json_decref(terms);
+    json_decref(query);
     return result;
 }

@@ -425,6 +425,7 @@ test('audit and anchors', async () => {
   await call('getIndex');
   await call('rebuildIndex');
   assert.equal((await call('findText', { body: { text: 'a text that nobody sent' } })).items.length, 0);
+  assert.equal((await call('findContent', { query: { caller: request.caller }, body: { terms: ['nobody', 'said this'] } })).items.length, 0);
   await call('addAnchor', { body: { name: 'copy', kind: 'file', target: join(world.dir, 'anchor'), everyMinutes: 5 }, status: 201 });
   await call('listAnchors');
   await until(async () => (await call('getStatus')).server.anchors.some((one) => one.name === 'copy'), 'the anchor in the status');

@@ -73,6 +73,41 @@ test('a stream: what the caller got is kept, to the byte', async () => {
   assert.equal(contentOf(id).answer.text, answer.body);
 });
 
+test('words are found in what was kept, by those who may, and that is on record', async () => {
+  const asked = await world.chat(key, { model: 'tiny', max_tokens: 4, messages: [{ role: 'user', content: 'The "Zürich" budget:\nline two \u00e9t\u00e9' }] });
+  const id = asked.headers['x-request-id'];
+  await world.record(id);
+  const find = (...args) => world.json('audit', 'find-content', ...args);
+  const found = find('"zürich" BUDGET');
+  assert.deepEqual(found.items.map((one) => [one.id, one.which, one.callerName, one.model]), [[id, 'request', 'ann', 'tiny']]);
+  assert.match(found.items[0].context, /The "Zürich" budget: line two été/);
+  assert.ok(found.opened >= 2 && found.more === false);
+  assert.equal(find('budget', 'line two', '--caller', 'ann').items.length, 1);
+  assert.equal(find('budget', 'line three').items.length, 0);
+  assert.match(world.cli('audit', 'find-content', 'budget'), /ann +request of tiny\n.*Zürich/);
+  assert.equal(find('budget', '--caller', 'ben').items.length, 0);
+  // The pieces of a streamed answer are put together.
+  const stream = await world.chat(key, { stream: true, max_tokens: 30 });
+  const said = events(stream.body).filter((one) => one.startsWith('{')).map((one) => JSON.parse(one).choices[0]?.delta?.content ?? '').join('');
+  const words = said.trim().split(/\s+/).slice(0, 6).join(' ');
+  assert.ok(words.length > 10, said);
+  await world.record(stream.headers['x-request-id']);
+  const answers = find(words, '--id', stream.headers['x-request-id']).items;
+  assert.deepEqual(answers.map((one) => one.which), ['answer']);
+  // One at a time: the pages leave nothing out.
+  const all = find(CANARY, '--limit', '1000').items.map((one) => one.id);
+  assert.ok(all.length > 1);
+  const one = find(CANARY, '--limit', '1');
+  assert.deepEqual([one.items.length, one.more], [1, true]);
+  assert.equal(find(CANARY, '--limit', '1', '--after', String(one.next)).items[0].id, all[1]);
+  // On record by digest and by what was shown, never by the words.
+  const [event] = world.json('audit', 'query', '--type', 'audit.content_sought', '--order', 'oldest').rows;
+  const [entry] = entriesOf(event.id);
+  assert.deepEqual(entry.detail.records, [id]);
+  assert.match(entry.detail.digest, /^[0-9a-f]{64}$/);
+  assert.ok(!JSON.stringify(entry).toLowerCase().includes('budget'));
+});
+
 test('where no rule asks for it nothing is kept', async () => {
   const folders = () => (existsSync(join(world.state, 'blobs')) ? readdirSync(join(world.state, 'blobs'), { recursive: true }).length : 0);
   const count = folders();
