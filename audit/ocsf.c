@@ -89,6 +89,7 @@ static enum activity activity_of(const struct audit_event *e)
     } acts[] = {
         {STR_INIT(".added"), CREATE},
         {STR_INIT(".issued"), CREATE},
+        {STR_INIT(".made"), CREATE},
         {STR_INIT(".put"), CREATE},
         {STR_INIT(".removed"), DELETE},
         {STR_INIT(".revoked"), DELETE},

@@ -280,7 +280,7 @@ static enum err record(struct newcomers *n, const struct newcomer *j,
     if (!err && (after.failed || detail.failed))
         err = errinfo_set(info, ERR_NOMEM, "out of memory");
     if (!err) {
-        struct audit_act act = {.type = STR("system.caller.added"),
+        struct audit_act act = {.type = STR("admin.caller.made"),
             .id = str_make(entry, sizeof entry),
             .object_kind = STR("caller"),
             .object = id,

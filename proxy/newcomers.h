@@ -7,7 +7,7 @@
  *
  * A worker hands a job over and goes on with its other requests; the job comes
  * back through the worker's inbox once the caller is there, durable, on record
- * (system.caller.added) and in force, or with the reason why not. A job's texts
+ * (admin.caller.made) and in force, or with the reason why not. A job's texts
  * are borrowed until then. What waits at the same time is one change.
  * Everything is judged inside of that change by the rows as they are then: two
  * workers with the same newcomer find one caller, and who was disabled or

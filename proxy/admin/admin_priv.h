@@ -428,7 +428,8 @@ admin_handler handle_issuer_list, handle_issuer_add, handle_issuer_remove,
     handle_issuer_change;
 admin_handler handle_issuer_group_map, handle_issuer_group_unmap;
 admin_handler handle_issuer_client_map, handle_issuer_client_unmap;
-admin_handler handle_issuer_claim_map, handle_issuer_claim_unmap;
+admin_handler handle_claim_list, handle_issuer_claim_map,
+    handle_issuer_claim_unmap;
 admin_handler handle_administrator_list, handle_administrator_add,
     handle_administrator_disable, handle_administrator_enable,
     handle_administrator_change, handle_token_list, handle_token_issue,

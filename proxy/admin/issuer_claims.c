@@ -130,6 +130,52 @@ static enum err insert(struct admin_call *call, const struct claim_body *body)
     return err;
 }
 
+static enum err issuers_with(
+    struct admin_call *call, struct str attribute, json_t *list)
+{
+    struct db_statement *s;
+    enum err err = db_prepare(call->db,
+        "SELECT issuer FROM issuer_claim WHERE attribute = ?1 ORDER BY issuer",
+        &s, &call->info);
+
+    if (!err)
+        db_bind_text(s, 1, attribute);
+    while (!err && (err = db_step(s, &call->info)) == ERR_OK)
+        json_array_append_new(list, admin_text(db_column_text(s, 0)));
+    return err == ERR_NOTFOUND ? ERR_OK : err;
+}
+
+enum err handle_claim_list(struct admin_call *call)
+{
+    struct db_statement *s;
+    json_t *items = json_array(), *one;
+    size_t i;
+    enum err err = db_prepare(call->db,
+        "SELECT name, type FROM claim_attribute ORDER BY name", &s,
+        &call->info);
+
+    while (!err && (err = db_step(s, &call->info)) == ERR_OK) {
+        one = json_object();
+        admin_set_text(one, "name", db_column_text(s, 0));
+        admin_set_text(one, "type", db_column_text(s, 1));
+        admin_set(one, "issuers", json_array());
+        json_array_append_new(items, one);
+    }
+    if (err == ERR_NOTFOUND)
+        err = ERR_OK;
+    json_array_foreach(items, i, one)
+    {
+        if (!err)
+            err = issuers_with(call,
+                str_from(json_string_value(json_object_get(one, "name"))),
+                json_object_get(one, "issuers"));
+    }
+    if (!err)
+        return admin_answer_list(call, items);
+    json_decref(items);
+    return err;
+}
+
 enum err handle_issuer_claim_map(struct admin_call *call)
 {
     static const struct admin_field fields[] = {

@@ -239,6 +239,7 @@ const struct admin_operation admin_operations[] = {
     {"DELETE", "/v1/issuers/{issuer}", "removeIssuer", 0, handle_issuer_remove},
     {"POST", "/v1/issuers/{issuer}/groups", "mapIssuerGroup", 0,
         handle_issuer_group_map},
+    {"GET", "/v1/claims", "listClaims", 0, handle_claim_list},
     {"POST", "/v1/issuers/{issuer}/claims", "mapIssuerClaim", 0,
         handle_issuer_claim_map},
     {"DELETE", "/v1/issuers/{issuer}/claims/{attribute}", "unmapIssuerClaim", 0,

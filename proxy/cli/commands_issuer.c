@@ -114,6 +114,16 @@ static const struct cli_rest issuer_map_claim = {.method = "POST",
 static const struct cli_rest issuer_unmap_claim = {.method = "DELETE",
     .path = "/v1/issuers/{0}/claims/{1}",
     .done = "claims of the issuer {name} that rules see: {claims}"};
+static const struct cli_column claim_columns[] = {
+    {"NAME", "name", CELL_TEXT},
+    {"TYPE", "type", CELL_TEXT},
+    {"ISSUERS", "issuers", CELL_TEXT},
+};
+static const struct cli_rest issuer_claims = {.method = "GET",
+    .path = "/v1/claims",
+    .columns = claim_columns,
+    .column_count = CLI_COUNT(claim_columns),
+    .empty = "no claims: rules see the groups of tokens alone"};
 static const char *const issuer_client_fields[] = {NULL, "client"};
 static const struct cli_option issuer_client_options[] = {
     {"caller", "HANDLE", CLI_TEXT, "caller",
@@ -220,6 +230,11 @@ static const struct cli_command commands[] = {
             "comes with such a\ntoken is in the team, and in those above it, "
             "for that request: rules and the\nteams' quotas count them in.",
         .rest = &issuer_map_group},
+    {.noun = "issuer",
+        .verb = "claims",
+        .arguments = "",
+        .summary = "What rules may ask of tokens: context.claims.NAME",
+        .rest = &issuer_claims},
     {.noun = "issuer",
         .verb = "map-claim",
         .arguments = "ISSUER CLAIM NAME TYPE",

@@ -105,13 +105,44 @@ static int run_recipes(struct cli *cli)
  * --------------------------------------------------------- */
 
 /* The active text as people read it; "" where none is active. NULL: said. */
+/* Rules are compiled here, in the CLI's own process: by what the state knows of
+ * tokens' claims. */
+static bool learn_claims(struct cli *cli)
+{
+    struct policy_claim_type types[POLICY_CLAIM_TYPES_MAX];
+    struct errinfo info = {0};
+    json_t *answer = NULL, *one;
+    size_t i, count = 0;
+    bool good = cli_call(cli, "GET", "/v1/claims", NULL, &answer, NULL) == 0;
+
+    json_array_foreach(json_object_get(answer, "items"), i, one)
+    {
+        struct policy_claim_type type = {
+            .name = str_from(json_string_value(json_object_get(one, "name")))};
+        if (good && count < POLICY_CLAIM_TYPES_MAX &&
+            policy_claim_kind_find(
+                str_from(json_string_value(json_object_get(one, "type"))),
+                &type.kind))
+            types[count++] = type;
+    }
+    if (good && policy_claims_declare(types, count, &info) != ERR_OK) {
+        cli_say(1, "%s", info.text);
+        good = false;
+    }
+    json_decref(answer);
+    return good;
+}
+
 static json_t *active_rules(struct cli *cli)
 {
     json_t *answer = NULL;
     int status = 0;
-    int result =
-        cli_call(cli, "GET", "/v1/policies/active", NULL, &answer, &status);
+    int result;
 
+    if (!learn_claims(cli))
+        return NULL;
+    result =
+        cli_call(cli, "GET", "/v1/policies/active", NULL, &answer, &status);
     return result ? NULL : answer;
 }
 

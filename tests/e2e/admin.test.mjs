@@ -365,6 +365,7 @@ test('issuers', async () => {
   const claim = { params: { issuer: 'corp' }, body: { claim: 'org.department', attribute: 'department', type: 'string' } };
   assert.deepEqual((await call('mapIssuerClaim', { ...claim, status: 201 })).claims, [claim.body]);
   await call('mapIssuerClaim', { ...claim, status: 409 });
+  assert.deepEqual((await call('listClaims')).items, [{ name: 'department', type: 'string', issuers: ['corp'] }]);
   await call('mapIssuerClaim', { ...claim, body: { ...claim.body, attribute: 'a b' }, status: 400 });
   await call('mapIssuerClaim', { ...claim, body: { ...claim.body, attribute: 'x', type: 'number' }, status: 400 });
   const attribute = { params: { issuer: 'corp', attribute: 'department' } };

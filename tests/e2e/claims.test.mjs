@@ -126,6 +126,12 @@ test('an attribute outlives its issuer as long as rules name it', async () => {
   map('dep', 'department', 'string');
   map('level', 'level', 'long');
   await until(async () => (await chat({ dep: 'research', level: 4 })).status === 200, 'the keys', 20000);
+  assert.match(world.cli('issuer', 'claims'), /department\s+string\s+corp/);
+  // The command line compiles the active rules itself where it changes them.
+  const made = world.cli('policy', 'new', 'office-hours', '--team', 'interns', '--from', '09:00', '--to', '17:30').match(/version (\d+)/)[1];
+  for (const step of ['submit', 'activate']) world.cli('policy', step, made);
+  const edited = world.cli('policy', 'edit-recipe', 'interns-office-hours', '--to', '20:00').match(/version (\d+)/)[1];
+  assert.match(world.cli('policy', 'show', edited), /context\.claims\.department[^]*interns-office-hours/);
   // Named by no rule and of no issuer: its type may be another.
   map('x', 'unused', 'bool');
   world.cli('issuer', 'unmap-claim', 'corp', 'unused');

@@ -5,7 +5,7 @@
 import { test, before, after } from 'node:test';
 import assert from 'node:assert/strict';
 import { generateKeyPairSync, sign as signBytes } from 'node:crypto';
-import { writeFileSync } from 'node:fs';
+import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { OAuth2Server } from 'oauth2-mock-server';
 import { World, messages, until } from './harness.mjs';
@@ -39,7 +39,7 @@ const keysOf = (make) => until(async () => (await world.chat(make({ sub: 'nobody
 
 const callers = () => world.json('caller', 'list').items;
 const find = (handle) => callers().filter((one) => one.handle === handle);
-const events = () => world.json('audit', 'query', '--type', 'system.caller.added', '--limit', '1000').rows;
+const events = () => world.json('audit', 'query', '--type', 'admin.caller.made', '--limit', '1000').rows;
 const code = (answer) => JSON.parse(answer.body).error.code;
 
 before(async () => {
@@ -72,7 +72,14 @@ test('the first token makes its caller, in the team, and is served', async () =>
   assert.match(text, /"client":\s*"portal"/);
   assert.match(text, /"sealed"/);
   assert.doesNotMatch(text, /canary-77/, 'the subject is sealed');
-  // The subject is in what the person may have, and goes with the person.
+  // By the record alone the same decision comes out: the caller was in its team.
+  await world.record(answer.headers['x-request-id']);
+  const again = world.json('audit', 'redecide', answer.headers['x-request-id']);
+  assert.equal(again.result, 'same', JSON.stringify(again));
+  // The person's own records have the event, with the subject.
+  const folder = join(world.dir, 'copy');
+  cli('audit', 'subject', 'export', 'idp:alice-canary-77', folder);
+  assert.match(readFileSync(join(folder, 'acts.jsonl'), 'utf8'), /admin\.caller\.made/);
   assert.equal((await world.chat(alice)).status, 200);
   assert.equal((await world.chat(await token({ sub: 'alice-canary-77' }))).status, 200);
   assert.equal(find('idp:alice-canary-77').length, 1);
