@@ -256,12 +256,20 @@ static enum err find_places(struct audit_reader *reader,
     enum err err = resolve_number(reader, size, id, places, info);
     if (err == ERR_OK)
         err = find_entries(index, *id, places, damaged, info);
-    if (err == ERR_OK && places->count == 0)
+    if (err == ERR_OK && places->count == 0) {
+        const struct pruned *pruned =
+            &journal_reader_segments(reader->reader)->pruned;
+        char words[PRUNED_WORDS_MAX] = "";
+        if (pruned->entries > 0)
+            pruned_words(pruned, words);
         err = errinfo_set(info, ERR_NOTFOUND,
-            "the log has no request or event \"%.*s\"%s", STR_ARG(*id),
+            "the log has no request or event \"%.*s\"%s%s%s", STR_ARG(*id),
             ulid_is_valid(*id) ? ""
                                : "; an id has 26 characters, and an entry "
-                                 "is named by its index in the log");
+                                 "is named by its index in the log",
+            pruned->entries > 0 ? "; it may be one of those that went: " : "",
+            words);
+    }
     return err;
 }
 

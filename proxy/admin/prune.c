@@ -414,18 +414,49 @@ enum err prune_load(struct admin_call *call, struct pruned *out)
                     : FAIL(call, ERR_NOMEM, "out of memory");
 }
 
+enum err prune_until(struct admin_call *call, int64_t *time_us)
+{
+    struct pruned now;
+    struct audit_reader *reader = NULL;
+    struct buf text;
+    json_t *entry = NULL;
+    const char *time;
+    enum err err = prune_load(call, &now);
+
+    *time_us = 0;
+    if (err || now.entries == 0)
+        return err;
+    buf_init(&text, 1 << 17);
+    err = audit_reader_open(control_dir(call->control), &reader, &call->info);
+    if (!err)
+        err = audit_read_entry(
+            reader, UINT64_MAX, now.entries, &text, &call->info);
+    if (!err)
+        entry = json_loadb(buf_str(&text).ptr, text.len, 0, NULL);
+    time = json_string_value(json_object_get(entry, "time"));
+    if (!err && (!time || clock_parse(str_from(time), time_us) != ERR_OK))
+        err = FAIL(call, ERR_CORRUPT, "entry %llu has no time",
+            (unsigned long long)now.entries);
+    json_decref(entry);
+    audit_reader_close(&reader);
+    buf_fini(&text);
+    return err;
+}
+
 json_t *prune_now_json(struct admin_call *call)
 {
     struct pruned now;
+    int64_t until;
     json_t *one;
 
-    if (prune_load(call, &now) != ERR_OK)
+    if (prune_load(call, &now) != ERR_OK || prune_until(call, &until) != ERR_OK)
         return NULL; /* (and the answer fails) */
     if (now.entries == 0)
         return json_null();
     one = json_object();
     admin_set_int(one, "entries", (int64_t)now.entries);
     admin_set_int(one, "minimumIndex", (int64_t)pruned_minimum_index(&now));
+    admin_set_time(one, "until", until);
     admin_set_time(one, "time", now.time_us);
     admin_set_text(one, "disposal", str_from(now.disposal));
     return one;

@@ -13,8 +13,10 @@ enum err prune_finish(struct admin_call *call, struct disposal *d) MUSTCHECK;
 
 /* What was pruned; entries 0: nothing. */
 enum err prune_load(struct admin_call *call, struct pruned *out) MUSTCHECK;
-/* {"entries", "minimumIndex", "time", "disposal"}, or null: nothing was
- * pruned. */
+/* The time of the first entry that was kept; 0: nothing was pruned. */
+enum err prune_until(struct admin_call *call, int64_t *time_us) MUSTCHECK;
+/* {"entries", "minimumIndex", "until", "time", "disposal"}, or null: nothing
+ * was pruned. */
 json_t *prune_now_json(struct admin_call *call);
 
 #endif

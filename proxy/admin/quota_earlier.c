@@ -3,7 +3,7 @@
  * proxy/admin/quota_earlier.c - what was used before a quota was made, in the
  * window that it is made in: out of the index, as it was settled. Requests that
  * run meanwhile count in neither. */
-#include "proxy/admin/audit_priv.h"
+#include "proxy/admin/prune.h"
 
 #include "audit/index_file.h"
 #include "audit/stats.h"
@@ -115,6 +115,7 @@ enum err admin_count_earlier(
     enum quota_dimension dimension;
     enum quota_window window;
     uint64_t size, damaged = 0;
+    int64_t until = 0;
     bool behind = false;
     enum err err;
 
@@ -126,6 +127,14 @@ enum err admin_count_earlier(
             "requests; it knows requests and tokens",
             STR_ARG(quota->dimension));
     err = window_start(call, quota, window, &quota->earlier_window);
+    if (err)
+        return err;
+    err = prune_until(call, &until);
+    if (!err && quota->earlier_window < until)
+        err = FAIL(call, ERR_WRONG_STATE,
+            "countEarlierUse: the log begins within the quota's window, "
+            "because what was before was pruned; the earlier use cannot be "
+            "counted");
     if (err)
         return err;
     filter.since_us = quota->earlier_window;

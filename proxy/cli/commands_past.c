@@ -5,6 +5,7 @@
 #include "proxy/cli/cli_priv.h"
 #include "proxy/cli/counters.h"
 
+#include "lib/clock.h"
 #include "lib/http_client.h"
 
 #include <stdlib.h>
@@ -170,6 +171,22 @@ static void add_to(json_t *object, const char *key, json_int_t value)
 
 /* What is on record, by engine. Where a call did not end well, or its engine
  * said nothing of its use, the tokens are our estimate. */
+/* A sum over records that are not all there says nothing about an engine. */
+static int look_at_pruned(const char *since, const json_t *pruned)
+{
+    const char *until = json_string_value(json_object_get(pruned, "until"));
+    int64_t since_us = 0, until_us = 0;
+
+    if (!until || clock_parse(str_from(until), &until_us) != ERR_OK ||
+        (since && clock_parse(str_from(since), &since_us) == ERR_OK &&
+            since_us >= until_us))
+        return 0;
+    return cli_say(1,
+        "the log begins at %.19sZ, because what was before was pruned: compare "
+        "from then on (--since)",
+        until);
+}
+
 static int load_logged(struct reconciling *r, json_t *query)
 {
     json_t *answer = NULL, *groups, *group;
@@ -209,6 +226,10 @@ static int load_logged(struct reconciling *r, json_t *query)
     }
     if (json_is_true(json_object_get(answer, "incomplete")))
         result = cli_say(1, "the index is being built; ask again in a moment");
+    if (!result)
+        result =
+            look_at_pruned(json_string_value(json_object_get(query, "since")),
+                json_object_get(answer, "pruned"));
     json_decref(answer);
     return result;
 }
