@@ -188,6 +188,10 @@ void server_write_metrics(void *context, struct buf *out)
         "# HELP bailiff_log_syncs_total fdatasync calls of the journal\n"
         "# TYPE bailiff_log_syncs_total counter\n"
         "bailiff_log_syncs_total %llu\n"
+        "# HELP bailiff_log_checkpoint_entries Entries that the newest "
+        "checkpoint covers\n"
+        "# TYPE bailiff_log_checkpoint_entries gauge\n"
+        "bailiff_log_checkpoint_entries %llu\n"
         "# HELP bailiff_log_index_lag_entries Entries not yet in the index\n"
         "# TYPE bailiff_log_index_lag_entries gauge\n"
         "bailiff_log_index_lag_entries %llu\n"
@@ -205,6 +209,7 @@ void server_write_metrics(void *context, struct buf *out)
         "# TYPE bailiff_anchors_failing gauge\n"
         "bailiff_anchors_failing %zu\n",
         (unsigned long long)health.size, (unsigned long long)health.syncs,
+        (unsigned long long)health.published,
         (unsigned long long)(health.size > health.indexed
                                  ? health.size - health.indexed
                                  : 0),

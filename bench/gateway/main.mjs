@@ -9,7 +9,7 @@ import * as sections from './sections.mjs';
 import { Bailiff, cleanUp, startEngines, startPeers, work } from './world.mjs';
 
 // Idle connections first: memory that was used before would hide theirs.
-const order = ['idle', 'throughput', 'cost', 'calls', 'controls', 'open', 'overload', 'streams', 'handshakes', 'bodies', 'growth'];
+const order = ['idle', 'throughput', 'sustained', 'two', 'cost', 'calls', 'controls', 'open', 'overload', 'streams', 'handshakes', 'bodies', 'growth'];
 
 function readArguments() {
     const o = { program: 'build/release/bailiff', output: 'build/bench/results', only: order, short: false };

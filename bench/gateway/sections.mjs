@@ -14,13 +14,16 @@ const tenth = (value) => Number.isFinite(value) ? value.toFixed(1) : '-';
 const hundredth = (value) => Number.isFinite(value) ? value.toFixed(2) : '-';
 const spread = (values, show = hundredth) => `${show(median(values))} [${show(least(values))}-${show(most(values))}]`;
 
-// Rounds in which every one of `runs` ({ name, run }) goes once: lists by name.
+// Rounds in which every one of `runs` ({ name, run, peer? }) goes once: lists by
+// name. What an instance of Bailiff has put off is done before the next one runs.
 async function interleaved(rounds, runs) {
     const results = Object.fromEntries(runs.map(({ name }) => [name, []]));
     for (let round = 0; round < rounds; round++)
-        for (const { name, run } of runs)
-            if (!run.rounds || round < run.rounds)
+        for (const { name, run, peer } of runs)
+            if (!run.rounds || round < run.rounds) {
                 results[name].push(await run());
+                await peer?.caughtUp?.();
+            }
     return results;
 }
 
@@ -35,7 +38,7 @@ export async function throughput(bench) {
     for (const connections of [1, 32, 256]) {
         const run = (peer) => () => load(peer, { connections, seconds, body: bench.body });
         const runs = ['haproxy', 'nginx'].map((name) => ({ name, run: run(peers[name]) }));
-        runs.push({ name: 'bailiff', run: run(ours) });
+        runs.push({ name: 'bailiff', run: run(ours), peer: ours });
         if (peers.portkey)
             runs.push({ name: 'portkey', run: Object.assign(run(peers.portkey), { rounds: 2 }) });
         const r = bench.data.closed[connections] = await interleaved(rounds, runs);
@@ -63,12 +66,51 @@ export async function throughput(bench) {
     };
 }
 
+// For so long that the index cannot put its work off any more: the rate at which
+// everything keeps up.
+export async function sustained(bench) {
+    const { peers, ours } = bench, seconds = bench.short ? 5 : 10, rows = [];
+    bench.data.sustained = {};
+    for (const connections of [32, 256]) {
+        const options = { connections, seconds, body: bench.body };
+        const r = await interleaved(bench.short ? 1 : 2, [
+            { name: 'haproxy', run: () => load(peers.haproxy, options) },
+            { name: 'bailiff', peer: ours, run: () => load(ours, { ...options, seconds: seconds * 1.5 }).then(() => load(ours, options)) }]);
+        bench.data.sustained[connections] = r;
+        rows.push([connections, whole(median(r.haproxy.map((x) => x.perSecond))), whole(median(r.bailiff.map((x) => x.perSecond))),
+            spread(ratios(r.bailiff, r.haproxy)), whole(median(r.bailiff.map((x) => x.latencyMicros.p99)))]);
+    }
+    return {
+        title: 'Requests a second, sustained',
+        text: `${seconds} s, Bailiff after ${seconds * 1.5} s of the same load.`,
+        columns: ['connections', 'HAProxy', 'Bailiff', 'Bailiff / HAProxy', 'p99 us Bailiff'], rows,
+    };
+}
+
+// Two workers beside two threads.
+export async function two(bench) {
+    const { peers, seconds } = bench, rows = [];
+    const instance = new Bailiff(bench.program, 'two', { workers: 2 });
+    await instance.setUp(bench.engines);
+    bench.data.two = {};
+    for (const connections of [32, 256]) {
+        const run = (peer) => () => load(peer, { connections, seconds, body: bench.body });
+        const r = bench.data.two[connections] = await interleaved(bench.short ? 1 : 4, [
+            { name: 'haproxy', run: run(peers.haproxyTwo) }, { name: 'bailiff', run: run(instance), peer: instance }]);
+        rows.push([connections, whole(median(r.haproxy.map((x) => x.perSecond))), whole(median(r.bailiff.map((x) => x.perSecond))),
+            spread(ratios(r.bailiff, r.haproxy))]);
+    }
+    await instance.stop();
+    return { title: 'Two workers beside two threads', text: '', columns: ['connections', 'HAProxy', 'Bailiff', 'Bailiff / HAProxy'], rows };
+}
+
 // --- What a request costs ----------------------------------------------------
 
 async function costOf(bench, peer, connections, seconds) {
     const before = processorTime(peer.pid);
     const r = await load(peer, { connections, seconds, body: bench.body });
-    await sleep(1500); // what follows the journal is part of it
+    await sleep(1200);
+    await peer.caughtUp?.(); // what follows the journal is part of it
     const threads = spent(before, processorTime(peer.pid));
     for (const name of Object.keys(threads)) threads[name] /= r.answers * 1000;
     return threads;
@@ -143,6 +185,7 @@ export async function controls(bench) {
             const before = processorTime(instance.pid);
             const r = await load(instance, { connections: 32, seconds: Math.min(seconds, 2), body: bench.body });
             await sleep(1200);
+            await instance.caughtUp();
             (costs[label] ??= []).push(total(spent(before, processorTime(instance.pid))) / r.answers / 1000);
             return r;
         },
@@ -196,22 +239,28 @@ export async function open(bench) {
     };
 }
 
+// The mock engine is told to take so many at once, as an operator says of a real
+// one: what waits longer than 20 ms for a place is refused.
 export async function overload(bench) {
-    const rate = carries(bench) ?? (await load(bench.ours, { connections: 256, seconds: bench.seconds, body: bench.body })).perSecond;
-    const { ours } = bench, seconds = bench.short ? 4 : 8;
+    const instance = new Bailiff(bench.program, 'overload', { concurrent: 64 });
+    await instance.setUp(bench.engines);
+    const rate = carries(bench) ?? (await load(instance, { connections: 256, seconds: bench.seconds, body: bench.body, expectRefusals: true })).perSecond;
+    const seconds = bench.short ? 4 : 8, connections = bench.short ? 1024 : 4096;
     const steps = [['before, half', 0.5], ['twice what it carries', 2], ['after, half', 0.5]];
     const rows = [];
     bench.data.overload = [];
     for (const [label, share] of steps) {
-        const before = resident(ours.pid);
-        const r = await load(ours, { connections: bench.short ? 2048 : 4096, rate: Math.floor(rate * share), seconds, body: bench.body, expectRefusals: true });
-        const grew = resident(ours.pid) - before;
+        const before = resident(instance.pid);
+        const r = await load(instance, { connections, rate: Math.floor(rate * share), seconds, body: bench.body, expectRefusals: true });
+        const grew = resident(instance.pid) - before;
         bench.data.overload.push({ label, share, rate: rate * share, grewKiB: grew, result: r });
         rows.push([label, whole(rate * share), whole(r.perSecond), whole(r.refused / seconds), whole(r.serviceMicros.p50), whole(r.serviceMicros.p99), whole(r.refusalMicros.p99), r.refusedWithoutRetryAfter, whole(grew)]);
+        await instance.caughtUp();
     }
+    await instance.stop();
     return {
         title: 'Overload, thousands of connections, open loop',
-        text: `${bench.short ? 2048 : 4096} connections; latency from the instant at which a request was sent.`,
+        text: `${connections} connections; latency from the instant at which a request was sent.`,
         columns: ['', 'due/s', 'answered/s', 'refused/s', 'p50 us', 'p99 us', 'refusal p99 us', 'without Retry-After', 'memory grew, KiB'],
         rows,
     };
@@ -310,10 +359,9 @@ export async function growth(bench) {
         await instance.setUp(bench.engines);
         all.push(instance);
     }
-    const run = (instance) => () => load(instance, { connections: 32, seconds: Math.min(seconds, 2), body: bench.body });
-    const r = await interleaved(rounds, [
-        { name: 'fresh', run: run(fresh) }, { name: 'rules', run: run(rules) },
-        { name: 'keys', run: run(keys) }, { name: 'long', run: run(bench.ours) }]);
+    const of = (name, peer) => ({
+        name, peer, run: () => load(peer, { connections: 32, seconds: Math.min(seconds, 2), body: bench.body }) });
+    const r = await interleaved(rounds, [of('fresh', fresh), of('rules', rules), of('keys', keys), of('long', bench.ours)]);
     const status = JSON.parse((await bench.ours.cli('status', '--json')).stdout);
     const entries = status.log?.entries ?? status.entries;
     const issueMs = [];

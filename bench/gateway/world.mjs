@@ -4,6 +4,7 @@
 // listens on loopback, lives below one temporary folder and ends with it.
 import { execFile, execFileSync, spawn } from 'node:child_process';
 import * as fs from 'node:fs';
+import * as http from 'node:http';
 import * as net from 'node:net';
 import * as os from 'node:os';
 import * as path from 'node:path';
@@ -98,12 +99,10 @@ http { access_log off; keepalive_requests 1000000000; keepalive_timeout 600s; cl
     return { fixed: port, streams };
 }
 
-export async function startPeers(engines, tls, portkeyScript) {
-    const peers = {};
-    const both = write('both.pem', fs.readFileSync(tls.certificate, 'utf8') + fs.readFileSync(tls.key, 'utf8'));
+async function startHaproxy(name, threads, engines, both) {
     const [front, streams] = [await freePort(), await freePort()];
-    const haproxy = write('haproxy.cfg', `global
-  nbthread 1
+    const haproxy = write(`${name}.cfg`, `global
+  nbthread ${threads}
   maxconn ${idleMost + 200}
 defaults
   mode http
@@ -123,9 +122,15 @@ backend streams
   http-reuse always
   server engine 127.0.0.1:${engines.streams}
 `);
-    const child = await start('haproxy', 'haproxy', ['-f', haproxy], front);
-    peers.haproxy = { name: 'HAProxy', port: front, streams, pid: child.pid, headers: [] };
+    const child = await start(name, 'haproxy', ['-f', haproxy], front);
+    return { name: 'HAProxy', port: front, streams, pid: child.pid, headers: [] };
+}
 
+export async function startPeers(engines, tls, portkeyScript) {
+    const peers = {};
+    const both = write('both.pem', fs.readFileSync(tls.certificate, 'utf8') + fs.readFileSync(tls.key, 'utf8'));
+    peers.haproxy = await startHaproxy('haproxy', 1, engines, both);
+    peers.haproxyTwo = await startHaproxy('haproxy-two', 2, engines, both);
     const port = await freePort();
     const nginx = write('nginx.conf', `worker_processes 1; daemon off; error_log ${work}/nginx-errors.log; pid ${work}/nginx.pid;
 events { worker_connections 15000; }
@@ -190,17 +195,38 @@ export class Bailiff {
         await stop(this.child);
     }
 
-    // options: policies, quotas (bool), workers, keys (beside one), folder
+    // Until index and checkpoint have all that was written: what was put off
+    // under load must not be done at the cost of whoever is measured next.
+    async caughtUp() {
+        const began = Date.now();
+        for (;;) {
+            const text = await new Promise((done, failed) => http.get(
+                { socketPath: path.join(this.state, 'admin.sock'), path: '/metrics' }, (answer) => {
+                    let all = '';
+                    answer.on('data', (piece) => { all += piece; });
+                    answer.on('end', () => done(all));
+                }).on('error', failed));
+            const of = (name) => Number(new RegExp(`^${name} (\\d+)`, 'm').exec(text)[1]);
+            if (of('bailiff_log_index_lag_entries') === 0 && of('bailiff_log_checkpoint_entries') === of('bailiff_log_entries_total')) return;
+            if (Date.now() - began > 60000) throw new Error(`${this.name}: the index does not catch up`);
+            await sleep(50);
+        }
+    }
+
+    // options: policies, quotas (bool), workers, keys (beside one), folder,
+    // concurrent (requests that an engine takes; none waits longer than 20 ms)
     async setUp(engines) {
-        const { policies = 100, quotas = true, workers = 1, keys = 0 } = this.options;
+        const { policies = 100, quotas = true, workers = 1, keys = 0, concurrent = 0 } = this.options;
         this.port = await freePort();
         this.streams = this.port;
         await execFileAsync(this.program, ['init', this.state]);
         const conf = path.join(this.state, 'bailiff.conf');
         fs.writeFileSync(conf, fs.readFileSync(conf, 'utf8').replace(/^(listen|workers).*\n/gm, '')
-            + `listen = [ "127.0.0.1:${this.port}" ];\nworkers = ${workers};\nmax_connections_per_address = 20000;\n`);
+            + `listen = [ "127.0.0.1:${this.port}" ];\nworkers = ${workers};\nmax_connections_per_address = 20000;\n`
+            + (concurrent ? 'queue_timeout_ms = 20;\n' : ''));
         await this.serve();
-        await this.cli('engine', 'add', 'mock', `http://127.0.0.1:${engines.fixed}`, '--kind', 'openai');
+        await this.cli('engine', 'add', 'mock', `http://127.0.0.1:${engines.fixed}`, '--kind', 'openai',
+            ...(concurrent ? ['--max-concurrent', String(concurrent)] : []));
         await this.cli('engine', 'add', 'streaming', `http://127.0.0.1:${engines.streams}`, '--kind', 'openai');
         await this.cli('model', 'add', 'tiny', '--engine', 'mock', '--approve');
         await this.cli('model', 'add', 'streamed', '--engine', 'streaming', '--approve');
