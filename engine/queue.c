@@ -100,26 +100,37 @@ static void prune_locked(struct queue *queue)
     }
 }
 
+static size_t team_length(struct str team)
+{
+    return team.len < TEAM_MAX ? team.len : TEAM_MAX;
+}
+
+static struct queue_flow *find_locked(
+    struct queue *queue, struct str team, int priority)
+{
+    struct str shown = str_make(team.ptr, team_length(team));
+    struct queue_flow *flow = queue->flows;
+    while (flow != NULL &&
+           (flow->priority != priority ||
+               !str_equal(str_make(flow->team, flow->team_length), shown)))
+        flow = flow->next;
+    return flow;
+}
+
 static struct queue_flow *flow_locked(
     struct queue *queue, const struct queue_waiter *waiter)
 {
-    struct queue_flow *flow;
-    size_t length = waiter->team.len < TEAM_MAX ? waiter->team.len : TEAM_MAX;
-    struct str team = str_make(waiter->team.ptr, length);
-    for (flow = queue->flows; flow != NULL; flow = flow->next) {
-        if (flow->priority == waiter->priority &&
-            str_equal(str_make(flow->team, flow->team_length), team))
-            break;
-    }
+    struct queue_flow *flow =
+        find_locked(queue, waiter->team, waiter->priority);
     if (flow == NULL) {
         prune_locked(queue);
         flow = calloc(1, sizeof(*flow));
         if (flow == NULL)
             return NULL;
         flow->priority = waiter->priority;
-        flow->team_length = length;
-        if (length > 0)
-            memcpy(flow->team, team.ptr, length);
+        flow->team_length = team_length(waiter->team);
+        if (flow->team_length > 0)
+            memcpy(flow->team, waiter->team.ptr, flow->team_length);
         flow->next = queue->flows;
         queue->flows = flow;
     }
@@ -319,12 +330,13 @@ void queue_sweep(struct queue *queue, int64_t monotonic_us)
 
 /* --- In and out ---------------------------------------------------------- */
 
-/* Makes room for one more of `flow`. False: this flow is the one that has too
- * many. */
-static bool push_locked(struct queue *queue, const struct queue_flow *flow)
+/* The flow that has most for its weight, where that is more than one that has
+ * `count` would have with one more; not `flow` itself. */
+static struct queue_flow *longest_locked(const struct queue *queue,
+    const struct queue_flow *flow, size_t count, unsigned weight)
 {
     struct queue_flow *longest = NULL;
-    uint64_t most = (uint64_t)(flow->count + 1) * SCALE / flow->weight;
+    uint64_t most = (uint64_t)(count + 1) * SCALE / weight;
     for (struct queue_flow *f = queue->flows; f != NULL; f = f->next) {
         uint64_t has = (uint64_t)f->count * SCALE / f->weight;
         if (f != flow && has > most) {
@@ -332,12 +344,56 @@ static bool push_locked(struct queue *queue, const struct queue_flow *flow)
             longest = f;
         }
     }
+    return longest;
+}
+
+/* Makes room for one more of `flow`. False: this flow is the one that has too
+ * many. */
+static bool push_locked(struct queue *queue, const struct queue_flow *flow)
+{
+    struct queue_flow *longest =
+        longest_locked(queue, flow, flow->count, flow->weight);
     if (longest == NULL)
         return false;
     struct queue_waiter *newest = longest->last;
     remove_locked(queue, newest);
     post_locked(newest, QUEUE_PUSHED);
     return true;
+}
+
+bool queue_is_full_for(struct queue *queue, struct str team,
+    const struct queue_flow_kind *kinds, size_t count)
+{
+    bool full = true;
+    if (queue_length(queue) < queue->most)
+        return false;
+    lock(queue);
+    for (size_t i = 0; full && i < count; i++) {
+        const struct queue_flow *flow =
+            find_locked(queue, team, kinds[i].priority);
+        full = longest_locked(queue, flow, flow != NULL ? flow->count : 0,
+                   kinds[i].weight) == NULL;
+    }
+    unlock(queue);
+    return full;
+}
+
+/* A place that nobody waits for. */
+static bool take_free_locked(
+    struct queue *queue, struct queue_waiter *waiter, int64_t monotonic_us)
+{
+    for (unsigned i = 0; i < waiter->target_count; i++) {
+        struct pool_engine *engine = waiter->targets[i].engine;
+        const struct engine_target *target = waiter->targets[i].target;
+        unsigned which;
+        if (pool_usable(engine, target, monotonic_us) &&
+            next_locked(queue, engine, &which) == NULL &&
+            pool_begin(engine, target)) {
+            waiter->granted = i;
+            return true;
+        }
+    }
+    return false;
 }
 
 enum err queue_enter(
@@ -350,7 +406,11 @@ enum err queue_enter(
     struct queue_flow *flow = flow_locked(queue, waiter);
     if (flow == NULL)
         err = ERR_NOMEM;
-    else if (queue_length(queue) >= queue->most && !push_locked(queue, flow))
+    else if (queue_length(queue) < queue->most)
+        err = ERR_OK;
+    else if (take_free_locked(queue, waiter, monotonic_us))
+        err = ERR_EXISTS;
+    else if (!push_locked(queue, flow))
         err = ERR_FULL;
     if (err == ERR_OK) {
         append_locked(queue, flow, waiter);

@@ -11,7 +11,8 @@
  * shut out.
  *
  * Bounded: when as many wait as may, the newest of the flow that has most for
- * its weight goes, if that is another one than the newcomer's own.
+ * its weight goes, if that is another one than the newcomer's own. A newcomer
+ * that finds a place nobody waits for takes it, however many wait for others.
  *
  * One mutex, taken only where somebody waits or has to. Any thread; a waiter
  * belongs to one thread, and hears through its mailbox. */
@@ -77,6 +78,15 @@ size_t queue_length(const struct queue *queue);
  */
 enum err queue_enter(struct queue *queue, struct queue_waiter *waiter,
     int64_t monotonic_us) MUSTCHECK;
+/* Is it full, and would a newcomer of `team` not push out another one's, in any
+ * of these flows? So it need not be asked what it wants. Cheap while there is
+ * room. */
+struct queue_flow_kind {
+    int priority;
+    unsigned weight;
+};
+bool queue_is_full_for(struct queue *queue, struct str team,
+    const struct queue_flow_kind *kinds, size_t count);
 /* Takes it out. True: it had been granted a place, which is its own now (to be
  * used, or to be given back with pool_end and queue_freed). */
 bool queue_leave(struct queue *queue, struct queue_waiter *waiter);

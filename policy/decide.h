@@ -169,6 +169,9 @@ enum policy_priority { /* in a queue; zero: no rule says anything */
 };
 /* "low", "normal", "high"; "" for none */
 const char *policy_priority_name(enum policy_priority priority);
+/* Does any rule of the set give it? */
+bool policy_set_has_priority(
+    const struct policy_set *set, enum policy_priority priority);
 
 struct policy_obligations {
     int64_t max_tokens;            /* @max_tokens; -1: none */

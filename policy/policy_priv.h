@@ -54,6 +54,7 @@ struct policy_set {
     size_t count;
     struct str retain[POLICY_RETAIN_MAX]; /* the classes that @retain names */
     size_t retain_count;
+    unsigned priorities; /* a bit for each that a rule names */
     struct policy_part part[PART_COUNT];
 };
 

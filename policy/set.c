@@ -194,13 +194,14 @@ static enum err divide(struct policy_set *set, struct errinfo *info)
     return ERR_OK;
 }
 
-/* Gives each class that @retain names a bit. */
+/* Gives each class that @retain names a bit, and notes the priorities. */
 static void number_classes(
     struct policy_set *set, struct policy_findings *findings)
 {
     for (size_t i = 0; i < set->count; i++) {
         struct policy_rule *rule = &set->rules[i];
         size_t bit = 0;
+        set->priorities |= 1u << rule->priority;
         if (rule->retain.len == 0)
             continue;
         while (bit < set->retain_count &&
@@ -357,6 +358,12 @@ bool policy_set_is_advice(const struct policy_set *set, size_t at)
 int64_t policy_set_expires_us(const struct policy_set *set, size_t at)
 {
     return rule_at(set, at)->expires_us;
+}
+
+bool policy_set_has_priority(
+    const struct policy_set *set, enum policy_priority priority)
+{
+    return set->priorities >> priority & 1;
 }
 
 size_t policy_set_retain_count(const struct policy_set *set)

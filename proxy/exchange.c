@@ -23,7 +23,7 @@ static const struct {
     {"route", stage_route}, {"load", stage_load}, {"identify", stage_identify},
     {"read", stage_read}, /* waits for the body */
     {"join", stage_join}, /* waits where the caller is made just in time */
-    {"describe", stage_describe}, {"plan", stage_plan},
+    {"describe", stage_describe}, {"plan", stage_plan}, {"crowd", stage_crowd},
     {"decide", stage_decide}, {"queue", stage_queue}, /* may wait */
     {"reserve", stage_reserve},
     {"keep", stage_keep},       /* waits for content to be durable */
@@ -187,7 +187,7 @@ static void denied(struct exchange *x)
             "internal_error",
             "The request was refused without a reason; "
             "please report this with the request id.");
-    if (x->caller == NULL) {
+    if (x->caller == NULL || x->counted) {
         int64_t wait = x->verdict.status == 401 ? its_delay(x) : 0;
         if (wait > 0) {
             x->phase = SLOWED;

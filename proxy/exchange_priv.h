@@ -129,6 +129,7 @@ struct exchange {
 
     /* where */
     struct exchange_candidate *place; /* held; NULL: none, or the attempt's */
+    bool counted; /* refused, and on record by worker_refuse alone */
     struct queue_waiter waiter;
     struct exchange_candidate *queued_for[QUEUE_TARGETS];
     struct loop_timer queue_timer;
@@ -191,6 +192,7 @@ enum stage_result stage_join(struct exchange *x);
 enum stage_result stage_describe(struct exchange *x);
 enum stage_result stage_plan(struct exchange *x);
 enum stage_result stage_decide(struct exchange *x);
+enum stage_result stage_crowd(struct exchange *x);
 enum stage_result stage_queue(struct exchange *x);
 enum stage_result stage_reserve(struct exchange *x);
 enum stage_result stage_keep(struct exchange *x);

@@ -144,17 +144,74 @@ static void on_timeout(struct loop_timer *timer)
     exchange_refuse(x);
 }
 
+/* --- A crowd ------------------------------------------------------------- */
+
+/* Has any of the candidates a place, or is none of them alive (which is told
+ * otherwise)? Policy has not been asked yet. */
+static bool may_find_place(const struct exchange *x)
+{
+    int64_t now = loop_now(x->worker->loop);
+    bool alive = false;
+    for (unsigned i = 0; i < x->candidate_count; i++) {
+        const struct exchange_candidate *c = &x->candidates[i];
+        if (pool_usable(c->live, c->target->engine, now))
+            return true;
+        alive = alive || pool_alive(c->live, now);
+    }
+    return !alive;
+}
+
+static struct str queue_team(const struct exchange *x)
+{
+    return x->joined ? x->joined->queue_team : x->caller->queue_team;
+}
+
+static unsigned queue_weight(const struct exchange *x)
+{
+    return x->joined ? x->joined->queue_weight : x->caller->queue_weight;
+}
+
+/* Refused where it would be refused whatever policy says of it, before policy
+ * is asked and an entry written: so that a crowd costs little, and those that
+ * wait are served. On record by count, like what stage_load refuses. */
+enum stage_result stage_crowd(struct exchange *x)
+{
+    struct worker *w = x->worker;
+    if (x->match.route->engine_path == NULL ||
+        w->settings->queue_timeout_ms == 0 || w->settings->queue_length == 0 ||
+        queue_length(w->shared->queue) < (size_t)w->settings->queue_length ||
+        may_find_place(x))
+        return STAGE_PASS;
+    struct queue_flow_kind kinds[POLICY_PRIORITY_HIGH];
+    size_t count = 0;
+    for (int i = POLICY_PRIORITY_LOW; i <= POLICY_PRIORITY_HIGH; i++) {
+        enum policy_priority priority = (enum policy_priority)i;
+        if (priority == POLICY_PRIORITY_NORMAL ||
+            policy_set_has_priority(snapshot_policy(x->snapshot), priority))
+            kinds[count++] = (struct queue_flow_kind){
+                i, queue_weight(x) * priority_weight(priority)};
+    }
+    if (!queue_is_full_for(w->shared->queue, queue_team(x), kinds, count))
+        return STAGE_PASS;
+    metrics_add(&w->metrics, METRIC_QUEUE_FULL, 1);
+    metrics_add(&w->metrics, METRIC_OVERLOAD, 1);
+    worker_refuse(w, x->connection, REFUSAL_OVERLOAD,
+        str_from(x->match.route->path),
+        x->key != NULL ? str_from(x->key->id) : STR(""));
+    busy(x, "as many requests wait for them as may");
+    x->verdict.retry_after_s = 1;
+    x->counted = true;
+    return STAGE_DENY;
+}
+
 static enum stage_result enter(
     struct exchange *x, struct exchange_candidate **list, unsigned count)
 {
     struct worker *w = x->worker;
     struct queue_waiter *waiter = &x->waiter;
     enum policy_priority priority = priority_of(x);
-    unsigned weight =
-        x->joined ? x->joined->queue_weight : x->caller->queue_weight;
-    *waiter = (struct queue_waiter){
-        .team = x->joined ? x->joined->queue_team : x->caller->queue_team,
-        .weight = weight * priority_weight(priority),
+    *waiter = (struct queue_waiter){.team = queue_team(x),
+        .weight = queue_weight(x) * priority_weight(priority),
         .priority = (int)priority,
         .mailbox = &w->mailbox};
     for (unsigned i = 0; i < count; i++) {

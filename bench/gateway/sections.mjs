@@ -240,7 +240,7 @@ export async function open(bench) {
 }
 
 // The mock engine is told to take so many at once, as an operator says of a real
-// one: what waits longer than 20 ms for a place is refused.
+// one; twice as many wait, and what comes beyond is refused.
 export async function overload(bench) {
     const instance = new Bailiff(bench.program, 'overload', { concurrent: 64 });
     await instance.setUp(bench.engines);

@@ -214,7 +214,7 @@ export class Bailiff {
     }
 
     // options: policies, quotas (bool), workers, keys (beside one), folder,
-    // concurrent (requests that an engine takes; none waits longer than 20 ms)
+    // concurrent (requests that an engine takes; twice as many wait)
     async setUp(engines) {
         const { policies = 100, quotas = true, workers = 1, keys = 0, concurrent = 0 } = this.options;
         this.port = await freePort();
@@ -223,7 +223,7 @@ export class Bailiff {
         const conf = path.join(this.state, 'bailiff.conf');
         fs.writeFileSync(conf, fs.readFileSync(conf, 'utf8').replace(/^(listen|workers).*\n/gm, '')
             + `listen = [ "127.0.0.1:${this.port}" ];\nworkers = ${workers};\nmax_connections_per_address = 20000;\n`
-            + (concurrent ? 'queue_timeout_ms = 20;\n' : ''));
+            + (concurrent ? `queue_timeout_ms = 100;\nqueue_length = ${2 * concurrent};\n` : ''));
         await this.serve();
         await this.cli('engine', 'add', 'mock', `http://127.0.0.1:${engines.fixed}`, '--kind', 'openai',
             ...(concurrent ? ['--max-concurrent', String(concurrent)] : []));

@@ -192,6 +192,40 @@ static void test_bounded(void **state)
     queue_free(&queue);
 }
 
+/* Full, the queue says so beforehand to who could push nobody out; and a place
+ * for which nobody waits is taken however many wait for others. */
+static void test_full_for_whom(void **state)
+{
+    (void)state;
+    struct queue *queue = queue_new(4);
+    struct queue_mailbox box = {.wake = nothing};
+    struct queue_waiter batch[4], another;
+    const struct queue_flow_kind normal[] = {{0, 1}};
+    const struct queue_flow_kind both[] = {{0, 1}, {1, 16}};
+    assert_true(pool_begin(engine_of(&target), &target));
+    assert_true(pool_begin(engine_of(&target), &target));
+    for (int i = 0; i < 4; i++) {
+        assert_false(queue_is_full_for(queue, STR("batch"), normal, 1));
+        prepare(&batch[i], &box, "batch", 1);
+        assert_int_equal(queue_enter(queue, &batch[i], NOW), ERR_OK);
+    }
+    assert_true(queue_is_full_for(queue, STR("batch"), normal, 1));
+    assert_false(queue_is_full_for(queue, STR("batch"), both, 2));
+    assert_false(queue_is_full_for(queue, STR("chat"), normal, 1));
+    prepare(&another, &box, "batch", 1);
+    another.targets[0].engine = engine_of(&other);
+    another.targets[0].target = &other;
+    assert_int_equal(queue_enter(queue, &another, NOW), ERR_EXISTS);
+    assert_int_equal(queue_enter(queue, &another, NOW), ERR_FULL);
+    pool_end(engine_of(&other), true, NOW);
+    for (int i = 0; i < 4; i++)
+        assert_false(queue_leave(queue, &batch[i]));
+    assert_false(queue_is_full_for(queue, STR("batch"), normal, 1));
+    free_place(queue, &target);
+    free_place(queue, &target);
+    queue_free(&queue);
+}
+
 /* Places are of engines: who cannot use one does not stand in the way. */
 static void test_several_engines(void **state)
 {
@@ -351,6 +385,7 @@ int main(void)
         cmocka_unit_test(test_a_batch_waits_for_itself),
         cmocka_unit_test(test_shares_by_weight),
         cmocka_unit_test(test_bounded),
+        cmocka_unit_test(test_full_for_whom),
         cmocka_unit_test(test_several_engines),
         cmocka_unit_test(test_threads),
     };
