@@ -42,7 +42,6 @@ static const struct cedar_word attributes[] = {
     {"resource.status", {"the model's status", "模型的状态"}},
     {"context.auth.method", {"the way of proving who one is", "身份验证方式"}},
     {"context.auth.key", {"the API key", "API密钥"}},
-    {"context.claims", {"the set of claims of the token", "令牌的声明"}},
     {"context.request.ip", {"the caller's address", "调用者的地址"}},
     {"context.request.route", {"the route", "请求路径"}},
     {"context.request.dialect", {"the API dialect", "API方言"}},

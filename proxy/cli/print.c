@@ -204,6 +204,20 @@ static void append_value(struct buf *out, const json_t *value)
                 append_value(out, json_object_get(item, "group"));
                 buf_append_str(out, STR(" = "));
                 append_value(out, json_object_get(item, "team"));
+            } else if (json_is_string(json_object_get(item, "attribute"))) {
+                append_value(out, json_object_get(item, "claim"));
+                buf_append_str(out, STR(" = "));
+                append_value(out, json_object_get(item, "attribute"));
+                buf_append_str(out, STR(" ("));
+                append_value(out, json_object_get(item, "type"));
+                buf_append_char(out, ')');
+            } else if (json_is_string(json_object_get(item, "client"))) {
+                const json_t *caller = json_object_get(item, "caller");
+                append_value(out, json_object_get(item, "client"));
+                if (json_string_length(caller) > 0) {
+                    buf_append_str(out, STR(" = "));
+                    append_value(out, caller);
+                }
             }
             /* Of one target the engine says enough; of several, what for. */
             if (json_array_size(value) > 1 &&

@@ -48,7 +48,7 @@ after(async () => {
 test('the schema knows what is mapped, and nothing else', () => {
   const wanted = `${has('department')} context.claims.department == "research"`;
   assert.equal(validate(wanted)[0], false);
-  map('org.department', 'department', 'string');
+  assert.match(map('org.department', 'department', 'string'), /org\.department = department \(string\)/);
   map('https://corp.example/level', 'level', 'long');
   map('cleared', 'cleared', 'bool');
   map('projects', 'projects', 'set');

@@ -43,7 +43,7 @@ after(async () => {
 
 test('a client that asks for itself is the caller that stands for it', async () => {
   await refused({ sub: 'service-account-17', azp: 'batch' }, /unknown_caller/);
-  world.cli('issuer', 'map-client', 'corp', 'batch', '--caller', 'batch-service');
+  assert.match(world.cli('issuer', 'map-client', 'corp', 'batch', '--caller', 'batch-service'), /batch = cal_/);
   for (const claims of [{ azp: 'batch' }, { client_id: 'batch' }, { azp: 'batch', client_id: 'batch' }]) {
     const answer = await chat({ sub: 'service-account-17', ...claims });
     assert.equal(answer.status, 200, answer.body);

@@ -4,7 +4,9 @@
 // do so, within its bounds, once, on record, and never anew.
 import { test, before, after } from 'node:test';
 import assert from 'node:assert/strict';
+import { spawn } from 'node:child_process';
 import { generateKeyPairSync, sign as signBytes } from 'node:crypto';
+import { once } from 'node:events';
 import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { OAuth2Server } from 'oauth2-mock-server';
@@ -217,6 +219,31 @@ test('what cannot be set is refused with the reason', () => {
   fails(/nothing would change/, 'issuer', 'set', 'idp');
   fails(/from 1 to 1000/, 'issuer', 'set', 'idp', '--per-minute', '0');
   fails(/join the team/, 'team', 'remove', 'guests');
+});
+
+test('the change cannot be made: 503 in time, nobody half made, and those who are there are served', async () => {
+  const holder = spawn('python3', ['-c', 'import sqlite3, sys\n'
+    + 'c = sqlite3.connect(sys.argv[1], isolation_level=None); c.execute("BEGIN IMMEDIATE")\n'
+    + 'print("held", flush=True); sys.stdin.read(); c.execute("ROLLBACK")', join(world.state, 'control.db')]);
+  try {
+    await once(holder.stdout, 'data');
+    const known = await token({ sub: 'crowd', jti: 'once more' });
+    const started = Date.now();
+    const waiting = Promise.all(['late-1', 'late-2'].map(async (sub) => world.chat(await token({ sub }))));
+    assert.equal((await world.chat(known)).status, 200);
+    for (const answer of await waiting) {
+      assert.deepEqual([answer.status, code(answer)], [503, 'governance_unavailable'], answer.body);
+      assert.match(answer.headers['retry-after'], /^\d+$/);
+    }
+    assert.ok(Date.now() - started < 60000, 'bounded in time');
+  } finally {
+    holder.stdin.end();
+    await once(holder, 'exit');
+  }
+  // One that was too late for its answer may have been made by now.
+  for (const sub of ['late-1', 'late-2'])
+    await until(async () => (await world.chat(await token({ sub }))).status === 200, sub, 30000);
+  assert.deepEqual([find('idp:late-1').length, find('idp:late-2').length], [1, 1]);
 });
 
 test('kill -9 between two: who was served is there, once, and the others come anew', async () => {
