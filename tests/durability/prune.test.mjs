@@ -336,6 +336,7 @@ test('where anything is for two people, so is this', async () => {
   assert.equal(asked.status, 3, asked.stderr);
   const proposal = JSON.parse(asked.stdout);
   assert.match(proposal.rule, /two people/);
+  assert.deepEqual(proposal.changes.map((one) => [one.type, one.object]), [['audit.prune_begun', String(plan('--before', '200d').would.entries)]]);
   assert.equal(world.json('audit', 'retention', 'show').pruned, null);
   assert.ok(segments().includes('00000001.seg'));
   says(['proposal', 'approve', proposal.id, ...ann], /someone else/);
