@@ -5,6 +5,8 @@
  * the lowest ones, and sorting those brings the sets together. */
 #include "audit/index_posting.h"
 
+#include "lib/thread.h"
+
 #include <stdlib.h>
 #include <string.h>
 
@@ -15,6 +17,8 @@
 /* Fields that are lists are expanded once per distinct list. */
 #define LIST_TEAMS 254
 #define LIST_POLICIES 255
+#define PIECES_AT_ONCE 64 /* rows or sets: about 100 us; then others may run   \
+                           */
 
 struct keys {
     uint64_t *items, *spare;
@@ -151,9 +155,11 @@ static enum err read_rows(struct db *db, uint64_t from, uint64_t until,
         &s, info);
     if (err != ERR_OK)
         return err;
+    unsigned pieces = 0;
     db_bind_int(s, 1, (int64_t)from);
     db_bind_int(s, 2, (int64_t)until);
     while ((err = db_step(s, info)) == ERR_OK) {
+        thread_give_way_after(&pieces, PIECES_AT_ONCE);
         uint64_t offset = (uint64_t)db_column_int(s, COLUMN_SEQ) & OFFSET_MASK;
         for (int i = 1; err == ERR_OK && i < COLUMN_PART; i++)
             if (!db_column_is_null(s, i))
@@ -310,7 +316,9 @@ static enum err take_sets(struct db *db, uint64_t chunk, struct keys *keys,
     struct keys *members, take_set *take, struct errinfo *info)
 {
     enum err err = ERR_OK;
+    unsigned pieces = 0;
     for (size_t at = 0, end; err == ERR_OK && at < keys->count; at = end) {
+        thread_give_way_after(&pieces, PIECES_AT_ONCE);
         end = run_end(keys, at);
         if (keys->items[at] >> FIELD_AT < LIST_TEAMS)
             err = take(db, chunk, keys->items + at,

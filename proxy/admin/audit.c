@@ -210,6 +210,19 @@ enum err audit_read_filters(struct admin_call *call, const char *const *others,
     return err;
 }
 
+/* Why the index does not go on; NULL: it does. */
+static const char *index_stopped(struct admin_call *call)
+{
+    struct audit_log *log = control_log(call->control);
+    struct errinfo why = {0};
+
+    if (!log || !indexer_failed(audit_log_indexer(log), &why))
+        return NULL;
+    return arena_printf(call->arena,
+        "the index has stopped, and is begun anew every few seconds: %s",
+        why.text);
+}
+
 enum err handle_audit_query(struct admin_call *call)
 {
     struct audit_names names = {audit_find_name, call};
@@ -236,6 +249,8 @@ enum err handle_audit_query(struct admin_call *call)
     }
     result->incomplete = result->incomplete || behind;
     result->entries = size;
+    if (behind && !result->note)
+        result->note = index_stopped(call);
     detail = json_object();
     admin_set(detail, "filters", audit_filters_json(&asked));
     admin_set_int(detail, "rows", (int64_t)result->count);
@@ -307,9 +322,12 @@ enum err handle_audit_show(struct admin_call *call)
     if (!err)
         err = add_states(call, reader, index, size, &out, &damaged);
     if (err == ERR_NOTFOUND && behind) {
+        uint64_t indexed =
+            indexer_position(audit_log_indexer(control_log(call->control)));
         admin_problem(call, 503, "index-behind",
-            "the index is behind the log, and \"%.*s\" is not in it yet; ask "
-            "again in a moment",
+            "the index has the entries below %llu of %llu, and \"%.*s\" is not "
+            "among them; ask again in a moment",
+            (unsigned long long)indexed, (unsigned long long)size,
             STR_ARG(call->params[0]));
         err = ERR_OK;
     } else if (err) {

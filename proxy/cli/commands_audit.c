@@ -225,6 +225,8 @@ static void print_page(const json_t *answer)
         fprintf(stderr, "there is more: go on with --after %lld\n",
             (long long)json_integer_value(json_object_get(answer, "next")));
     cli_say_index_behind(answer);
+    if (note && json_array_size(rows) > 0)
+        cli_say(0, "%s", note);
     json_decref(lines);
 }
 
