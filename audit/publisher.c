@@ -21,6 +21,10 @@
 /* Tiles that wait in memory while much is to be caught up. */
 #define TILES_WAITING_MOST (8u << 20)
 #define ENTRIES_AT_ONCE 32 /* about 100 us; then others may run */
+/* Between publications the journal is followed in small steps: a second's work
+ * done at once is felt by every request of that moment. */
+#define FOLLOW_US (SECOND_US / 10)
+#define FOLLOW_ENTRIES 256
 
 struct publisher {
     uint32_t magic;
@@ -312,20 +316,40 @@ static enum err publish(struct publisher *publisher, struct errinfo *info)
 /* --- The thread -----------------------------------------------------------
  */
 
+/* Takes in what has come meanwhile; nothing is published. */
+static enum err follow(struct publisher *publisher, struct errinfo *info)
+{
+    uint64_t size = journal_size(publisher->options.journal);
+    if (!publisher->prepared ||
+        size - publisher->state.tree.size < FOLLOW_ENTRIES)
+        return ERR_OK;
+    return catch_up(publisher, info);
+}
+
+static struct timespec at_monotonic(int64_t at_us)
+{
+    return (struct timespec){.tv_sec = (time_t)(at_us / SECOND_US),
+        .tv_nsec = (long)(at_us % SECOND_US) * 1000};
+}
+
 /* True: publish; false: stop. */
 static bool wait_for_work(struct publisher *publisher)
 {
-    struct timespec until;
-    clock_gettime(CLOCK_MONOTONIC, &until);
-    int64_t every_us = publisher->options.every_us;
-    until.tv_nsec += every_us % SECOND_US * 1000;
-    until.tv_sec += every_us / SECOND_US + until.tv_nsec / 1000000000;
-    until.tv_nsec %= 1000000000;
+    int64_t end = clock_monotonic() + publisher->options.every_us, next;
+    struct errinfo info = {0};
+    enum err err = ERR_OK;
     pthread_mutex_lock(&publisher->lock);
-    while (!publisher->stop && publisher->asked <= publisher->published)
+    while (!publisher->stop && publisher->asked <= publisher->published &&
+           err == ERR_OK && (next = clock_monotonic()) < end) {
+        next += FOLLOW_US;
+        struct timespec until = at_monotonic(next < end ? next : end);
         if (pthread_cond_timedwait(
-                &publisher->work, &publisher->lock, &until) == ETIMEDOUT)
-            break;
+                &publisher->work, &publisher->lock, &until) != ETIMEDOUT)
+            continue;
+        pthread_mutex_unlock(&publisher->lock);
+        err = follow(publisher, &info); /* publish meets it too, and tells */
+        pthread_mutex_lock(&publisher->lock);
+    }
     bool stop = publisher->stop;
     pthread_mutex_unlock(&publisher->lock);
     return !stop;
