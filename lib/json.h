@@ -96,6 +96,9 @@ enum err json_int64(
  * 0.7 gives 7000. Exponents are understood. ERR_RANGE when too large. */
 enum err json_decimal4(
     const struct json *json, uint32_t at, int64_t *out) MUSTCHECK;
+/* The same, the smallest that is not below the number. */
+enum err json_decimal4_up(
+    const struct json *json, uint32_t at, int64_t *out) MUSTCHECK;
 const char *json_type_name(enum json_type type); /* "string", "object" ... */
 
 /* for (JSON_EACH_MEMBER(json, object, key)) { uint32_t value = key + 1; ... }

@@ -190,7 +190,9 @@ static int64_t read_exponent(const char *p, const char *end)
     return negative ? -value : value;
 }
 
-enum err json_decimal4(const struct json *json, uint32_t at, int64_t *out)
+/* *cut: something above was left out (of what is negative, nothing). */
+static enum err read_decimal4(
+    const struct json *json, uint32_t at, int64_t *out, bool *cut)
 {
     struct str raw = json_raw(json, at);
     const char *p = raw.ptr, *end = raw.ptr + raw.len;
@@ -218,9 +220,14 @@ enum err json_decimal4(const struct json *json, uint32_t at, int64_t *out)
         shift += read_exponent(p + 1, end);
     int64_t keep = count + shift - places;
     int64_t value = 0;
-    for (p = digits; p < digits_end && keep > 0; p++) {
+    *cut = false;
+    for (p = digits; p < digits_end; p++) {
         if (*p == '.')
             continue;
+        if (keep <= 0) {
+            *cut |= *p != '0';
+            continue;
+        }
         if (__builtin_mul_overflow(value, 10, &value) ||
             __builtin_add_overflow(value, *p - '0', &value))
             return ERR_RANGE;
@@ -230,7 +237,25 @@ enum err json_decimal4(const struct json *json, uint32_t at, int64_t *out)
         if (__builtin_mul_overflow(value, 10, &value))
             return ERR_RANGE;
     *out = negative ? -value : value;
+    *cut = *cut && !negative;
     return ERR_OK;
+}
+
+enum err json_decimal4(const struct json *json, uint32_t at, int64_t *out)
+{
+    bool cut;
+
+    return read_decimal4(json, at, out, &cut);
+}
+
+enum err json_decimal4_up(const struct json *json, uint32_t at, int64_t *out)
+{
+    bool cut;
+    enum err err = read_decimal4(json, at, out, &cut);
+
+    if (!err && cut && __builtin_add_overflow(*out, 1, out))
+        return ERR_RANGE;
+    return err;
 }
 
 const char *json_type_name(enum json_type type)

@@ -17,13 +17,16 @@ static uint32_t claim(const struct jwt *jwt, struct str name)
     return json_find(&jwt->payload, 0, name);
 }
 
-/* A NumericDate: seconds, with or without a fraction. */
-static bool read_date(const struct jwt *jwt, uint32_t at, int64_t *out_us)
+/* A NumericDate: seconds, with or without a fraction. What is finer than is
+ * kept counts against the token: an end comes earlier, a beginning later. */
+static bool read_date(
+    const struct jwt *jwt, uint32_t at, bool beginning, int64_t *out_us)
 {
     int64_t decimal;
 
     if (json_type(&jwt->payload, at) != JSON_NUMBER ||
-        json_decimal4(&jwt->payload, at, &decimal) != ERR_OK)
+        (beginning ? json_decimal4_up(&jwt->payload, at, &decimal)
+                   : json_decimal4(&jwt->payload, at, &decimal)) != ERR_OK)
         return false;
     if (decimal / 10000 > DATE_MAX_S || decimal / 10000 < -DATE_MAX_S)
         return false;
@@ -133,7 +136,7 @@ static enum jwt_reason check_issued(
         return rules->access_token_type || rules->max_age_us > 0
                    ? JWT_IAT_MISSING
                    : JWT_OK;
-    if (!read_date(jwt, at, &issued_us))
+    if (!read_date(jwt, at, true, &issued_us))
         return JWT_IAT_INVALID;
     if (issued_us > rules->now_us + skew_us)
         return JWT_ISSUED_IN_FUTURE;
@@ -154,14 +157,14 @@ static enum jwt_reason check_times(
 
     if (at == JSON_NONE)
         return JWT_EXP_MISSING;
-    if (!read_date(jwt, at, &time_us))
+    if (!read_date(jwt, at, false, &time_us))
         return JWT_EXP_INVALID;
     /* "on or after which" it must not be accepted */
     if (rules->now_us - skew_us >= time_us)
         return JWT_EXPIRED;
     at = claim(jwt, STR("nbf"));
     if (at != JSON_NONE) {
-        if (!read_date(jwt, at, &time_us))
+        if (!read_date(jwt, at, true, &time_us))
             return JWT_NBF_INVALID;
         if (rules->now_us + skew_us < time_us)
             return JWT_NOT_YET_VALID;
@@ -230,7 +233,7 @@ int64_t jwt_expires_us(const struct jwt *jwt)
     uint32_t at = claim(jwt, STR("exp"));
     int64_t time_us;
 
-    return at != JSON_NONE && read_date(jwt, at, &time_us) ? time_us : 0;
+    return at != JSON_NONE && read_date(jwt, at, false, &time_us) ? time_us : 0;
 }
 
 /* The text without the white space between its tokens. */

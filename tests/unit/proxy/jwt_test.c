@@ -689,6 +689,17 @@ static void claims(void **state)
         /* nbf and iat */
         {"{" ISS AUD SUB EXP ",\"nbf\":1800000000}", JWT_OK},
         {"{" ISS AUD SUB EXP ",\"nbf\":1800000001}", JWT_NOT_YET_VALID},
+        /* finer than a ten thousandth: never to the token's advantage */
+        {"{" ISS AUD SUB EXP ",\"nbf\":1800000000.00001}", JWT_NOT_YET_VALID},
+        {"{" ISS AUD SUB EXP ",\"nbf\":1.80000000000000001e9}",
+            JWT_NOT_YET_VALID},
+        {"{" ISS AUD SUB EXP ",\"nbf\":1800000000.00000}", JWT_OK},
+        {"{" ISS AUD SUB EXP ",\"nbf\":1799999999.99999}", JWT_OK},
+        {"{" ISS AUD SUB EXP ",\"nbf\":-0.00001}", JWT_OK},
+        {"{" ISS AUD SUB EXP ",\"nbf\":1e-99999}", JWT_OK},
+        {"{" ISS AUD SUB EXP ",\"iat\":1800000000.00001}",
+            JWT_ISSUED_IN_FUTURE},
+        {"{" ISS AUD SUB "\"exp\":1800000000.00001}", JWT_EXPIRED},
         {"{" ISS AUD SUB EXP ",\"nbf\":\"1700000000\"}", JWT_NBF_INVALID},
         {"{" ISS AUD SUB EXP ",\"nbf\":null}", JWT_NBF_INVALID},
         {"{" ISS AUD SUB EXP ",\"nbf\":1e300}", JWT_NBF_INVALID},
