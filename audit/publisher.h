@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * audit/publisher.h - follows the journal: the Merkle tree, the state file,
- * DIR/log (tiles and checkpoint), once a second while there is news; the tree follows ten times a second.
+ * DIR/log (tiles and checkpoint), once a second while there is news; the tree
+ * follows ten times a second.
  *
  * The order of one publication: only entries that are durable enter the tree;
  * the tiles are written; what is about to be signed is made durable in the
