@@ -17,8 +17,7 @@
 /* Fields that are lists are expanded once per distinct list. */
 #define LIST_TEAMS 254
 #define LIST_POLICIES 255
-#define PIECES_AT_ONCE 64 /* rows or sets: about 100 us; then others may run   \
-                           */
+#define PIECES_AT_ONCE 64 /* rows or sets: about 100 us */
 
 struct keys {
     uint64_t *items, *spare;
@@ -136,12 +135,12 @@ bool posting_read(struct str blob, struct posting_set *set)
  */
 
 #define COLUMN_SEQ 0
-#define COLUMN_PART 16
+#define COLUMN_COUNT 17
 static const unsigned char fields_of_columns[] = {0, POSTING_CALLER,
     POSTING_KEY, LIST_TEAMS, LIST_POLICIES, POSTING_MODEL, POSTING_ENGINE,
     POSTING_ROUTE, POSTING_PERMITTED, POSTING_STATUS, POSTING_OUTCOME,
-    POSTING_CODE, POSTING_ACTION, POSTING_STAGE, POSTING_QUOTA,
-    POSTING_VERSION};
+    POSTING_CODE, POSTING_ACTION, POSTING_STAGE, POSTING_QUOTA, POSTING_VERSION,
+    POSTING_REASON};
 
 static enum err read_rows(struct db *db, uint64_t from, uint64_t until,
     struct keys *keys, struct errinfo *info)
@@ -150,7 +149,8 @@ static enum err read_rows(struct db *db, uint64_t from, uint64_t until,
     enum err err = db_prepare(db,
         "SELECT seq, caller, key, teams, policies, model, engine, route, "
         "permitted, status, outcome, code, action, stage, quota, "
-        "policy_version FROM request NOT INDEXED "
+        "policy_version, nullif(reason IS NOT NULL, 0) "
+        "FROM request NOT INDEXED "
         "WHERE seq >= ?1 AND seq < ?2 ORDER BY seq",
         &s, info);
     if (err != ERR_OK)
@@ -161,7 +161,7 @@ static enum err read_rows(struct db *db, uint64_t from, uint64_t until,
     while ((err = db_step(s, info)) == ERR_OK) {
         thread_give_way_after(&pieces, PIECES_AT_ONCE);
         uint64_t offset = (uint64_t)db_column_int(s, COLUMN_SEQ) & OFFSET_MASK;
-        for (int i = 1; err == ERR_OK && i < COLUMN_PART; i++)
+        for (int i = 1; err == ERR_OK && i < COLUMN_COUNT; i++)
             if (!db_column_is_null(s, i))
                 err = keys_add(keys, fields_of_columns[i], db_column_int(s, i),
                     offset, info);

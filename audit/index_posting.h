@@ -39,6 +39,7 @@ enum posting_field {
     POSTING_QUOTA,
     POSTING_VERSION, /* the number itself */
     POSTING_PART,    /* the type of an entry of the request in table `part` */
+    POSTING_REASON,  /* 1: it has one, or a message, which can be read */
     POSTING_FIELDS
 };
 

@@ -420,6 +420,7 @@ enum err index_file_end_request(struct index_file *file, uint64_t seq,
     add_late_word(&row, POSTING_OUTCOME, e->outcome, at);
     add_late_word(&row, POSTING_ENGINE, e->engine, at);
     add_late(&row, POSTING_STATUS, e->status > 0 ? e->status : 0, at);
+    add_late(&row, POSTING_REASON, e->reason.len > 0, at);
     if (row.err == ERR_OK && at >> TALLY_SHIFT < file->tally_from) {
         file->tally_lost = true;
         row.err = index_tally_forget(file->db, at, info);

@@ -192,8 +192,9 @@ static void where_permitted(struct search *search, bool permitted)
     condition->values[condition->count++] = permitted;
 }
 
-/* No index: the rows that the other filters leave are read, newest first,
- * until the page is full. The text goes in as hexadecimal digits. */
+/* No index of words: the rows that the other filters leave and that have a
+ * reason at all are read, newest first, until the page is full. The text goes
+ * in as hexadecimal digits. */
 static void where_text(struct search *search, struct str text)
 {
     char hex[2 * AUDIT_SEARCH_MAX + 1];
@@ -202,7 +203,12 @@ static void where_text(struct search *search, struct str text)
     hex_write(hex, text.ptr, text.len);
     snprintf(search->looked_for, sizeof(search->looked_for),
         "instr(lower(r.reason), lower(CAST(x'%s' AS TEXT))) > 0", hex);
-    (void)search_add(search, SHAPE_PLAIN, search->looked_for);
+    struct condition *condition =
+        search_add(search, SHAPE_PLAIN, search->looked_for);
+    if (strcmp(search->table, "request") != 0)
+        return;
+    condition->posting = POSTING_REASON;
+    condition->values[condition->count++] = 1;
 }
 
 static void where_version(struct search *search, struct str version)

@@ -133,6 +133,7 @@ static void end_of(struct made *m, uint64_t seq, uint64_t end_seq,
         .id = str_make(id, ULID_LENGTH),
         .time_us = time_of(end_seq),
         .outcome = str_from(m->outcome),
+        .reason = strcmp(m->outcome, "cut") == 0 ? STR("It broke.") : STR(""),
         .engine = str_from(m->engine),
         .status = m->status,
         .attempts = 1,
@@ -266,7 +267,8 @@ static struct asked any_condition(void)
         "request.attempt", "request");
     NAMES_OF(ends, "ok", "cut", "engine_error", "open");
     NAMES_OF(versions, "1", "2", "3");
-    switch (below(12)) {
+    NAMES_OF(words, "today", "not TODAY", "broke", "nowhere");
+    switch (below(13)) {
     case 0:
         return (struct asked){"caller", PICK(callers)};
     case 1:
@@ -288,6 +290,8 @@ static struct asked any_condition(void)
         return (struct asked){"type", PICK(types)};
     case 10:
         return (struct asked){"version", PICK(versions)};
+    case 11:
+        return (struct asked){"text", PICK(words)};
     default:
         return (struct asked){"code", PICK(codes)};
     }
@@ -324,6 +328,10 @@ static bool fits(const struct made *m, const struct asked *q)
         return m->version == atoi(q->value);
     if (same(q->name, "code"))
         return same(m->code, q->value);
+    if (same(q->name, "text"))
+        return same(q->value, "broke")              ? same(m->outcome, "cut")
+               : strcasestr("Not today.", q->value) ? !m->permitted
+                                                    : false;
     if (same(q->value, "request.denied"))
         return !m->permitted;
     if (same(q->value, "request.admitted"))
