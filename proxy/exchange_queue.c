@@ -172,8 +172,9 @@ static unsigned queue_weight(const struct exchange *x)
 }
 
 /* Refused where it would be refused whatever policy says of it, before policy
- * is asked and an entry written: so that a crowd costs little, and those that
- * wait are served. On record by count, like what stage_load refuses. */
+ * is asked and an entry written, where many are: so that a crowd costs little,
+ * and those that wait are served. On record by count, like what stage_load
+ * refuses. */
 enum stage_result stage_crowd(struct exchange *x)
 {
     struct worker *w = x->worker;
@@ -191,7 +192,8 @@ enum stage_result stage_crowd(struct exchange *x)
             kinds[count++] = (struct queue_flow_kind){
                 i, queue_weight(x) * priority_weight(priority)};
     }
-    if (!queue_is_full_for(w->shared->queue, queue_team(x), kinds, count))
+    if (!queue_is_full_for(w->shared->queue, queue_team(x), kinds, count) ||
+        !worker_counts_refusals(w))
         return STAGE_PASS;
     metrics_add(&w->metrics, METRIC_QUEUE_FULL, 1);
     metrics_add(&w->metrics, METRIC_OVERLOAD, 1);
@@ -199,7 +201,6 @@ enum stage_result stage_crowd(struct exchange *x)
         str_from(x->match.route->path),
         x->key != NULL ? str_from(x->key->id) : STR(""));
     busy(x, "as many requests wait for them as may");
-    x->verdict.retry_after_s = 1;
     x->counted = true;
     return STAGE_DENY;
 }

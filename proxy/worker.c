@@ -28,6 +28,7 @@
 #define REFUSALS_EVERY_S 5
 /* So many requests of a turn are taken however far behind it is. */
 #define CROWD_LEAST 128
+#define REFUSALS_WRITTEN 100 /* each with an entry, in a second */
 
 void worker_wake(struct worker *worker)
 {
@@ -70,6 +71,16 @@ bool worker_is_behind(struct worker *w)
     int64_t most_us = w->settings->max_queue_ms * 1000;
     return ++w->crowd > CROWD_LEAST && most_us > 0 &&
            loop_lag(w->loop) > most_us;
+}
+
+bool worker_counts_refusals(struct worker *w)
+{
+    int64_t second = loop_now(w->loop) / SECOND_US;
+    if (w->counted_s != second) {
+        w->counted_s = second;
+        w->counted = 0;
+    }
+    return ++w->counted > REFUSALS_WRITTEN;
 }
 
 void worker_refuse(struct worker *w, const struct connection *connection,

@@ -105,6 +105,8 @@ struct worker {
 
     uint64_t crowd_turn; /* of the loop, in which */
     unsigned crowd;      /* so many requests began */
+    int64_t counted_s;   /* the second in which */
+    unsigned counted;    /* so many could have been counted */
 
     char *scratch;         /* WORKER_SCRATCH bytes: one read */
     struct buf entry;      /* the audit entry being written */
@@ -131,6 +133,9 @@ void worker_release(struct worker *worker, size_t bytes);
  * max_queue_ms? Some are taken in each turn in any case: what made the turn
  * long may have been something else. */
 bool worker_is_behind(struct worker *worker);
+/* Once for each request that may be put on record by count instead of an entry
+ * of its own: are there so many this second that it has to be? */
+bool worker_counts_refusals(struct worker *worker);
 void worker_wait_durable(struct worker *worker, struct exchange *exchange);
 void worker_refuse(struct worker *worker, const struct connection *connection,
     enum refusal reason, struct str route, struct str key);

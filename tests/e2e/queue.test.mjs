@@ -158,3 +158,34 @@ test('waiting has an end', async () => {
     await stuck.end();
   } finally { await other.end(); }
 });
+
+test('a crowd before a full queue is refused, some with an entry, the rest on record by count', async () => {
+  const other = await World.make({ workers: 1, settings: 'queue_length = 2; queue_timeout_ms = 60000; max_queue_ms = 0;\n' });
+  try {
+    other.cli('engine', 'add', 'small', `http://127.0.0.1:${fake.port}`, '--kind', 'openai', '--max-concurrent', '1');
+    other.cli('model', 'add', 'busy', '--engine', 'small', '--approve');
+    await until(() => other.json('status').server.engines.some((one) => one.name === 'small' && one.health === 'up'), 'the engine to be up');
+    const key = other.onboard('dora');
+    const first = fake.requests;
+    const body = { model: 'busy', max_tokens: 5, messages };
+    const taken = [other.chat(key, body)];
+    await until(() => fake.requests === first + 1, 'the engine to be asked');
+    taken.push(other.chat(key, body), other.chat(key, body));
+    await until(() => other.json('status').server.requests.waiting === 2, 'two to wait');
+    const crowd = 400;
+    process.kill(other.server.pid, 'SIGSTOP'); // so that they come at once
+    const asked = Array.from({ length: crowd }, () => other.chat(key, body));
+    await new Promise((done) => { setTimeout(done, 2000); });
+    process.kill(other.server.pid, 'SIGCONT');
+    const got = await Promise.all(asked);
+    for (const answer of got)
+      assert.deepEqual([answer.status, error(answer).code, answer.headers['retry-after']], [503, 'engine_busy', '2']);
+    assert.ok((await drain(taken)).every(({ status }) => status === 200));
+    const written = () => other.json('audit', 'query', '--caller', 'dora', '--decision', 'deny', '--limit', '1000').rows.length;
+    const counted = () => other.json('audit', 'query', '--type', 'auth.failed').rows
+      .filter((row) => row.reason === 'overload').reduce((sum, row) => sum + row.count, 0);
+    await until(() => written() + counted() === crowd, () => `${written()} written and ${counted()} counted to be ${crowd}`, 70000);
+    assert.ok(written() >= 100, `${written()}`);
+    assert.equal(await other.metric('bailiff_overload_refused_total'), counted());
+  } finally { await other.end(); }
+});
