@@ -331,7 +331,9 @@ enum err certificate_read_client(struct str pem, struct arena *arena,
                 : errinfo_set(info, ERR_NOMEM, "out of memory");
     if (!err && out->is_authority)
         err = errinfo_set(info, ERR_INVALID,
-            "it is an authority's; pin the one that it issued to the client");
+            "it is an authority's; pin the one that it issued to the client, "
+            "or one that signs itself and is no authority (openssl req -x509 "
+            "... -addext basicConstraints=critical,CA:FALSE)");
     /* (0 is what could not be read, and would be: ever since 1970.) */
     if (!err && (out->not_before_us == 0 || out->not_after_us == 0))
         err =

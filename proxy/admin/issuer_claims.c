@@ -78,8 +78,9 @@ static enum err declare(struct admin_call *call, const struct claim_body *body)
     db_reset(s);
     if (!err && !str_equal(type, body->type))
         return FAIL(call, ERR_WRONG_STATE,
-            "context.claims.%.*s is a %.*s already, of another issuer or in "
-            "stored rules; choose another name for this one",
+            "context.claims.%.*s is a %.*s already: an issuer has it so "
+            "(`bailiff issuer claims`), or a stored version of the rules; "
+            "choose another name for this one",
             STR_ARG(body->attribute), STR_ARG(type));
     if (err != ERR_NOTFOUND)
         return err;

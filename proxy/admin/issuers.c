@@ -498,8 +498,9 @@ enum err handle_issuer_change(struct admin_call *call)
     if (!err && json_object_size(call->body) ==
                     (json_object_get(call->body, "reason") != NULL))
         err = FAIL(call, ERR_INVALID,
-            "nothing would change: give justInTime, one of its bounds, or "
-            "clientsOnly");
+            "nothing would change: give justInTime (--just-in-time, "
+            "--not-just-in-time), one of its bounds, or clientsOnly "
+            "(--clients-only, --any-client)");
     /* Its team goes with it. */
     if (!err && was && !settings.just_in_time &&
         !json_object_get(call->body, "justInTimeTeam"))

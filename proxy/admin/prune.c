@@ -369,7 +369,9 @@ static enum err plan_make(
         return err;
     covered = plan->checkpoint.size / 256 * 256;
     err = add_limit(call, plan, "checkpoint", covered,
-        arena_printf(call->arena, "the log's checkpoint covers %llu entries",
+        arena_printf(call->arena,
+            "the log's checkpoint covers %llu entries, and only full bundles "
+            "of 256 below it can go",
             (unsigned long long)plan->checkpoint.size));
     plan->aim = last_place(plan, plan->asked);
     return err;

@@ -139,9 +139,9 @@ static void warn_of_expiry(const char *certificate, const char *key,
         json_array_append_new(
             warnings, json_sprintf("%s has expired", certificate));
     else if (left < CERTIFICATE_WARN_US)
-        json_array_append_new(
-            warnings, json_sprintf("%s expires in %lld days", certificate,
-                          (long long)(left / DAY_US)));
+        json_array_append_new(warnings,
+            json_sprintf("%s expires in %lld day%s", certificate,
+                (long long)(left / DAY_US), left / DAY_US == 1 ? "" : "s"));
     tls_context_unref(&tls);
 }
 
@@ -207,9 +207,10 @@ static enum err warn_of_pinned(struct admin_call *call, json_t *warnings)
         json_array_append_new(warnings,
             left > 0
                 ? json_sprintf("the last pinned certificate of %.*s "
-                               "expires in %lld days (bailiff admin "
+                               "expires in %lld day%s (bailiff admin "
                                "certificate)",
-                      STR_ARG(name), (long long)(left / DAY_US))
+                      STR_ARG(name), (long long)(left / DAY_US),
+                      left / DAY_US == 1 ? "" : "s")
                 : json_sprintf("the pinned certificates of %.*s have expired",
                       STR_ARG(name)));
     }
@@ -230,9 +231,12 @@ static enum err warn_of_factors(struct admin_call *call, json_t *warnings)
         err = admin_count_certified(call, STR(""), &have);
     if (!err && have < needed + 1)
         json_array_append_new(warnings,
-            json_sprintf("approvals_need_certificate: an approval takes %lld "
-                         "other person(s), and only %lld administrator(s) who "
-                         "may approve have a certificate in force",
+            json_sprintf(
+                "approvals_need_certificate: an approval takes %lld "
+                "other person(s), and only %lld administrator(s) who "
+                "may approve have a certificate in force: pin more (bailiff "
+                "admin certificate NAME FILE; where nobody is left "
+                "who could approve that, with the server stopped)",
                 (long long)needed, (long long)have));
     return err;
 }

@@ -140,19 +140,38 @@ static void print_options(
     }
 }
 
+/* Behind its words the name is the command's own; in front of them, ours. */
+static bool has_own(
+    const struct cli_command *command, const struct cli_option *option)
+{
+    for (size_t i = 0; i < command->option_count; i++)
+        if (strcmp(command->options[i].name, option->name) == 0)
+            return true;
+    return false;
+}
+
 static void print_help(const struct cli_command *command)
 {
     printf("usage: bailiff ");
     print_name(stdout, command);
-    printf("%s%s%s\n\n%s.\n", command->arguments[0] ? " " : "",
+    size_t length = strlen(command->summary);
+    bool ended = length > 0 && strchr(".?!", command->summary[length - 1]);
+    printf("%s%s%s\n\n%s%s\n", command->arguments[0] ? " " : "",
         command->arguments, command->option_count ? " [options]" : "",
-        command->summary);
+        command->summary, ended ? "" : ".");
     if (command->details)
         printf("\n%s\n", command->details);
     printf("\noptions:\n");
     print_options(stdout, command->options, command->option_count);
     printf("  %-30s%s\n", "-C DIR", "the state directory (else BAILIFF_STATE)");
-    print_options(stdout, common, CLI_COUNT(common));
+    for (size_t i = 0; i < CLI_COUNT(common); i++)
+        if (!has_own(command, &common[i]))
+            print_options(stdout, &common[i], 1);
+    for (size_t i = 0, n = 0; i < CLI_COUNT(common); i++)
+        if (has_own(command, &common[i])) {
+            fputs(n++ == 0 ? "\nbefore the command's words:\n" : "", stdout);
+            print_options(stdout, &common[i], 1);
+        }
 }
 
 /* --- Finding --------------------------------------------------------- */
@@ -309,6 +328,22 @@ static int take_option(struct cli *cli, int *at)
     return 0;
 }
 
+/* "--x" and "--not-x" together: neither is meant more than the other. */
+static int contradiction(const struct cli *cli)
+{
+    const struct cli_option *options = cli->command->options;
+
+    for (size_t i = 0; i < cli->command->option_count; i++)
+        for (size_t o = 0; o < cli->command->option_count; o++)
+            if (options[i].kind == CLI_FLAG && options[o].kind == CLI_NOT &&
+                options[i].field && options[o].field &&
+                strcmp(options[i].field, options[o].field) == 0 &&
+                cli->value_count[i] > 0 && cli->value_count[o] > 0)
+                return cli_usage(cli, "--%s and --%s contradict each other",
+                    options[i].name, options[o].name);
+    return 0;
+}
+
 /* Options and arguments behind the command's words. */
 static int read_arguments(struct cli *cli, int at)
 {
@@ -343,7 +378,7 @@ static int read_arguments(struct cli *cli, int at)
     if (cli->arg_count < cli->command->least)
         return cli_usage(
             cli, "an argument is missing: %s", cli->command->arguments);
-    return 0;
+    return contradiction(cli);
 }
 
 bool cli_number(const char *option, const char *text, int64_t *out)

@@ -143,8 +143,10 @@ static int run_put(struct cli *cli)
     if (cli_has(cli, "activate"))
         return activate(cli, version, note);
     if (!cli->json)
-        printf("`bailiff policy activate %lld` puts it in force\n",
-            (long long)version);
+        printf("`bailiff policy activate %lld` puts it in force; where "
+               "approvals are required, `bailiff\npolicy submit %lld` asks for "
+               "them first\n",
+            (long long)version, (long long)version);
     return 0;
 }
 

@@ -236,6 +236,16 @@ struct quota_target {
     json_t *results;
 };
 
+/* What is asked for, all of it read before anything is set. */
+#define LIMITS_MAX 64
+struct limits {
+    struct {
+        struct str dimension, window;
+        int64_t amount;
+    } items[LIMITS_MAX];
+    size_t count;
+};
+
 static int put_quota(struct cli *cli, const struct quota_target *target,
     struct str dimension, struct str window, int64_t amount)
 {
@@ -278,9 +288,24 @@ static bool read_amount(
                                              : cli_number(option, text, out);
 }
 
+static int add_limit(struct cli *cli, struct limits *limits,
+    struct str dimension, struct str window, int64_t amount)
+{
+    for (size_t i = 0; i < limits->count; i++)
+        if (str_equal(limits->items[i].dimension, dimension) &&
+            str_equal(limits->items[i].window, window))
+            return cli_usage(cli, "two amounts are given for %.*s/%.*s",
+                STR_ARG(dimension), STR_ARG(window));
+    if (limits->count == LIMITS_MAX)
+        return cli_usage(cli, "at most %d limits at once", LIMITS_MAX);
+    limits->items[limits->count].dimension = dimension;
+    limits->items[limits->count].window = window;
+    limits->items[limits->count++].amount = amount;
+    return 0;
+}
+
 /* "tokens/month=2M" */
-static int put_limit(
-    struct cli *cli, const struct quota_target *target, struct str text)
+static int read_limit(struct cli *cli, struct limits *limits, struct str text)
 {
     struct str left, amount_text, dimension, window;
     const char *amount_string;
@@ -294,13 +319,45 @@ static int put_limit(
     if (!amount_string ||
         !read_amount("limit", dimension, amount_string, &amount))
         return 2;
-    return put_quota(cli, target, dimension, window, amount);
+    return add_limit(cli, limits, dimension, window, amount);
+}
+
+static int read_limits(struct cli *cli, struct limits *limits)
+{
+    int result = 0;
+
+    for (size_t i = 0; i < CLI_COUNT(short_limits) && !result; i++) {
+        struct str dimension = str_from(short_limits[i].dimension);
+        const char *value = cli_value(cli, short_limits[i].option);
+        int64_t amount;
+        if (!value)
+            continue;
+        if (!read_amount(short_limits[i].option, dimension, value, &amount))
+            return 2;
+        result = add_limit(
+            cli, limits, dimension, str_from(short_limits[i].window), amount);
+    }
+    for (size_t i = 0; i < cli->command->option_count && !result; i++) {
+        if (strcmp(cli->command->options[i].name, "limit") != 0)
+            continue;
+        for (int v = 0; v < cli->value_count[i] && !result; v++) {
+            struct str rest = str_from(cli->values[i][v]), word;
+            while (rest.len > 0 && !result) {
+                str_split(rest, ',', &word, &rest);
+                result = read_limit(cli, limits, word);
+            }
+        }
+    }
+    if (!result && limits->count == 0)
+        result = cli_usage(cli, "how much? For instance --tokens-per-day 50k");
+    return result;
 }
 
 static int run_quota_set(struct cli *cli)
 {
     struct quota_target target = {.results = json_array(), .warn_percent = -1};
     const char *warn_at = cli_value(cli, "warn-at");
+    struct limits limits = {.count = 0};
     int result = 0;
 
     if (!read_scope(cli, &target.scope, &target.subject)) {
@@ -320,31 +377,10 @@ static int run_quota_set(struct cli *cli)
             cli, "whose quota? --team, --caller, --key or --organisation");
         goto out;
     }
-    for (size_t i = 0; i < CLI_COUNT(short_limits) && !result; i++) {
-        const char *value = cli_value(cli, short_limits[i].option);
-        int64_t amount;
-        if (!value)
-            continue;
-        result =
-            read_amount(short_limits[i].option,
-                str_from(short_limits[i].dimension), value, &amount)
-                ? put_quota(cli, &target, str_from(short_limits[i].dimension),
-                      str_from(short_limits[i].window), amount)
-                : 2;
-    }
-    for (size_t i = 0; i < cli->command->option_count && !result; i++) {
-        if (strcmp(cli->command->options[i].name, "limit") != 0)
-            continue;
-        for (int v = 0; v < cli->value_count[i] && !result; v++) {
-            struct str rest = str_from(cli->values[i][v]), word;
-            while (rest.len > 0 && !result) {
-                str_split(rest, ',', &word, &rest);
-                result = put_limit(cli, &target, word);
-            }
-        }
-    }
-    if (!result && json_array_size(target.results) == 0)
-        result = cli_usage(cli, "how much? For instance --tokens-per-day 50k");
+    result = read_limits(cli, &limits);
+    for (size_t i = 0; i < limits.count && !result; i++)
+        result = put_quota(cli, &target, limits.items[i].dimension,
+            limits.items[i].window, limits.items[i].amount);
     if (result && json_array_size(target.results) > 0)
         cli_say(result, "what is listed here was set before that");
     if (json_array_size(target.results) > 0) {

@@ -129,6 +129,12 @@ static enum err take_keys(struct restoring *r)
     err = make_staging(r, ".restoring-keys", &r->keys_staging, &r->keys_made);
     if (!err)
         err = backup_unpack(source, r->keys_staging, NULL, &manifest, &r->info);
+    const char *kind = json_string_value(json_object_get(manifest, "keys"));
+    if (!err && (!kind || strcmp(kind, "without") == 0))
+        err = errinfo_set(&r->info, ERR_INVALID,
+            "--keys %s is without keys as well: give one that was made by "
+            "`backup --keys only`",
+            source);
     files = json_object_get(manifest, "files");
     for (size_t i = 0; !err && i < json_array_size(files); i++) {
         const char *name = json_string_value(

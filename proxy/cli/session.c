@@ -342,12 +342,27 @@ static int call_offline(struct cli *cli, const char *method, const char *path,
     return status;
 }
 
+/* "riskClass" and "risk-class": the same words. */
+static bool same_words(const char *field, const char *option)
+{
+    for (; *field && *option; field++, option++) {
+        if (*field >= 'A' && *field <= 'Z') {
+            if (*option++ != '-' || *option != *field - 'A' + 'a')
+                return false;
+        } else if (*field != *option) {
+            return false;
+        }
+    }
+    return !*field && !*option;
+}
+
 /* "riskClass" is "--risk-class" to whoever typed that. */
 static const char *shown_field(const struct cli *cli, const char *field)
 {
     for (size_t i = 0; i < cli->command->option_count; i++) {
         const struct cli_option *option = &cli->command->options[i];
-        if (option->field && strcmp(option->field, field) == 0)
+        if (option->field ? strcmp(option->field, field) == 0
+                          : same_words(field, option->name))
             return arena_printf(cli->arena, "--%s", option->name);
     }
     return field;
@@ -359,9 +374,11 @@ static void say_detail(
 {
     const char *field =
         json_string_value(json_object_get(json_array_get(errors, 0), "field"));
-    size_t length = field ? strlen(field) : 0;
+    size_t length = field ? strlen(field) : strcspn(detail, ": ");
 
     fputs("bailiff: ", stderr);
+    if (!field)
+        field = arena_printf(cli->arena, "%.*s", (int)length, detail);
     if (field && strncmp(detail, field, length) == 0 && detail[length] == ':') {
         cli_print_safe(stderr, shown_field(cli, field));
         detail += length;

@@ -650,6 +650,11 @@ test('wrong use says what is right, with 2; what cannot be done says why, with 1
     [2, /a quota is of one of them/, 'quota', 'set', '--team', 'lab', '--caller', 'eve', '--tokens-per-day', '1'],
     [2, /how much\?/, 'quota', 'set', '--team', 'lab'],
     [2, /no DIMENSION\/WINDOW=N/, 'quota', 'set', '--team', 'lab', '--limit', 'tokens'],
+    [2, /two amounts are given for tokens\/day/, 'quota', 'set', '--team', 'lab', '--tokens-per-day', '1', '--limit', 'requests/day=1,tokens/day=2'],
+    [2, /no DIMENSION\/WINDOW=N/, 'quota', 'set', '--team', 'lab', '--tokens-per-day', '1', '--limit', 'tokens'], // and nothing was set
+    [2, /--just-in-time and --not-just-in-time contradict/, 'issuer', 'set', 'x', '--just-in-time', '--not-just-in-time'],
+    [2, /--clients-only and --any-client contradict/, 'issuer', 'set', 'x', '--any-client', '--clients-only'],
+    [1, /--model-group: a quota is for one model or for one group/, 'quota', 'set', '--team', 'lab', '--tokens-per-day', '1', '--model', 'tiny', '--model-group', 'large'],
     [2, /"x" is no policy version/, 'policy', 'activate', 'x'],
     [2, /an argument is missing: CALLER ACTION MODEL/, 'can', 'eve', 'chat'],
     [2, /it is: list \| add GROUP/, 'model', 'group', 'jon', 'x'],
@@ -677,6 +682,11 @@ test('wrong use says what is right, with 2; what cannot be done says why, with 1
     if (args.length > 0 && args[0] !== 'check') assert.equal(got.stdout, '', args.join(' '));
   }
   assert.equal(run(['team', 'list'], { state: '' }).status, 2);
+  // A help names each option once, or says where which is meant; questions end as such.
+  const help = run(['quota', 'set', '--help']).stdout;
+  assert.match(help, /--key KEY-ID[^]*before the command's words:\n {2}--key FILE/);
+  assert.equal(help.match(/--key /g).length, 2);
+  assert.match(run(['audit', 'find-content', '--help']).stdout, /have these words\?\n/);
 });
 
 test('an auditor reads by command, and changes nothing', async () => {

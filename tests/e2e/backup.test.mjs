@@ -92,6 +92,7 @@ test('a folder without keys wants them; keys alone are no state', { timeout: 600
   for (const name of readdirSync(folder, { recursive: true })) assert.ok(!/\.key$/.test(name), name);
   const to = path('restored-2');
   bad(/without keys/, 'restore', folder, to, '--unanchored', 'a test');
+  bad(/is without keys as well/, 'restore', folder, to, '--keys', folder, '--unanchored', 'a test');
   bad(/holds keys and nothing else/, 'restore', keys, to, '--unanchored', 'a test');
   bad(/is there already/, 'restore', folder, world.state, '--keys', keys);
   assert.ok(!existsSync(to) && !existsSync(`${to}.restoring`), 'a refusal leaves nothing');

@@ -100,7 +100,7 @@ test('a certificate is pinned by its digest, and only one that can be shown', ()
   assert.match(world.cli('admin', 'certificates', 'ada'), new RegExp(`${row.fingerprint}\\s+active\\s.*laptop`));
   const wrong = {
     'once more': [certificates.ada, /pinned already, and a certificate is one administrator's/, 'ben'],
-    'an authority': [{ pem: authority.pem }, /authority's; pin the one that it issued/],
+    'an authority': [{ pem: authority.pem }, /authority's; pin the one that it issued[^]*CA:FALSE/],
     'a server': [authority.issue({ usage: 'serverAuth' }), /not for clients/],
     'a weak key': [authority.issue({ bits: 1024 }), /weaker than 112 bits/],
     'one that is over': [authority.issue({ from: stamp(-7200e3), until: stamp(-3600e3) }), /has expired/],
