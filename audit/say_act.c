@@ -183,16 +183,15 @@ static bool is_person(struct str value)
     return str_starts(value, STR("cal_")) || str_starts(value, STR("adm_"));
 }
 
-/* One member of a detail: "caller alice", "rows 12". */
-static void say_member(struct buf *out, const struct json *json, uint32_t key,
+static void say_value(struct buf *out, const struct json *json, uint32_t at,
     struct arena *arena, const struct audit_names *names)
 {
-    struct str name = json_raw(json, key), value;
-    uint32_t at = key + 1;
-    say_underscored(out, name);
-    buf_append_char(out, ' ');
-    if (json_type(json, at) == JSON_STRING &&
-        json_text(json, at, arena, &value) == ERR_OK) {
+    struct str value;
+    if (json_string_equals(json, at, STR("")) ||
+        json_type(json, at) == JSON_NULL)
+        buf_append_str(out, STR("nothing"));
+    else if (json_type(json, at) == JSON_STRING &&
+             json_text(json, at, arena, &value) == ERR_OK) {
         if (is_person(value))
             say_name(out, names, value, "");
         else
@@ -200,6 +199,118 @@ static void say_member(struct buf *out, const struct json *json, uint32_t key,
     } else {
         say_text(out, json_span(json, at));
     }
+}
+
+/* One member of a detail: "caller alice", "rows 12". */
+static void say_member(struct buf *out, const struct json *json, uint32_t key,
+    struct arena *arena, const struct audit_names *names)
+{
+    say_underscored(out, json_raw(json, key));
+    buf_append_char(out, ' ');
+    say_value(out, json, key + 1, arena, names);
+}
+
+static bool is_container(const struct json *json, uint32_t at)
+{
+    return json_type(json, at) == JSON_OBJECT ||
+           json_type(json, at) == JSON_ARRAY;
+}
+
+/* Elements of the one array that the other has not, each after `word`. */
+static void say_elements(struct buf *out, const char *word,
+    const struct json *json, uint32_t array, const struct json *other,
+    uint32_t other_array, struct arena *arena, const struct audit_names *names)
+{
+    for (JSON_EACH_ELEMENT(json, array, item)) {
+        bool there = false;
+        for (JSON_EACH_ELEMENT(other, other_array, one))
+            there |= str_equal(json_span(json, item), json_span(other, one));
+        if (there)
+            continue;
+        buf_printf(out, " %s", word);
+        if (json_type(json, item) != JSON_OBJECT) {
+            buf_append_char(out, ' ');
+            say_value(out, json, item, arena, names);
+            continue;
+        }
+        for (JSON_EACH_MEMBER(json, item, key)) {
+            if (json_string_equals(json, key + 1, STR("")))
+                continue;
+            buf_append_char(out, ' ');
+            say_member(out, json, key, arena, names);
+        }
+    }
+}
+
+static bool is_short(const struct json *json, uint32_t at)
+{
+    return at == JSON_NONE ||
+           (!is_container(json, at) && json_span(json, at).len <= 200);
+}
+
+/* One member that is not what it was: "amount from 5 to 6", "clients with
+ * caller nightly client batch". JSON_NONE: it was, or is, not there. Long ones
+ * are named alone. */
+static void say_change(struct buf *out, const struct json *before, uint32_t was,
+    const struct json *after, uint32_t is, struct arena *arena,
+    const struct audit_names *names)
+{
+    if (was != JSON_NONE && is != JSON_NONE &&
+        json_type(before, was) == JSON_ARRAY &&
+        json_type(after, is) == JSON_ARRAY) {
+        say_elements(out, "without", before, was, after, is, arena, names);
+        say_elements(out, "with", after, is, before, was, arena, names);
+    } else if (is_short(before, was) && is_short(after, is)) {
+        buf_append_str(out, STR(" from "));
+        if (was == JSON_NONE)
+            buf_append_str(out, STR("nothing"));
+        else
+            say_value(out, before, was, arena, names);
+        buf_append_str(out, STR(" to "));
+        if (is == JSON_NONE)
+            buf_append_str(out, STR("nothing"));
+        else
+            say_value(out, after, is, arena, names);
+    }
+}
+
+/* What is not as it was before. (Members are written in one way, so that equal
+ * bytes are equal values.) */
+static void say_changes(struct buf *out, const struct audit_event *e,
+    const struct audit_names *names)
+{
+    struct arena *arena = arena_new(4096, 4u << 20);
+    struct json before, after;
+    bool any = false;
+    if (!arena || !str_ends(e->type, STR(".changed")) || e->before.len == 0 ||
+        e->after.len == 0 ||
+        json_parse(arena, e->before, NULL, &before, NULL) != ERR_OK ||
+        json_parse(arena, e->after, NULL, &after, NULL) != ERR_OK ||
+        json_type(&before, 0) != JSON_OBJECT ||
+        json_type(&after, 0) != JSON_OBJECT)
+        goto out;
+    for (JSON_EACH_MEMBER(&after, 0, key)) {
+        uint32_t was = json_find(&before, 0, json_raw(&after, key));
+        if (was != JSON_NONE &&
+            str_equal(json_span(&before, was), json_span(&after, key + 1)))
+            continue;
+        buf_append_str(out, any ? STR(", ") : STR(" ("));
+        say_text(out, json_raw(&after, key));
+        say_change(out, &before, was, &after, key + 1, arena, names);
+        any = true;
+    }
+    for (JSON_EACH_MEMBER(&before, 0, key)) {
+        if (json_find(&after, 0, json_raw(&before, key)) != JSON_NONE)
+            continue;
+        buf_append_str(out, any ? STR(", ") : STR(" ("));
+        say_text(out, json_raw(&before, key));
+        say_change(out, &before, key + 1, &after, JSON_NONE, arena, names);
+        any = true;
+    }
+    if (any)
+        buf_append_char(out, ')');
+out:
+    arena_free(&arena);
 }
 
 /* The members of what was asked for, and of how much came: filters, rows. */
@@ -250,6 +361,7 @@ void say_act(struct buf *out, const struct audit_event *e,
         say_phrase(out, phrase->words, e, names);
     else
         say_verb(out, e, names);
+    say_changes(out, e, names);
     say_detail(out, e, names);
     if (e->reason.len > 0) {
         struct str reason = e->reason;

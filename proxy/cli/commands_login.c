@@ -16,9 +16,12 @@
 #include "lib/http_service.h"
 #include "proxy/issuers.h"
 
+#include <errno.h>
 #include <pthread.h>
 #include <stdlib.h>
+#include <string.h>
 #include <time.h>
+#include <unistd.h>
 
 #define WAIT_S 300
 #define CALL_US (30 * SECOND_US)
@@ -356,8 +359,10 @@ static void print_code(const json_t *device, int64_t wait_s)
         printf("\n\nor open this, and compare the code:\n\n    ");
         cli_print_safe(stdout, whole);
     }
-    printf("\n\nIt is good for %lld minute%s.\n",
-        (long long)((wait_s + 59) / 60), wait_s > 60 ? "s" : "");
+    bool seconds = wait_s < 120;
+    printf("\n\nIt is good for %lld %s.\n",
+        (long long)(seconds ? wait_s : (wait_s + 59) / 60),
+        seconds ? "seconds" : "minutes");
     fflush(stdout);
 }
 
@@ -463,6 +468,16 @@ static int login_elsewhere(struct login *login)
     return result;
 }
 
+static bool folder_takes(struct cli *cli, const char *file)
+{
+    const char *slash = strrchr(file, '/');
+    const char *folder = !slash          ? "."
+                         : slash == file ? "/"
+                                         : arena_printf(cli->arena, "%.*s",
+                                               (int)(slash - file), file);
+    return access(folder, W_OK | X_OK) == 0;
+}
+
 static int run_login(struct cli *cli)
 {
     struct login login = {.cli = cli,
@@ -478,6 +493,10 @@ static int run_login(struct cli *cli)
         !cli_value(cli, "write-token"))
         return cli_usage(
             cli, "--issuer, --client-id and --write-token are needed");
+    /* Found out now, and not when somebody has signed in. */
+    if (!folder_takes(cli, cli_value(cli, "write-token")))
+        return cli_say(1, "--write-token: no file can be written at %s: %s",
+            cli_value(cli, "write-token"), strerror(errno));
     if (crypto_init(&info) != ERR_OK)
         return cli_say(1, "%s", info.text);
     found = discover(&login, device);

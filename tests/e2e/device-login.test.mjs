@@ -155,6 +155,7 @@ test('too late, by the provider and by the clock here', { timeout: 60000 }, asyn
   const one = login();
   assert.equal(await one.ended, 1);
   assert.match(one.text, /nobody entered the code in time/);
+  assert.match(one.text, /good for [1-4] seconds/);
   assert.deepEqual(polls, []);
 });
 
@@ -170,6 +171,11 @@ test('what a provider has not, and what is no provider of that name', { timeout:
   const none = login(plain.issuer);
   assert.equal(await none.ended, 1);
   assert.match(none.text, /no device_authorization_endpoint\); where a browser is, sign in without --device/);
+  // Where the token cannot go is found out before anybody is asked to sign in.
+  const away = spawnSync(process.env.BAILIFF, ['login', '--device', '--issuer', server.issuer, '--client-id', client,
+    '--write-token', join(world.dir, 'nowhere', 'token')], { encoding: 'utf8' });
+  assert.deepEqual([away.status, away.stdout], [1, '']);
+  assert.match(away.stderr, /no file can be written at .*nowhere\/token: No such file/);
   const renamed = login(server.issuer.replace('localhost', '127.0.0.1'));
   assert.equal(await renamed.ended, 1);
   assert.match(renamed.text, /is the discovery of "http:\/\/localhost|refused/);

@@ -265,6 +265,24 @@ static void test_acts(void **state)
                  .object_kind = STR("model_group"),
                  .object = STR("large")},
         "Root, whom nobody named, changed the model group large.");
+    act_says((struct audit_act){.type = STR("admin.issuer.changed"),
+                 .actor = STR("adm_1"),
+                 .actor_method = STR("token"),
+                 .object_kind = STR("issuer"),
+                 .object = STR("corp"),
+                 .before = STR("{\"clients\":[{\"caller\":\"\",\"client\":"
+                               "\"gone\"},{\"caller\":\"\",\"client\":"
+                               "\"portal\"}],\"justInTime\":true,"
+                               "\"justInTimeTeam\":\"\",\"tags\":[\"a\"]}"),
+                 .after = STR("{\"clients\":[{\"caller\":\"\",\"client\":"
+                              "\"portal\"},{\"caller\":\"cal_1\",\"client\":"
+                              "\"batch\"}],\"justInTime\":true,"
+                              "\"justInTimeTeam\":\"staff\\u001b\","
+                              "\"tags\":[\"a\",\"b\"],\"warnPercent\":50}"),
+                 .reason = STR("ticket 5")},
+        "olga changed the issuer corp (clients without client gone with caller "
+        "alice client batch, justInTimeTeam from nothing to "
+        "staff?, tags with b, warnPercent from nothing to 50): ticket 5.");
     act_says((struct audit_act){.type = STR("audit.queried"),
                  .actor = STR("adm_1"),
                  .actor_method = STR("token"),
