@@ -124,6 +124,8 @@ const struct snapshot_key *snapshot_find_key(
 
 /* May a limit name it? "/v1/embeddings" */
 bool snapshot_is_route(struct str path);
+/* " /v1/models /v1/embeddings ...": the paths of all, each once. */
+void snapshot_list_routes(struct buf *out);
 bool snapshot_key_allows_model(
     const struct snapshot_key *key, struct str model);
 bool snapshot_key_allows_route(const struct snapshot_key *key, struct str path);

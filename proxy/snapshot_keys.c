@@ -140,6 +140,20 @@ bool snapshot_is_route(struct str path)
     return false;
 }
 
+void snapshot_list_routes(struct buf *out)
+{
+    size_t count;
+    const struct dialect_route *routes = dialect_routes(&count);
+
+    for (size_t i = 0; i < count; i++) {
+        bool again = false; /* with another method */
+        for (size_t other = 0; other < i; other++)
+            again |= strcmp(routes[other].path, routes[i].path) == 0;
+        if (!again)
+            buf_printf(out, " %s", routes[i].path);
+    }
+}
+
 bool snapshot_key_allows_model(const struct snapshot_key *key, struct str model)
 {
     return is_listed(key->models, key->model_count, model);

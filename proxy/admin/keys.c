@@ -196,11 +196,13 @@ static enum err fit_limit(struct admin_call *call, const char *kind,
         *out = value;
         return ERR_OK;
     }
-    return FAIL(call, ERR_INVALID,
-        "there is no route \"%.*s\"; write it as docs/api.md does, for "
-        "instance "
-        "/v1/chat/completions",
-        STR_ARG(value));
+    struct buf known;
+    buf_init(&known, 4096);
+    snapshot_list_routes(&known);
+    err = FAIL(call, ERR_INVALID, "there is no route \"%.*s\"; there are:%s",
+        STR_ARG(value), buf_cstr(&known));
+    buf_fini(&known);
+    return err;
 }
 
 /* Puts the values in the place of the rows of this kind. */

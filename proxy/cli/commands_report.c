@@ -113,8 +113,12 @@ static int show_gaps(struct cli *cli, const json_t *query)
     if (cli->json) {
         cli_print_json(answer);
     } else {
+        const char *longer =
+            json_string_value(json_object_get(query, "longer"));
         cli_print_table(json_object_get(answer, "gaps"), gap_columns,
-            CLI_COUNT(gap_columns), "no gap as long as that");
+            CLI_COUNT(gap_columns),
+            arena_printf(cli->arena, "no gap of %s or more (--longer)",
+                longer ? longer : "1h"));
         buf_init(&times, 1024);
         if (json_is_string(json_object_get(answer, "first"))) {
             cli_format_time(&times,
