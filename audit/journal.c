@@ -18,7 +18,6 @@
 #include "lib/file.h"
 #include "lib/log.h"
 #include "lib/must.h"
-#include "lib/thread.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -472,7 +471,6 @@ static void fail(struct journal *journal, struct batch *batch, const char *why)
 static void *journal_main(void *argument)
 {
     struct journal *journal = argument;
-    thread_be_prompt();
     struct batch batch;
     while (collect(journal, &batch)) {
         while (batch.first != NULL) {

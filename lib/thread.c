@@ -16,24 +16,6 @@ void thread_be_nice(void)
         PRIO_PROCESS, 0, getpriority(PRIO_PROCESS, 0) + THREAD_NICENESS);
 }
 
-/* sched_setattr(2), which glibc 2.36 has no name for. */
-struct attributes {
-    uint32_t size, policy;
-    uint64_t flags;
-    int32_t niceness;
-    uint32_t priority;
-    uint64_t runtime_ns, deadline_ns, period_ns;
-};
-
-void thread_be_prompt(void)
-{
-    struct attributes wish = {.size = sizeof(wish),
-        .policy = SCHED_OTHER,
-        .niceness = getpriority(PRIO_PROCESS, 0),
-        .runtime_ns = 100 * 1000};
-    (void)syscall(SYS_sched_setattr, 0, &wish, 0);
-}
-
 struct thread_times thread_times(void)
 {
     struct thread_times times = {0};

@@ -42,11 +42,5 @@ struct thread_times thread_times(void);
 
 /* The calling thread only. */
 void thread_be_nice(void);
-/* The calling thread is due soon after it wakes, in return for short turns of
- * about a tenth of a millisecond: what waits for a request need not wait for
- * the slice of a thread that has time (sched(7), sched_setattr(2): the slice of
- * SCHED_OTHER, from Linux 6.12 on; where the kernel knows no such wish nothing
- * changes). It takes no more of the processor than before. */
-void thread_be_prompt(void);
 
 #endif

@@ -13,7 +13,6 @@
 #include "lib/encode.h"
 #include "lib/log.h"
 #include "lib/must.h"
-#include "lib/thread.h"
 #include "proxy/exchange.h"
 
 #include <errno.h>
@@ -302,7 +301,6 @@ static void content_woke(void *context)
 static void *run(void *argument)
 {
     struct worker *w = argument;
-    thread_be_prompt();
     loop_run(w->loop);
     journal_submit(w->producer);
     return NULL;
