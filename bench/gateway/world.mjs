@@ -223,6 +223,7 @@ export class Bailiff {
         const conf = path.join(this.state, 'bailiff.conf');
         fs.writeFileSync(conf, fs.readFileSync(conf, 'utf8').replace(/^(listen|workers).*\n/gm, '')
             + `listen = [ "127.0.0.1:${this.port}" ];\nworkers = ${workers};\nmax_connections_per_address = 20000;\n`
+            + "max_log_bytes_per_caller = 1099511627775;\n"
             + (concurrent ? `queue_timeout_ms = 100;\nqueue_length = ${2 * concurrent};\n` : ''));
         await this.serve();
         await this.cli('engine', 'add', 'mock', `http://127.0.0.1:${engines.fixed}`, '--kind', 'openai',
