@@ -6,7 +6,8 @@
 #
 #   bench/gateway.sh [BAILIFF] [--short] [--only NAMES] [--output DIR]
 #
-# a quarter of an hour; --short: three minutes. NAMES, separated by commas: see --list.
+# A quarter of an hour; --short: three minutes. NAMES, separated by commas: see
+# --list.
 # Needs the Debian packages haproxy, nginx, gcc, libssl-dev, nodejs, npm,
 # sqlite3, curl and, for system calls per request, strace. Portkey's gateway is
 # installed from npm into build/bench, once; without a network it is left out.
