@@ -187,6 +187,10 @@ enum err admin_event(struct admin_call *call, const char *type,
  * as a list. */
 enum err admin_answer_rows(struct admin_call *call, const char *sql,
     json_t *(*row)(struct admin_call *call, struct db_statement *s));
+/* The same where sql takes an owner's id as ?1. */
+enum err admin_answer_rows_of(struct admin_call *call, const char *sql,
+    struct str owner,
+    json_t *(*row)(struct admin_call *call, struct db_statement *s));
 /* One row's existence; `sql` selects with ?1 = name. */
 enum err admin_exists(struct admin_call *call, struct db *db, const char *sql,
     struct str name, bool *out) MUSTCHECK;
@@ -249,10 +253,17 @@ bool admin_authenticate(struct admin_call *call);
 /* The row with its lists (issuers.c); gives *out. ERR_NOTFOUND with words. */
 enum err admin_read_issuer(
     struct admin_call *call, struct str name, json_t **out) MUSTCHECK;
-/* The end of a change to what belongs to the issuer of params[0]: recorded,
- * committed, answered as it is now. takes before. */
-enum err admin_issuer_changed(
-    struct admin_call *call, json_t *before, int status) MUSTCHECK;
+/* A change to what belongs to the issuer of params[0] begins: gives the row as
+ * it is, which admin_issuer_end takes. */
+enum err admin_issuer_begin(struct admin_call *call, json_t **before) MUSTCHECK;
+/* Runs sql with the issuer, params[0], and what it takes away from it,
+ * params[1]. *found: there was one. */
+enum err admin_issuer_take_away(
+    struct admin_call *call, const char *sql, bool *found) MUSTCHECK;
+/* The change's end: recorded, committed, answered as it is now; where err says
+ * that it failed, err. takes before. */
+enum err admin_issuer_end(struct admin_call *call, enum err err, json_t *before,
+    struct str reason, int status) MUSTCHECK;
 /* The token of an issuer (sign_in.c): its signature; what was found stands in
  * call->sign_in. Then, inside the lock: fills call->actor, NULL; else why not.
  */

@@ -46,45 +46,28 @@ enum err handle_issuer_client_map(struct admin_call *call)
     json_t *before = NULL;
     enum err err = admin_read_body(call, fields, FIELD_COUNT(fields), &body);
 
-    if (err || (err = admin_begin(call)))
-        return err;
-    err = admin_read_issuer(call, call->params[0], &before);
-    if (err)
+    if (err || (err = admin_issuer_begin(call, &before)))
         return err;
     if (body.caller.len > 0)
         err = admin_resolve_person(call, "cal_", body.caller, &caller);
     if (!err)
         err = insert(call, body.client, caller);
-    if (!err)
-        return admin_issuer_changed(call, before, 201);
-    json_decref(before);
-    return err;
+    return admin_issuer_end(call, err, before, STR(""), 201);
 }
 
 enum err handle_issuer_client_unmap(struct admin_call *call)
 {
-    struct db_statement *s;
     json_t *before = NULL;
-    enum err err = admin_begin(call);
+    bool found = false;
+    enum err err = admin_issuer_begin(call, &before);
 
-    if (!err)
-        err = admin_read_issuer(call, call->params[0], &before);
     if (err)
         return err;
-    err = db_prepare(call->db,
-        "DELETE FROM issuer_client WHERE issuer = ?1 AND client = ?2", &s,
-        &call->info);
-    if (!err) {
-        db_bind_text(s, 1, call->params[0]);
-        db_bind_text(s, 2, call->params[1]);
-        err = db_run(s, &call->info);
-    }
-    if (!err && db_changes(call->db) == 0)
+    err = admin_issuer_take_away(call,
+        "DELETE FROM issuer_client WHERE issuer = ?1 AND client = ?2", &found);
+    if (!err && !found)
         err = FAIL(call, ERR_NOTFOUND,
             "no client \"%.*s\" of this issuer is known here",
             STR_ARG(call->params[1]));
-    if (!err)
-        return admin_issuer_changed(call, before, 200);
-    json_decref(before);
-    return err;
+    return admin_issuer_end(call, err, before, STR(""), 200);
 }

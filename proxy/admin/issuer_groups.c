@@ -43,10 +43,7 @@ enum err handle_issuer_group_map(struct admin_call *call)
     json_t *before = NULL;
     enum err err = admin_read_body(call, fields, FIELD_COUNT(fields), &body);
 
-    if (err || (err = admin_begin(call)))
-        return err;
-    err = admin_read_issuer(call, call->params[0], &before);
-    if (err)
+    if (err || (err = admin_issuer_begin(call, &before)))
         return err;
     if (json_string_length(json_object_get(before, "groupsClaim")) == 0)
         err = FAIL(call, ERR_WRONG_STATE,
@@ -56,35 +53,22 @@ enum err handle_issuer_group_map(struct admin_call *call)
         err = admin_need_team(call, body.team);
     if (!err)
         err = insert(call, &body);
-    if (!err)
-        return admin_issuer_changed(call, before, 201);
-    json_decref(before);
-    return err;
+    return admin_issuer_end(call, err, before, STR(""), 201);
 }
 
 enum err handle_issuer_group_unmap(struct admin_call *call)
 {
-    struct db_statement *s;
     json_t *before = NULL;
-    enum err err = admin_begin(call);
+    bool found = false;
+    enum err err = admin_issuer_begin(call, &before);
 
-    if (!err)
-        err = admin_read_issuer(call, call->params[0], &before);
     if (err)
         return err;
-    err = db_prepare(call->db,
-        "DELETE FROM issuer_group WHERE issuer = ?1 AND group_name = ?2", &s,
-        &call->info);
-    if (!err) {
-        db_bind_text(s, 1, call->params[0]);
-        db_bind_text(s, 2, call->params[1]);
-        err = db_run(s, &call->info);
-    }
-    if (!err && db_changes(call->db) == 0)
+    err = admin_issuer_take_away(call,
+        "DELETE FROM issuer_group WHERE issuer = ?1 AND group_name = ?2",
+        &found);
+    if (!err && !found)
         err = FAIL(call, ERR_NOTFOUND, "the group \"%.*s\" stands for no team",
             STR_ARG(call->params[1]));
-    if (!err)
-        return admin_issuer_changed(call, before, 200);
-    json_decref(before);
-    return err;
+    return admin_issuer_end(call, err, before, STR(""), 200);
 }

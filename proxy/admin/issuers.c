@@ -214,18 +214,41 @@ struct issuer_settings {
             NULL                                                               \
     }
 
-enum err admin_issuer_changed(
-    struct admin_call *call, json_t *before, int status)
+enum err admin_issuer_begin(struct admin_call *call, json_t **before)
+{
+    enum err err = admin_begin(call);
+
+    return err ? err : admin_read_issuer(call, call->params[0], before);
+}
+
+enum err admin_issuer_take_away(
+    struct admin_call *call, const char *sql, bool *found)
+{
+    struct db_statement *s;
+    enum err err = db_prepare(call->db, sql, &s, &call->info);
+
+    if (err)
+        return err;
+    db_bind_text(s, 1, call->params[0]);
+    db_bind_text(s, 2, call->params[1]);
+    err = db_run(s, &call->info);
+    *found = !err && db_changes(call->db) > 0;
+    return err;
+}
+
+enum err admin_issuer_end(struct admin_call *call, enum err err, json_t *before,
+    struct str reason, int status)
 {
     json_t *after = NULL;
-    enum err err = admin_read_issuer(call, call->params[0], &after);
 
+    if (!err)
+        err = admin_read_issuer(call, call->params[0], &after);
     if (err) {
         json_decref(before);
         return err;
     }
     err = admin_record(call, "admin.issuer.changed", "issuer", call->params[0],
-        before, json_incref(after), NULL, STR(""));
+        before, json_incref(after), NULL, reason);
     if (!err)
         err = admin_commit(call, CHANGED_ISSUERS);
     if (!err)
@@ -475,7 +498,7 @@ enum err handle_issuer_change(struct admin_call *call)
         {"reason", FIELD_TEXT, false, SETTING(0, reason), 0, 1000, NULL},
     };
     struct str name = call->params[0];
-    json_t *before = NULL, *issuer = NULL;
+    json_t *before = NULL;
     struct issuer_settings settings;
     /* Once for what is wrong with it, and once more over what is there now. */
     enum err err =
@@ -510,30 +533,15 @@ enum err handle_issuer_change(struct admin_call *call)
             member(before, "endUsers"));
     if (!err && (err = admin_begin(call)) == ERR_OK)
         err = write_settings(call, name, &settings);
-    if (!err)
-        err = admin_read_issuer(call, name, &issuer);
-    if (err) {
-        json_decref(before);
-        return err;
-    }
-    err = admin_record(call, "admin.issuer.changed", "issuer", name, before,
-        json_incref(issuer), NULL, settings.reason);
-    if (!err)
-        err = admin_commit(call, CHANGED_ISSUERS);
-    if (!err)
-        return admin_answer(call, 200, issuer);
-    json_decref(issuer);
-    return err;
+    return admin_issuer_end(call, err, before, settings.reason, 200);
 }
 
 enum err handle_issuer_remove(struct admin_call *call)
 {
     struct db_statement *s;
     json_t *before = NULL;
-    enum err err = admin_begin(call);
+    enum err err = admin_issuer_begin(call, &before);
 
-    if (!err)
-        err = admin_read_issuer(call, call->params[0], &before);
     if (err)
         return err;
     err = db_prepare(

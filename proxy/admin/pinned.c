@@ -176,26 +176,14 @@ static json_t *pinned_json(struct admin_call *call, struct db_statement *s)
 
 enum err handle_pinned_list(struct admin_call *call)
 {
-    struct db_statement *s;
-    json_t *items = json_array();
     struct str owner;
     enum err err = admin_resolve_person(call, "adm_", call->params[0], &owner);
 
-    if (!err)
-        err = db_prepare(call->db,
-            PINNED_COLUMNS "WHERE administrator = ?1 ORDER BY created, "
-                           "fingerprint",
-            &s, &call->info);
-    if (!err)
-        db_bind_text(s, 1, owner);
-    while (!err && (err = db_step(s, &call->info)) == ERR_OK)
-        json_array_append_new(items, pinned_json(call, s));
-    if (err == ERR_NOTFOUND && !call->info.text[0]) {
-        db_reset(s);
-        return admin_answer_list(call, items);
-    }
-    json_decref(items);
-    return err;
+    if (err)
+        return err;
+    return admin_answer_rows_of(call,
+        PINNED_COLUMNS "WHERE administrator = ?1 ORDER BY created, fingerprint",
+        owner, pinned_json);
 }
 
 static enum err read_pinned(struct admin_call *call, struct str owner,

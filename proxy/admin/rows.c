@@ -20,10 +20,19 @@ struct str admin_column(struct admin_call *call, struct db_statement *s, int at)
 enum err admin_answer_rows(struct admin_call *call, const char *sql,
     json_t *(*row)(struct admin_call *call, struct db_statement *s))
 {
+    return admin_answer_rows_of(call, sql, STR(""), row);
+}
+
+enum err admin_answer_rows_of(struct admin_call *call, const char *sql,
+    struct str owner,
+    json_t *(*row)(struct admin_call *call, struct db_statement *s))
+{
     struct db_statement *s;
     json_t *items = json_array();
     enum err err = db_prepare(call->db, sql, &s, &call->info);
 
+    if (!err && owner.len > 0)
+        db_bind_text(s, 1, owner);
     while (!err && (err = db_step(s, &call->info)) == ERR_OK)
         json_array_append_new(items, row(call, s));
     if (err == ERR_NOTFOUND)
