@@ -60,7 +60,7 @@ static struct str text_at(struct reading *r, struct str value)
 static int64_t number_at(struct reading *r, struct str value, int64_t missing)
 {
     int64_t number = missing;
-    if (value.ptr != NULL && json_canonical_int(value, &number) != ERR_OK)
+    if (value.ptr != NULL && str_to_i64(value, &number) != ERR_OK)
         r->bad = true;
     return number;
 }

@@ -185,7 +185,7 @@ static bool get_string(struct str value, struct str *out)
 
 static bool get_int(struct str value, int64_t *out)
 {
-    return json_canonical_int(value, out) == ERR_OK;
+    return str_to_i64(value, out) == ERR_OK;
 }
 
 static bool get_instant(struct str value, int64_t *out)

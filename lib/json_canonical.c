@@ -259,23 +259,3 @@ enum err json_canonical_text(
     enum err err = json_parse(arena, value, NULL, &json, NULL);
     return err == ERR_OK ? json_text(&json, 0, arena, out) : err;
 }
-
-enum err json_canonical_int(struct str value, int64_t *out)
-{
-    bool negative = value.len > 0 && value.ptr[0] == '-';
-    uint64_t magnitude = 0;
-    if (value.len == negative)
-        return ERR_SYNTAX;
-    for (size_t i = negative; i < value.len; i++) {
-        unsigned digit = (unsigned)(unsigned char)value.ptr[i] - '0';
-        if (digit > 9)
-            return ERR_SYNTAX;
-        if (__builtin_mul_overflow(magnitude, 10, &magnitude) ||
-            __builtin_add_overflow(magnitude, digit, &magnitude))
-            return ERR_RANGE;
-    }
-    if (magnitude > (uint64_t)INT64_MAX + negative)
-        return ERR_RANGE;
-    *out = negative ? (int64_t)(0 - magnitude) : (int64_t)magnitude;
-    return ERR_OK;
-}

@@ -34,10 +34,8 @@ void json_canonical_find(const struct json_member *members, size_t count,
     const struct str *names, struct str *values, size_t name_count);
 
 /* The text of a string; borrows it where nothing is escaped, else from the
- * arena. ERR_SYNTAX: no string; ERR_NOMEM. */
+ * arena. ERR_SYNTAX: no string; ERR_NOMEM. (An integer: str_to_i64.) */
 enum err json_canonical_text(
     struct arena *arena, struct str value, struct str *out) MUSTCHECK;
-/* ERR_SYNTAX: no integer; ERR_RANGE: outside of 64 bits. */
-enum err json_canonical_int(struct str value, int64_t *out) MUSTCHECK;
 
 #endif

@@ -26,7 +26,7 @@ static void walk_array(struct arena *arena, struct str array)
         MUST(++steps <= array.len);
         if (json_canonical_text(arena, element, &text) == ERR_OK)
             MUST(text.len <= element.len);
-        if (json_canonical_int(element, &number) == ERR_OK && number < 0)
+        if (str_to_i64(element, &number) == ERR_OK && number < 0)
             MUST(element.ptr[0] == '-');
     }
 }
@@ -68,7 +68,7 @@ static void compare(struct arena *arena, const struct json *json,
         int64_t number, other;
         MUST(str_equal(members[i].key, json_raw(json, key)));
         MUST(str_equal(members[i].value, json_span(json, key + 1)));
-        enum err err = json_canonical_int(members[i].value, &number);
+        enum err err = str_to_i64(members[i].value, &number);
         MUST((err == ERR_OK) == (json_int64(json, key + 1, &other) == ERR_OK));
         MUST(err != ERR_OK || number == other);
         err = json_canonical_text(arena, members[i].value, &text);
